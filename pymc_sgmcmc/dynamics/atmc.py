@@ -1,0 +1,121 @@
+"""Adaptive Thermostat Monte Carlo."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytensor.tensor as pt
+from pytensor.tensor.variable import TensorVariable
+
+from pymc_sgmcmc.dynamics.base import (
+    Dynamics,
+    Transition,
+    check_between,
+    friction_coefficient,
+    kick,
+)
+from pymc_sgmcmc.dynamics.sgnht import check_thermostat
+
+
+@dataclass(frozen=True, kw_only=True)
+class ATMCDynamics(Dynamics):
+    r"""Nosé-Hoover Langevin dynamics that injects only the noise the gradient lacks, split B-A-Z.
+
+    .. math::
+
+        d\theta &= v\,dt, \qquad v = \nabla K(p) = p/u, \qquad u = \sqrt{1 + p^2/c^2} \\
+        dp &= -\nabla\tilde U\,dt - \beta v\,dt + \sqrt{2 \alpha T}\,dW,
+        \qquad \alpha = \max(D - \xi, 0), \quad \beta = \alpha + \xi = \max(D, \xi) \\
+        d\xi &= \tfrac{1}{\mu} (v^2 - T u^{-3})\,dt
+
+    with the symmetric hyperbolic kinetic energy K(p) = c²(√(1 + p²/c²) − 1), whose speed never
+    exceeds c, or K(p) = p²/2 (u = 1). B solves the momentum's equation exactly at a fixed
+    position and u (`kick`), A is θ ← θ + h v, and Z advances the thermostat. As h → 0 it leaves
+    invariant
+
+    .. math::
+
+        \exp\Bigl(-\frac{U + K(p)}{T} - \frac{\mu (\xi - hV/2T)^2}{2 T}\Bigr)
+
+    where V is the variance of the gradient noise of a parameter, whatever α is.
+
+    Heek & Kalchbrenner (2019), section 3. What adapts here is ζ = ξ/h, ζ ← ζ + (λ/(n h₀²)) (h/h₀)
+    (v² − T u⁻³) with λ = −log momentum_decay: ζ settles at V/2T whatever the step size, so that
+    a schedule's small steps are not cold, and it settles in about n updates, where the paper's
+    settings need 10⁵. ``published=True`` is the paper's own ξ, with μ = 1. The term u⁻³ and the
+    friction on v rather than p follow from the invariant law; the paper's equation 10 needs
+    them, and the factor e^(−βh).
+
+    Parameters
+    ----------
+    momentum_decay : float
+        e^(−D h₀), what friction leaves of the momentum in one update; between 0 and 1.
+    speed_limit : float or None
+        c: the largest displacement of a parameter in one update, in units of h. None for
+        Gaussian momenta. The paper's values give 10/3.
+    thermostat_time : float, optional
+        n, updates in which the thermostat adapts: n = μ λ/h². 1,000 when None, unless `published`.
+    published : bool
+        Whether the thermostat is the paper's ξ with μ = 1 rather than ζ.
+    """
+
+    momentum_decay: float = 0.9
+    speed_limit: float | None = 10 / 3
+    thermostat_time: float | None = None
+    published: bool = False
+
+    auxiliaries: ClassVar[tuple[str, ...]] = ("momentum", "thermostat")
+    statistics: ClassVar[tuple[str, ...]] = ("kinetic_temperature", "gradient_noise")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_between("momentum_decay", self.momentum_decay, 0, 1)
+        if self.published and self.thermostat_time is not None:
+            raise ValueError(
+                f"published=True fixes the thermostat's mass at 1; thermostat_time="
+                f"{self.thermostat_time} can't be kept. Give one of the two."
+            )
+        if not self.published and self.thermostat_time is None:
+            object.__setattr__(self, "thermostat_time", 1000.0)
+        check_thermostat(self.temperature, self.thermostat_time or 1.0)
+        if self.speed_limit is not None:
+            check_between("speed_limit", self.speed_limit, 0, math.inf)
+
+    def transition(
+        self,
+        position: TensorVariable,
+        auxiliaries: Mapping[str, TensorVariable],
+        gradient: TensorVariable,
+        noise: TensorVariable,
+        step_size: TensorVariable,
+        base_step_size: TensorVariable,
+    ) -> Transition:
+        """One update; see `Dynamics.transition`."""
+        T, h, h0 = self.temperature, step_size, base_step_size
+        p, z = auxiliaries["momentum"], auxiliaries["thermostat"]
+        D = friction_coefficient(self.momentum_decay, h0)
+        xi = z if self.published else h * z
+        beta = pt.maximum(D, xi)
+        p = kick(p, gradient, noise, h, beta * self._mobility(p), beta - xi, T)  # B
+        w = self._mobility(p)
+        v = w * p
+        position = position + h * v  # A
+        z = z + self._thermostat_rate(h, h0) * (v * v - T * w * w * w)  # Z
+        zeta = z / h if self.published else z
+        statistics = {
+            "kinetic_temperature": pt.mean(p * v),
+            "gradient_noise": 2 * T * pt.mean(zeta),
+        }
+        return Transition(position, {"momentum": p, "thermostat": z}, statistics)
+
+    def _mobility(self, p: TensorVariable) -> TensorVariable:
+        """W = 1/u, the velocity that a unit of momentum gives."""
+        if self.speed_limit is None:
+            return pt.ones_like(p)
+        return 1 / pt.sqrt(1 + pt.sqr(p / self.speed_limit))
+
+    def _thermostat_rate(self, h: TensorVariable, h0: TensorVariable) -> TensorVariable:
+        if self.published:
+            return h
+        return -math.log(self.momentum_decay) / (self.thermostat_time * h0**2) * (h / h0)

@@ -1,0 +1,149 @@
+"""The contract of a sampler's dynamics, and the steps that their splittings share."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import pytensor.tensor as pt
+from pytensor.tensor.variable import TensorVariable
+
+
+class Transition(NamedTuple):
+    """Outcome of one update.
+
+    Attributes
+    ----------
+    position : TensorVariable
+        New position, shape ``(d,)``.
+    auxiliaries : dict of str to TensorVariable
+        New momentum and thermostat, shape ``(d,)`` each.
+    statistics : dict of str to TensorVariable
+        Scalars of this update.
+    """
+
+    position: TensorVariable
+    auxiliaries: dict[str, TensorVariable]
+    statistics: dict[str, TensorVariable]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dynamics(ABC):
+    """A stochastic differential equation and the splitting that follows it, at unit mass.
+
+    Parameters
+    ----------
+    temperature : float
+        T of the sampled law, proportional to exp(-U/T); 1 is the posterior.
+    """
+
+    temperature: float = 1.0
+
+    auxiliaries: ClassVar[tuple[str, ...]] = ()
+    """Names of the vectors that the state holds besides the position."""
+    statistics: ClassVar[tuple[str, ...]] = ()
+    """Names of the scalars that every update reports."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise ValueError(f"temperature must be at least 0, got {self.temperature}.")
+
+    def init(self, position: TensorVariable, noise: TensorVariable) -> dict[str, TensorVariable]:
+        """Auxiliaries at the start of a chain, and after an update that was rejected.
+
+        Parameters
+        ----------
+        position, noise : TensorVariable
+            Shape ``(d,)``; the noise is standard normal.
+
+        Returns
+        -------
+        dict of str to TensorVariable
+            The momentum from N(0, T); no friction besides the injected one.
+        """
+        fresh = {"momentum": self.temperature**0.5 * noise, "thermostat": pt.zeros_like(noise)}
+        return {name: fresh[name].astype(position.dtype) for name in self.auxiliaries}
+
+    @abstractmethod
+    def transition(
+        self,
+        position: TensorVariable,
+        auxiliaries: Mapping[str, TensorVariable],
+        gradient: TensorVariable,
+        noise: TensorVariable,
+        step_size: TensorVariable,
+        base_step_size: TensorVariable,
+    ) -> Transition:
+        """One update.
+
+        Parameters
+        ----------
+        position : TensorVariable
+            Shape ``(d,)``.
+        auxiliaries : mapping of str to TensorVariable
+            Shape ``(d,)`` each.
+        gradient : TensorVariable
+            Estimate of ∇U at `position`, shape ``(d,)``.
+        noise : TensorVariable
+            Standard normal, shape ``(d,)``.
+        step_size, base_step_size : TensorVariable
+            Scalars: h of this update, and the h₀ that its schedule multiplies.
+
+        Returns
+        -------
+        Transition
+        """
+
+
+def kick(
+    momentum: TensorVariable,
+    gradient: TensorVariable,
+    noise: TensorVariable,
+    step_size: TensorVariable,
+    friction: TensorVariable,
+    injected: TensorVariable,
+    temperature: float,
+) -> TensorVariable:
+    r"""B step: gradient, friction and injected noise together, solved exactly at a fixed position.
+
+    .. math::
+
+        dp = -g\,dt - \beta p\,dt + \sqrt{2 \alpha T}\,dW
+
+    Parameters
+    ----------
+    momentum, gradient, noise : TensorVariable
+        p, g and a standard normal vector, shape ``(d,)``.
+    step_size : TensorVariable
+        h.
+    friction : TensorVariable
+        β, per unit of time; may be negative.
+    injected : TensorVariable
+        α, the friction whose heat bath the injected noise stands for.
+    temperature : float
+        T.
+
+    Returns
+    -------
+    TensorVariable
+        p after h, an Ornstein-Uhlenbeck step, shape ``(d,)``.
+    """
+    x = friction * step_size
+    lost = -pt.expm1(-x)  # 1 − e⁻ˣ
+    small = pt.abs(x) < 1e-6
+    fraction = pt.switch(small, 1 - x / 2, lost / pt.switch(small, 1.0, x))  # (1 − e⁻ˣ)/x
+    drift = step_size * fraction * gradient
+    variance = temperature * injected * step_size * fraction * (2 - lost)  # ∝ (1 − e⁻²ˣ)/x
+    return (1 - lost) * momentum - drift + pt.sqrt(variance) * noise
+
+
+def friction_coefficient(momentum_decay: float, base_step_size: TensorVariable) -> TensorVariable:
+    """D, per unit of time: e^(−D h₀) is `momentum_decay`."""
+    return -math.log(momentum_decay) / base_step_size
+
+
+def check_between(name: str, value: float, low: float, high: float) -> None:
+    """Raise a ValueError unless low < value < high."""
+    if not low < value < high:
+        raise ValueError(f"{name} must lie between {low:g} and {high:g}, got {value!r}.")

@@ -1,0 +1,127 @@
+"""Schedules: factors of the step size, as functions of the number of the update.
+
+Any callable of the update number, such as an optax schedule with ``init_value=1``, serves as well.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Schedule = Callable[[Any], Any]
+
+
+def constant(update: np.ndarray) -> np.ndarray:
+    """Factor 1 at every update."""
+    return np.ones(np.shape(update))
+
+
+@dataclass(frozen=True)
+class PolynomialDecay:
+    r"""Decay of h² as a power of the update number t: h = h₀ (1 + t/b)^(−γ/2).
+
+    With h² = ε it is the ε_t = a (b + t)^(−γ) of Welling & Teh (2011), whose draws approach the
+    posterior without a step-size bias where 1/2 < γ ≤ 1. Their averages weight a draw by ε_t.
+
+    Parameters
+    ----------
+    offset : float
+        b, updates after which the decay sets in.
+    power : float
+        γ.
+    """
+
+    offset: float = 1000.0
+    power: float = 0.55
+
+    def __post_init__(self) -> None:
+        if not self.offset > 0:
+            raise ValueError(f"offset must be positive, got {self.offset}.")
+        if not 0 <= self.power <= 1:
+            raise ValueError(f"power must lie between 0 and 1, got {self.power}.")
+
+    def __call__(self, update: np.ndarray) -> np.ndarray:
+        """Factor at update number(s) `update`."""
+        return (1 + np.asarray(update) / self.offset) ** (-self.power / 2)
+
+
+@dataclass(frozen=True)
+class CyclicalCosine:
+    r"""Cosine from 1 to 0 over and over: ½ (1 + cos(π (t mod n)/n)).
+
+    Each cycle starts with steps that leave a mode and ends with steps that explore one; a draw
+    is taken at its end. Heek & Kalchbrenner (2019), section 4; Zhang et al. (2020), equation 1.
+
+    Parameters
+    ----------
+    cycle_length : int
+        n, updates in a cycle.
+    """
+
+    cycle_length: int
+
+    def __post_init__(self) -> None:
+        if self.cycle_length < 1:
+            raise ValueError(f"cycle_length must be at least 1, got {self.cycle_length}.")
+
+    def __call__(self, update: np.ndarray) -> np.ndarray:
+        """Factor at update number(s) `update`."""
+        phase = np.mod(update, self.cycle_length) / self.cycle_length
+        return (1 + np.cos(np.pi * phase)) / 2
+
+
+def resolve(schedule: str | Schedule | None, steps_per_draw: int) -> Schedule:
+    """Turn the `schedule` argument of a step into a function of the update number.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or cycles and draws do not end together.
+    """
+    named = {
+        "constant": constant,
+        "polynomial": PolynomialDecay(),
+        "cyclical": CyclicalCosine(steps_per_draw),
+    }
+    if schedule is None:
+        return constant
+    if isinstance(schedule, str):
+        if schedule not in named:
+            raise ValueError(
+                f"schedule must be one of {', '.join(map(repr, named))} or a function of the "
+                f"update number, got {schedule!r}."
+            )
+        return named[schedule]
+    if not callable(schedule):
+        raise ValueError(
+            f"schedule must be a name or a function of the update number, got {schedule!r}."
+        )
+    if isinstance(schedule, CyclicalCosine) and steps_per_draw % schedule.cycle_length:
+        raise ValueError(
+            f"A draw is taken every steps_per_draw={steps_per_draw} updates, which is not the end "
+            f"of a cycle of {schedule.cycle_length}. Use "
+            f"steps_per_draw={schedule.cycle_length}."
+        )
+    return schedule
+
+
+def factors(schedule: Schedule, start: int, n_updates: int) -> np.ndarray:
+    """Factors of updates start, ..., start + n_updates − 1, shape ``(n_updates,)``.
+
+    Raises
+    ------
+    ValueError
+        If a factor is negative or not finite.
+    """
+    updates = np.arange(start, start + n_updates)
+    values = np.asarray(schedule(updates), dtype=float)
+    if values.shape != updates.shape:
+        values = np.array([float(schedule(t)) for t in updates])
+    if not (np.isfinite(values).all() and (values >= 0).all()):
+        bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))[0]
+        raise ValueError(
+            f"The schedule gave {values[bad]} at update {updates[bad]}: factors of the step size "
+            "must be finite and not negative."
+        )
+    return values

@@ -1,0 +1,37 @@
+"""Stochastic-gradient Langevin dynamics."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pytensor.tensor.variable import TensorVariable
+
+from pymc_sgmcmc.dynamics.base import Dynamics, Transition
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGLDDynamics(Dynamics):
+    r"""Overdamped Langevin dynamics, one Euler-Maruyama step an update.
+
+    .. math::
+
+        \theta \leftarrow \theta - \tfrac{h^2}{2} \nabla\tilde U(\theta) + h \sqrt{T}\,\eta
+
+    As h → 0 it leaves exp(−U/T) invariant. At a fixed h a Gaussian of curvature ω² gets the
+    variance T/ω² / (1 − h²ω²/4), and gradient noise of variance V adds h²V/(4ω²) to it.
+
+    h² is the step size ε of Welling & Teh (2011), equation 4.
+    """
+
+    def transition(
+        self,
+        position: TensorVariable,
+        auxiliaries: Mapping[str, TensorVariable],
+        gradient: TensorVariable,
+        noise: TensorVariable,
+        step_size: TensorVariable,
+        base_step_size: TensorVariable,
+    ) -> Transition:
+        """One update; see `Dynamics.transition`."""
+        drift = step_size**2 / 2 * gradient
+        diffusion = step_size * self.temperature**0.5 * noise
+        return Transition(position - drift + diffusion, {}, {})

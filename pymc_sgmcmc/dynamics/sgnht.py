@@ -1,0 +1,102 @@
+"""Stochastic-gradient Nosé-Hoover thermostats."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import pytensor.tensor as pt
+from pytensor.tensor.variable import TensorVariable
+
+from pymc_sgmcmc.dynamics.base import (
+    Dynamics,
+    Transition,
+    check_between,
+    friction_coefficient,
+    kick,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGNHTDynamics(Dynamics):
+    r"""Langevin dynamics with a friction that adapts to the gradient noise, split B-A-Z.
+
+    .. math::
+
+        d\theta = p\,dt, \quad dp = -\nabla\tilde U\,dt - (D + h\zeta) p\,dt + \sqrt{2 D T}\,dW,
+        \quad d\zeta \propto p^2 - T
+
+    B solves the momentum's Ornstein-Uhlenbeck equation exactly (`kick`), A is θ ← θ + h p, and Z
+    is ζ ← ζ + (λ/(n h₀²)) (h/h₀) (p² − T), with λ = −log momentum_decay and n the thermostat
+    time. As h → 0 it leaves invariant
+
+    .. math::
+
+        \exp\Bigl(-\frac{U + p^2/2}{T} - \frac{\mu (h\zeta - hV/2T)^2}{2 T}\Bigr),
+        \qquad \mu = n h^2 / \lambda \text{ at } h = h_0,
+
+    where V is the variance of the gradient noise of a parameter: 2Tζ is an estimate of V.
+
+    Ding et al. (2014), equation 4, whose ξ is D + hζ. ζ does not scale with h, so that it stays
+    right when a schedule changes h. Their thermostat is one for all parameters and sees the
+    mean of p²; the default here is one for each, since gradient noise differs between parameters.
+
+    Parameters
+    ----------
+    momentum_decay : float
+        e^(−D h₀), what friction leaves of the momentum in one update; between 0 and 1.
+    thermostat_time : float
+        n, updates in which the thermostat adapts.
+    thermostat : {"parameter", "scalar"}
+        One thermostat for each parameter, or one for all.
+    """
+
+    momentum_decay: float = 0.9
+    thermostat_time: float = 1000.0
+    thermostat: Literal["parameter", "scalar"] = "parameter"
+
+    auxiliaries: ClassVar[tuple[str, ...]] = ("momentum", "thermostat")
+    statistics: ClassVar[tuple[str, ...]] = ("kinetic_temperature", "gradient_noise")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_thermostat(self.temperature, self.thermostat_time)
+        check_between("momentum_decay", self.momentum_decay, 0, 1)
+        if self.thermostat not in ("parameter", "scalar"):
+            raise ValueError(
+                f'thermostat must be "parameter" or "scalar", got {self.thermostat!r}.'
+            )
+
+    def transition(
+        self,
+        position: TensorVariable,
+        auxiliaries: Mapping[str, TensorVariable],
+        gradient: TensorVariable,
+        noise: TensorVariable,
+        step_size: TensorVariable,
+        base_step_size: TensorVariable,
+    ) -> Transition:
+        """One update; see `Dynamics.transition`."""
+        T, h, h0 = self.temperature, step_size, base_step_size
+        D = friction_coefficient(self.momentum_decay, h0)
+        zeta = auxiliaries["thermostat"]
+        p = kick(auxiliaries["momentum"], gradient, noise, h, D + h * zeta, D, T)  # B
+        position = position + h * p  # A
+        heat = pt.sqr(p) if self.thermostat == "parameter" else pt.mean(pt.sqr(p))
+        rate = -math.log(self.momentum_decay) / (self.thermostat_time * h0**2) * (h / h0)
+        zeta = zeta + rate * (heat - T)  # Z
+        statistics = {
+            "kinetic_temperature": pt.mean(pt.sqr(p)),
+            "gradient_noise": 2 * T * pt.mean(zeta),
+        }
+        return Transition(position, {"momentum": p, "thermostat": zeta}, statistics)
+
+
+def check_thermostat(temperature: float, thermostat_time: float) -> None:
+    """Raise a ValueError for a temperature or a time with which no thermostat works."""
+    if temperature == 0:
+        raise ValueError(
+            "temperature=0 leaves a thermostat nothing to regulate. Use SGLD or SGHMC, which "
+            "descend the gradient at temperature 0."
+        )
+    check_between("thermostat_time", thermostat_time, 0, math.inf)

@@ -1,0 +1,76 @@
+"""The contract of an engine: it compiles a potential and a dynamics, and runs chains of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+State = dict[str, np.ndarray]
+"""Chains between two runs: position ``(chains, d)``, the auxiliaries, and what else the engine
+needs to go on as if it had not stopped. Plain arrays, which can be saved and restored."""
+
+UPDATE_STATISTICS = ("potential_energy", "gradient_norm")
+"""What an engine reports of every update, besides the statistics of the dynamics."""
+
+STUCK = 200
+"""Rejected updates in a row after which a chain counts as unable to move."""
+
+
+class Draws(NamedTuple):
+    """Draws of all chains, and what happened in the updates before each.
+
+    Attributes
+    ----------
+    positions : ndarray
+        Shape ``(chains, n_draws, d)``.
+    statistics : dict of str to ndarray
+        Shape ``(chains, n_draws)``: means over the updates of a draw, but for ``gradient_noise``
+        and ``step_size``, which are the last update's, and ``rejected``, a count.
+    """
+
+    positions: np.ndarray
+    statistics: dict[str, np.ndarray]
+
+
+class Engine(Protocol):
+    """Runs chains of one potential and one dynamics; see `pymc_sgmcmc.engines.jax.JaxEngine`."""
+
+    def load(self, rows: Sequence[np.ndarray]) -> None:
+        """Take the row data, which later runs use."""
+
+    def init(self, positions: np.ndarray, seeds: np.ndarray) -> State:
+        """State of chains at `positions` ``(chains, d)`` with `seeds` ``(chains, 2)``, uint32."""
+
+    def evaluate(
+        self, positions: np.ndarray, others: Mapping[str, np.ndarray], seed: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Potential ``(chains,)`` and gradient ``(chains, d)`` from one random batch for each."""
+
+    def capacity(self, chains: int) -> int:
+        """Draws that one call of `run` may return."""
+
+    def run(
+        self,
+        state: State,
+        step_sizes: np.ndarray,
+        base_step_size: float,
+        others: Mapping[str, np.ndarray],
+    ) -> tuple[Draws, State]:
+        """Advance all chains by ``n_draws`` draws.
+
+        Parameters
+        ----------
+        state : State
+        step_sizes : ndarray
+            Shape ``(n_draws, steps_per_draw)``.
+        base_step_size : float
+            h₀, which the schedule of the step sizes multiplies.
+        others : mapping of str to ndarray
+            Values of the model's other value variables, ``(chains, ...)`` each.
+
+        Returns
+        -------
+        Draws
+        State
+            After the last update. A run in pieces gives what one run gives, bit for bit.
+        """

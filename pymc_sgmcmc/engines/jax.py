@@ -1,0 +1,302 @@
+"""The JAX engine: all chains vectorised, updates scanned, state on the device."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytensor.tensor as pt
+from jax import lax
+from pymc.pytensorf import compile as compile_graph
+from pytensor.graph.basic import Variable
+
+from pymc_sgmcmc.dynamics.base import Dynamics
+from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws, State
+from pymc_sgmcmc.graphs import rebuild
+from pymc_sgmcmc.potential import StochasticPotential
+
+# Draws leave the device in blocks of at most this many bytes and this many draws.
+_BLOCK_BYTES = 2**25
+_BLOCK_DRAWS = 256
+
+
+class JaxEngine:
+    """Chains of one potential and one dynamics, compiled by XLA for the default device.
+
+    Every chain has its own rows and its own noise, drawn from a key that depends on the chain's
+    seed and the number of the update only; the same seed gives the same draws on the same device,
+    however a run is cut into pieces. Rows are drawn with replacement below a tenth of all rows
+    and without from there on. An update that gives a number that is not finite is rejected: the
+    chain returns to the last position with a finite potential, with fresh momentum.
+
+    Parameters
+    ----------
+    potential : StochasticPotential
+    dynamics : Dynamics
+    """
+
+    def __init__(self, potential: StochasticPotential, dynamics: Dynamics) -> None:
+        self.dtype = potential.dtype
+        self.size = potential.size
+        self.batch_size = potential.batch_size
+        self.auxiliaries = dynamics.auxiliaries
+        self.statistics = (*dynamics.statistics, *UPDATE_STATISTICS)
+        self._other_names = tuple(v.name for v in potential.others)
+        self._other_dtypes = [v.type.dtype for v in potential.inputs()[1]]
+        with potential.model:
+            self._gradient = compile_gradient(potential)
+            self._transition = compile_transition(dynamics, self.size, self.dtype)
+            self._fresh = compile_fresh(dynamics, self.size, self.dtype)
+        self._compiled: dict[Any, Any] = {}
+        self.load(potential.row_values())
+
+    # -- the contract ----------------------------------------------------------------------------
+
+    def load(self, rows: Sequence[np.ndarray]) -> None:
+        """Put the row data on the device, ``(N, ...)`` each."""
+        with self._precision():
+            self._rows = [jax.device_put(x) for x in rows]
+        self._n_rows = len(rows[0]) if rows else 0
+
+    def init(self, positions: np.ndarray, seeds: np.ndarray) -> State:
+        """State of chains at `positions` ``(chains, d)`` with `seeds` ``(chains, 2)``, uint32."""
+        with self._precision():
+            positions = jnp.asarray(positions, self.dtype)
+            keys = jnp.asarray(seeds, jnp.uint32)
+            # The last number that an update can have: no update shares its noise.
+            noise = jax.vmap(lambda k: self._noise(_key(k, jnp.uint32(2**32 - 1))))(keys)
+            auxiliaries = jax.vmap(self._fresh)(positions, noise)
+            chains = len(positions)
+            return {
+                "position": np.asarray(positions),
+                "finite_position": np.asarray(positions),
+                **{k: np.asarray(v) for k, v in zip(self.auxiliaries, auxiliaries, strict=True)},
+                "key": np.asarray(keys),
+                "update": np.zeros(chains, np.uint32),
+                "rejected_in_a_row": np.zeros(chains, np.uint32),
+            }
+
+    def evaluate(
+        self, positions: np.ndarray, others: Mapping[str, np.ndarray], seed: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Potential ``(chains,)`` and gradient ``(chains, d)`` from one random batch for each."""
+
+        def one(position, others, key, rows):
+            return self._gradient(position, *others, *self._batch(key, rows))
+
+        with self._precision():
+            keys = jax.random.split(_key(jnp.asarray(seed), jnp.uint32(0)), len(positions))
+            args = (jnp.asarray(positions, self.dtype), self._others(others), keys, self._rows)
+            function = self._compile(jax.vmap(one, in_axes=(0, 0, 0, None)), "evaluate", args)
+            value, gradient = function(*args)
+            return np.asarray(value), np.asarray(gradient)
+
+    def capacity(self, chains: int) -> int:
+        """Draws that one call of `run` may return."""
+        draw_bytes = chains * self.size * np.dtype(self.dtype).itemsize
+        return max(1, min(_BLOCK_DRAWS, _BLOCK_BYTES // draw_bytes))
+
+    def run(
+        self,
+        state: State,
+        step_sizes: np.ndarray,
+        base_step_size: float,
+        others: Mapping[str, np.ndarray] | None = None,
+    ) -> tuple[Draws, State]:
+        """Advance all chains by ``n_draws`` draws; see `Engine.run`."""
+        n_draws, _ = step_sizes.shape
+        chains = len(state["position"])
+        capacity = self.capacity(chains)
+        if n_draws > capacity:
+            raise ValueError(f"At most {capacity} draws of {chains} chains fit a run: {n_draws}.")
+        with self._precision():
+            # Always the same shapes, whatever the number of draws: nothing compiles twice.
+            padded = np.zeros((capacity, step_sizes.shape[1]), self.dtype)
+            padded[:n_draws] = step_sizes
+            args = (
+                {k: jnp.asarray(v) for k, v in state.items()},
+                self._others(others or {}),
+                jnp.asarray(padded),
+                jnp.asarray(base_step_size, self.dtype),
+                jnp.asarray(n_draws, jnp.int32),
+                self._rows,
+            )
+            chain = jax.vmap(self._run_chain, in_axes=(0, 0, None, None, None, None))
+            state, positions, statistics = self._compile(chain, "run", args)(*args)
+            draws = Draws(
+                np.asarray(positions)[:, :n_draws],
+                {k: np.asarray(v)[:, :n_draws] for k, v in statistics.items()},
+            )
+            return draws, {k: np.asarray(v) for k, v in state.items()}
+
+    # -- one chain -------------------------------------------------------------------------------
+
+    def _run_chain(self, state, others, step_sizes, base_step_size, n_draws, rows):
+        def update(carry, step_size):
+            state, sums = carry
+            state, accepted, statistics = self._update(
+                state, others, step_size, base_step_size, rows
+            )
+            sums = {k: sums[k] + jnp.where(accepted, v, 0) for k, v in statistics.items()} | {
+                "accepted": sums["accepted"] + accepted
+            }
+            return (state, sums), None
+
+        def draw(i, carry):
+            state, positions, statistics = carry
+            zeros = {k: jnp.zeros((), self.dtype) for k in (*self.statistics, "accepted")}
+            (state, sums), _ = lax.scan(update, (state, zeros), step_sizes[i])
+            accepted = sums.pop("accepted")
+            recorded = {k: v / jnp.maximum(accepted, 1) for k, v in sums.items()}
+            recorded["gradient_norm"] = jnp.sqrt(recorded["gradient_norm"])
+            recorded["step_size"] = step_sizes[i, -1]
+            recorded["rejected"] = step_sizes.shape[1] - accepted
+            statistics = {k: v.at[i].set(recorded[k]) for k, v in statistics.items()}
+            return state, positions.at[i].set(state["position"]), statistics
+
+        capacity = len(step_sizes)
+        names = (*self.statistics, "step_size", "rejected")
+        empty = {k: jnp.zeros(capacity, self.dtype) for k in names}
+        positions = jnp.zeros((capacity, self.size), self.dtype)
+        return lax.fori_loop(0, n_draws, draw, (state, positions, empty))
+
+    def _update(self, state, others, step_size, base_step_size, rows):
+        noise_key, batch_key = jax.random.split(_key(state["key"], state["update"]))
+        noise = self._noise(noise_key)
+        position = state["position"]
+        potential, gradient = self._gradient(position, *others, *self._batch(batch_key, rows))
+        # XLA would otherwise fuse the noise's generator into the gradient's loop, and draw it
+        # several times over.
+        gradient, noise = lax.optimization_barrier((gradient, noise))
+        auxiliaries = [state[k] for k in self.auxiliaries]
+        new_position, *rest = self._transition(
+            position, *auxiliaries, gradient, noise, step_size, base_step_size
+        )
+        new_auxiliaries = rest[: len(auxiliaries)]
+        statistics = dict(
+            zip(self.statistics, (*rest[len(auxiliaries) :], potential, gradient @ gradient),
+                strict=True)
+        )  # fmt: skip
+        # A sum is finite only if every term is.
+        finite = jnp.isfinite(jnp.sum(new_position))
+        for x in statistics.values():
+            finite &= jnp.isfinite(x)
+
+        def keep(new, old):
+            return jnp.where(finite, new, old)
+
+        fresh = self._fresh(position, noise)
+        new_state = {
+            "position": keep(new_position, state["finite_position"]),
+            "finite_position": keep(position, state["finite_position"]),
+            **{
+                name: keep(new, renewed if name == "momentum" else old)
+                for name, new, old, renewed in zip(
+                    self.auxiliaries, new_auxiliaries, auxiliaries, fresh, strict=True
+                )
+            },
+            "key": state["key"],
+            "update": state["update"] + 1,
+            "rejected_in_a_row": keep(jnp.uint32(0), state["rejected_in_a_row"] + 1),
+        }
+        return new_state, finite, statistics
+
+    def _noise(self, key):
+        return jax.random.normal(key, (self.size,), self.dtype)
+
+    def _batch(self, key, rows):
+        """Rows of a batch, or all of them."""
+        if self.batch_size is None or not rows:
+            return rows
+        n, size = self._n_rows, self.batch_size
+        if size < n / 10:
+            batch = jax.random.randint(key, (size,), 0, n, jnp.int32)
+        else:
+            # The rows with the smallest of N random numbers: a subset without replacement.
+            batch = jnp.argsort(jax.random.bits(key, (n,), jnp.uint32))[:size]
+        return [jnp.take(x, batch, axis=0, mode="clip") for x in rows]
+
+    # -- compilation -----------------------------------------------------------------------------
+
+    def _precision(self):
+        return jax.enable_x64(self.dtype == "float64")
+
+    def _others(self, others: Mapping[str, np.ndarray]) -> list[jax.Array]:
+        return [
+            jnp.asarray(others[name], dtype)
+            for name, dtype in zip(self._other_names, self._other_dtypes, strict=True)
+        ]
+
+    def _compile(self, function, name: str, args):
+        shapes = jax.tree.map(lambda x: (x.shape, x.dtype), args)
+        key = (name, str(shapes))
+        if key not in self._compiled:
+            with warnings.catch_warnings():
+                # PyTensor names 64-bit types in places where JAX has 32 bits: as meant.
+                warnings.filterwarnings("ignore", message=".*requested dtype.*")
+                self._compiled[key] = jax.jit(function).lower(*args).compile()
+        return self._compiled[key]
+
+
+def _key(key_data, update):
+    key = jax.random.wrap_key_data(key_data, impl="threefry2x32")
+    return jax.random.fold_in(key, update)
+
+
+def compile_gradient(potential: StochasticPotential, all_rows: bool = False):
+    """JAX function (position, *others, *rows) → (value, gradient)."""
+    position, others, rows = potential.inputs(all_rows)
+    outputs = potential.value_and_gradient(position, others, rows)
+    return jax_function([position, *others, *rows], list(outputs))
+
+
+def compile_transition(dynamics: Dynamics, size: int, dtype: str):
+    """JAX function (position, *auxiliaries, gradient, noise, h, h₀) → (new ones, *statistics)."""
+    names = ("position", *dynamics.auxiliaries, "gradient", "noise")
+    position, *auxiliaries, gradient, noise = (
+        pt.tensor(k, dtype=dtype, shape=(size,)) for k in names
+    )
+    h, h0 = pt.scalar("step_size", dtype=dtype), pt.scalar("base_step_size", dtype=dtype)
+    state = dict(zip(dynamics.auxiliaries, auxiliaries, strict=True))
+    new = dynamics.transition(position, state, gradient, noise, h, h0)
+    outputs = [
+        new.position,
+        *(new.auxiliaries[k] for k in dynamics.auxiliaries),
+        *(new.statistics[k] for k in dynamics.statistics),
+    ]
+    inputs = [position, *auxiliaries, gradient, noise, h, h0]
+    return jax_function(inputs, rebuild(outputs, {}, dtype))
+
+
+def compile_fresh(dynamics: Dynamics, size: int, dtype: str):
+    """JAX function (position, noise) → auxiliaries of a chain that starts."""
+    position, noise = (pt.tensor(k, dtype=dtype, shape=(size,)) for k in ("position", "noise"))
+    fresh = dynamics.init(position, noise)
+    outputs = [fresh[k] for k in dynamics.auxiliaries]
+    if not outputs:
+        return lambda position, noise: ()
+    return jax_function([position, noise], rebuild(outputs, {}, dtype))
+
+
+def jax_function(inputs: Sequence[Variable], outputs: Sequence[Variable]):
+    """PyTensor graph as a JAX function.
+
+    Raises
+    ------
+    NotImplementedError
+        If an Op of the graph has no JAX counterpart; the message names it.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Skipping .* Op", category=UserWarning)
+        try:
+            function = compile_graph(
+                list(inputs), list(outputs), mode="JAX", on_unused_input="ignore", trust_input=True
+            )
+        except NotImplementedError as error:
+            raise NotImplementedError(
+                f"The model's gradient can't be compiled by JAX: {error}. Write that part of the "
+                "model with operations that PyTensor's JAX backend knows."
+            ) from error
+    return function.vm.jit_fn

@@ -1,0 +1,309 @@
+"""Finding the row data of a model: the arrays that a minibatch takes its rows from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytensor
+from pymc.data import MinibatchOp
+from pymc.distributions.distribution import PartialObservedRV
+from pymc.model import Model
+from pymc.variational.minibatch_rv import MinibatchRandomVariable
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Apply, Constant, Variable
+from pytensor.graph.traversal import ancestors
+from pytensor.tensor.subtensor import AdvancedSubtensor
+from pytensor.tensor.type import TensorType
+
+from pymc_sgmcmc.graphs import leaves
+
+ROUTE_A = """\
+Write the model with all its rows, without pm.Minibatch and total_size, and let the step take
+the rows:
+    with pm.Model() as model:
+        X = pm.Data("X", X_rows)
+        ...
+        pm.Normal("y", mu, sigma, observed=pm.Data("y_data", y_rows))
+        idata = pm.sample(step=ATMC(batch_size=...))"""
+
+
+@dataclass(frozen=True)
+class RowData:
+    """The arrays of a model that have one entry per row.
+
+    Attributes
+    ----------
+    variables : tuple of Variable
+        Leaves of the likelihood's graph, each to be replaced by its rows in a batch. Leaves that
+        hold the same array stand in the same group.
+    groups : tuple of int
+        For each variable, which of `sources` it takes its rows from.
+    sources : tuple of Variable
+        The distinct arrays, rows along the leading axis.
+    observed : tuple of Variable
+        Observed variables whose terms belong to the rows.
+    lengths : tuple of Variable
+        Symbolic lengths of the row dimension, to be replaced by the batch's.
+    n_rows : int or None
+        Number of rows N; None for arrays that are always taken whole.
+    batch_size : int or None
+        Batch size of the model's own ``pm.Minibatch``, if it has one.
+    """
+
+    variables: tuple[Variable, ...]
+    groups: tuple[int, ...]
+    sources: tuple[Variable, ...]
+    observed: tuple[Variable, ...]
+    lengths: tuple[Variable, ...]
+    n_rows: int | None
+    batch_size: int | None = None
+
+    def values(self) -> list[np.ndarray]:
+        """Arrays as they are now, each of shape ``(N, ...)``."""
+        return [value_of(source) for source in self.sources]
+
+
+def value_of(variable: Variable) -> np.ndarray:
+    """Value of data in the graph: a constant, a shared variable, or an expression of those."""
+    if isinstance(variable, Constant):
+        return variable.data
+    if isinstance(variable, SharedVariable):
+        return variable.get_value(borrow=True)
+    return pytensor.function([], variable, mode="FAST_COMPILE")()
+
+
+def uses_minibatch(graphs: Sequence[Variable]) -> bool:
+    """Whether a graph depends on ``pm.Minibatch``."""
+    return bool(_minibatches(graphs))
+
+
+def _minibatches(graphs: Sequence[Variable]) -> list[Apply]:
+    owners = dict.fromkeys(v.owner for v in ancestors(graphs) if v.owner is not None)
+    return [node for node in owners if isinstance(node.op, MinibatchOp)]
+
+
+def all_arrays(likelihoods: Sequence[Variable]) -> RowData | None:
+    """Arrays that the likelihood depends on, to be taken whole: inputs, not parts of the code."""
+    arrays = [v for v in leaves(likelihoods) if _is_array(v) and value_of(v).size > 16]
+    return _collect(arrays, arrays, (), (), None) if arrays else None
+
+
+def find_rows(
+    model: Model, likelihoods: Sequence[Variable], data: Sequence[str] | None = None
+) -> RowData:
+    """Find the row data of a model.
+
+    Row data are the arrays that feed an observed variable and share its leading length N. With
+    observed variables of several lengths, the longest are taken in batches; the terms of the
+    others are evaluated in full.
+
+    Parameters
+    ----------
+    model : pm.Model
+    likelihoods : sequence of Variable
+        Log-likelihood graphs of ``model.observed_RVs``, in that order.
+    data : sequence of str, optional
+        Names of the row data; inferred when None. The observed values that depend on them
+        belong to them without being named.
+
+    Returns
+    -------
+    RowData
+
+    Raises
+    ------
+    ValueError
+        If there is no observed data, if an observation is imputed, if names in `data` don't
+        exist or differ in length, if an array is ambiguous, or if ``pm.Minibatch`` is used in a
+        way that can't be followed.
+    """
+    if not model.observed_RVs:
+        raise ValueError(
+            "batch_size was given, but the model has no observed variable to take rows from. "
+            "Give data with observed=..., or use batch_size=None for a model without data."
+        )
+    for rv in model.observed_RVs:
+        if isinstance(rv.owner.op, PartialObservedRV) or _imputed(model, rv):
+            raise ValueError(
+                f"{rv.name!r} has missing values that PyMC imputes: each is a latent variable "
+                "of its own row, which can't be sampled from minibatches. Drop the rows with "
+                "missing values, or use batch_size=None."
+            )
+    minibatches = _minibatches(likelihoods)
+    if minibatches:
+        return _rows_of_minibatch(model, likelihoods, minibatches, data)
+    return _rows_of_data(model, likelihoods, data)
+
+
+def _imputed(model: Model, rv: Variable) -> bool:
+    name = rv.name.removesuffix("_observed")
+    return name != rv.name and f"{name}_unobserved" in model.named_vars
+
+
+def _rows_of_minibatch(
+    model: Model,
+    likelihoods: Sequence[Variable],
+    minibatches: list[Apply],
+    data: Sequence[str] | None,
+) -> RowData:
+    if len(minibatches) > 1:
+        raise ValueError(
+            f"The model has {len(minibatches)} independent pm.Minibatch calls, whose rows would "
+            "not belong together. Slice all arrays in one call: "
+            "X_batch, y_batch = pm.Minibatch(X, y, batch_size=...)."
+        )
+    if data is not None:
+        raise ValueError(
+            f"data={list(data)!r} was given, but the model's pm.Minibatch already says what "
+            "the rows are. Remove data=."
+        )
+    (node,) = minibatches
+    *outputs, _ = node.outputs
+    sources = node.inputs[: len(outputs)]
+    n_rows = len(value_of(sources[0]))
+    observed = []
+    for rv, likelihood in zip(model.observed_RVs, likelihoods, strict=True):
+        if not set(outputs) & set(ancestors([likelihood])):
+            continue
+        observed.append(rv)
+        if not isinstance(rv.owner.op, MinibatchRandomVariable):
+            raise ValueError(
+                f"{rv.name!r} observes a pm.Minibatch without total_size: its likelihood would "
+                f"count the batch only. Give total_size={n_rows} to {rv.name!r}."
+            )
+        total_size = rv.owner.inputs[1]
+        if isinstance(total_size, Constant) and total_size.data != n_rows:
+            raise ValueError(
+                f"{rv.name!r} has total_size={total_size.data}, but its pm.Minibatch takes rows "
+                f"from arrays of length {n_rows}. Give total_size={n_rows}."
+            )
+    batch = [v.type.shape[0] for v in outputs]
+    return _collect(outputs, sources, observed, (), n_rows, batch_size=batch[0])
+
+
+def _rows_of_data(
+    model: Model, likelihoods: Sequence[Variable], data: Sequence[str] | None
+) -> RowData:
+    candidates = [v for v in leaves(likelihoods) if _is_array(v)]
+    values = [model.rvs_to_values[rv] for rv in model.observed_RVs]
+    if data is None:
+        n_rows = max((len(value_of(v)) for v in values if v.type.ndim), default=0)
+        if n_rows == 0:
+            raise ValueError(
+                "The observed variables have no rows (they are scalars): use batch_size=None."
+            )
+        variables = [v for v in candidates if len(value_of(v)) == n_rows]
+        _refuse_indexed(likelihoods, variables)
+    else:
+        variables, n_rows = _named_rows(model, candidates, data)
+    # An observed value belongs to the rows that its own term depends on.
+    observed = []
+    for rv, value, likelihood in zip(model.observed_RVs, values, likelihoods, strict=True):
+        inputs = set(ancestors([likelihood]))
+        if not inputs & set(variables):
+            continue
+        if not value.type.ndim or len(value_of(value)) != n_rows:
+            length = len(value_of(value)) if value.type.ndim else "no"
+            raise ValueError(
+                f"{rv.name!r} has {length} rows, but depends on row data of length {n_rows} "
+                f"({_names(variables)}). Name the row data of {rv.name!r} with data=[...], or use "
+                "batch_size=None."
+            )
+        observed.append(rv)
+        variables += [v for v in leaves([value]) if _is_array(v) and v not in variables]
+    lengths = tuple(
+        dict.fromkeys(
+            model.dim_lengths[dims[0]]
+            for name in [v.name for v in (*observed, *variables)]
+            if (dims := model.named_vars_to_dims.get(name)) and dims[0] is not None
+        )
+    )
+    return _collect(variables, variables, observed, lengths, n_rows)
+
+
+def _named_rows(
+    model: Model, candidates: list[Variable], data: Sequence[str]
+) -> tuple[list[Variable], int]:
+    if isinstance(data, str):
+        raise TypeError(f"data must be a list of names, got {data!r}: write data=[{data!r}].")
+    by_name = {v.name: v for v in candidates if v.name is not None}
+    for name in data:
+        if name not in by_name:
+            what = (
+                "does not feed any observed variable"
+                if name in model.named_vars
+                else "is not in the model"
+            )
+            known = ", ".join(map(repr, by_name)) or "none; wrap arrays in pm.Data"
+            raise ValueError(f"data names {name!r}, which {what}. Row data known by name: {known}.")
+    lengths = {name: len(value_of(by_name[name])) for name in data}
+    if len(set(lengths.values())) != 1:
+        raise ValueError(
+            f"data must name arrays of one length, got {lengths}. Name only the arrays that "
+            "have one entry per row."
+        )
+    return [by_name[name] for name in data], next(iter(lengths.values()))
+
+
+def _refuse_indexed(likelihoods: Sequence[Variable], variables: list[Variable]) -> None:
+    """A table that row data index is not row data, however long it is."""
+    rows = set(variables)
+    for v in ancestors(likelihoods):
+        if v.owner is None or not isinstance(v.owner.op, AdvancedSubtensor):
+            continue
+        table, *indices = v.owner.inputs
+        indexed = [x for x in ancestors([table]) if x in rows]
+        if indexed and any(x in rows for x in ancestors(indices)):
+            names = [v.name for v in variables if v not in indexed and v.name]
+            raise ValueError(
+                f"{_names(indexed)} has as many entries as there are rows and is indexed by "
+                f"row data: is it a table of groups, or row data? Say which arrays are row data, "
+                f"for example data={names!r}."
+            )
+
+
+def _collect(
+    variables: Sequence[Variable],
+    sources: Sequence[Variable],
+    observed: Sequence[Variable],
+    lengths: tuple[Variable, ...],
+    n_rows: int | None,
+    batch_size: int | None = None,
+) -> RowData:
+    """Let leaves that hold the same array share it: one copy and one gather serve all."""
+    distinct: list[Variable] = []
+    groups = []
+    for source in sources:
+        for group, other in enumerate(distinct):
+            if _same(source, other):
+                break
+        else:
+            group = len(distinct)
+            distinct.append(source)
+        groups.append(group)
+    return RowData(
+        tuple(variables), tuple(groups), tuple(distinct), tuple(observed), lengths, n_rows,
+        batch_size,
+    )  # fmt: skip
+
+
+def _same(a: Variable, b: Variable) -> bool:
+    if a is b:
+        return True
+    if not (isinstance(a, Constant) and isinstance(b, Constant)) or a.type != b.type:
+        return False
+    return a.data is b.data or np.array_equal(a.data, b.data)
+
+
+def _is_array(variable: Variable) -> bool:
+    return (
+        isinstance(variable, Constant | SharedVariable)
+        and isinstance(variable.type, TensorType)
+        and variable.type.ndim > 0
+    )
+
+
+def _names(variables: Sequence[Variable]) -> str:
+    return ", ".join(
+        repr(v.name) if v.name else f"an array of shape {value_of(v).shape}" for v in variables
+    )

@@ -1,0 +1,330 @@
+"""From a model to an unbiased estimate of its potential energy and gradient."""
+
+import math
+import operator
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from pymc.model import Model
+from pymc.pytensorf import rewrite_pregrad
+from pymc.util import get_value_vars_from_user_vars
+from pymc.variational.minibatch_rv import MinibatchRandomVariable
+from pytensor.graph.basic import Variable
+
+from pymc_sgmcmc import checks
+from pymc_sgmcmc.fingerprint import Fingerprint
+from pymc_sgmcmc.graphs import is_shared_value, leaves, rebuild
+from pymc_sgmcmc.minibatch import ROUTE_A, RowData, all_arrays, find_rows, uses_minibatch
+
+
+@dataclass(frozen=True)
+class Block:
+    """Place of one value variable in the flat position vector."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    start: int
+    stop: int
+
+
+class StochasticPotential:
+    r"""Unbiased minibatch estimate of a model's potential energy.
+
+    .. math::
+
+        \tilde U(q) = -\log p(q) - \frac{N}{B} \sum_{i \in \text{batch}} \log p(x_i \mid q),
+        \qquad \mathbb{E}\,\tilde U(q) = U(q) = -\log p(q, x)
+
+    where q is the flat vector of the sampled value variables, in PyMC's unconstrained space with
+    the Jacobians of its transforms. All N/B scaling of the package happens here.
+
+    Parameters
+    ----------
+    model : pm.Model
+    vars : sequence of Variable, optional
+        Free random variables or value variables to sample; all continuous ones when None.
+    batch_size : int, optional
+        Rows B in a batch. None takes all rows, or the batch size of the model's own
+        ``pm.Minibatch``.
+    data : sequence of str, optional
+        Names of the row data; inferred when None.
+    dtype : {"float32", "float64"}, optional
+        Type of positions and gradients; ``pytensor.config.floatX`` when None.
+
+    Attributes
+    ----------
+    layout : tuple of Block
+        Name, shape and place of each value variable in the position vector.
+    size : int
+        Length d of the position vector.
+    batch_size : int or None
+        B, or None where every update takes all rows.
+    n_rows : int or None
+        N, or None where the rows of the model need not be known.
+    others : tuple of Variable
+        Value variables that the model has besides the sampled ones; inputs of the potential.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the model or an argument does not allow minibatches; the message says what to write.
+    SamplingError
+        If the log posterior is not finite at the model's initial point.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        vars: Sequence[Variable] | None = None,
+        *,
+        batch_size: int | None = None,
+        data: Sequence[str] | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        self.model = model
+        self.dtype = _float_dtype(dtype)
+        self.value_vars = sampled_value_vars(model, vars)
+        self.others = tuple(v for v in model.value_vars if v not in self.value_vars)
+        self.layout = _layout(model, self.value_vars)
+        self.size = self.layout[-1].stop
+        self._fingerprint = Fingerprint(model)
+
+        with model:
+            terms = model.logp(sum=False)
+        n_free, n_observed = len(model.free_RVs), len(model.observed_RVs)
+        self.priors = terms[:n_free]
+        self.likelihoods = terms[n_free : n_free + n_observed]
+        self.potentials = terms[n_free + n_observed :]
+
+        self.rows = self._find_rows(_integer(batch_size), data)
+        self.n_rows = self.rows.n_rows if self.rows else None
+        self.batch_size = _batch_size(_integer(batch_size), self.rows)
+        if self.batch_size is not None:
+            checks.potentials_touch_no_rows(self)
+            checks.rows_separate(self)
+        checks.initial_point_is_finite(self)
+
+    def row_values(self) -> list[np.ndarray]:
+        """Row data as they are now: arrays of shape ``(N, ...)``, floats in `dtype`."""
+        values = self.rows.values() if self.rows else []
+        return [x.astype(self.dtype) if x.dtype.kind == "f" else x for x in values]
+
+    def inputs(self, all_rows: bool = False) -> tuple[Variable, list[Variable], list[Variable]]:
+        """Symbolic inputs of the potential, with static shapes.
+
+        Parameters
+        ----------
+        all_rows : bool
+            Whether the rows are all N of them rather than a batch of B.
+
+        Returns
+        -------
+        position : Variable
+            Shape ``(d,)``.
+        others : list of Variable
+            The model's other value variables.
+        rows : list of Variable
+            Rows of the row data, ``(B, ...)`` or ``(N, ...)``.
+        """
+        position = pt.tensor("position", dtype=self.dtype, shape=(self.size,))
+        others = []
+        if self.others:
+            point = self.model.initial_point(0)
+            for v in self.others:
+                dtype = self.dtype if v.type.dtype.startswith("float") else v.type.dtype
+                others.append(pt.tensor(v.name, dtype=dtype, shape=np.shape(point[v.name])))
+        rows = []
+        for x in self.row_values():
+            n = len(x) if all_rows or self.batch_size is None else self.batch_size
+            rows.append(pt.tensor("rows", dtype=x.dtype.name, shape=(n, *x.shape[1:])))
+        return position, others, rows
+
+    def value_and_gradient(
+        self, position: Variable, others: Sequence[Variable], rows: Sequence[Variable]
+    ) -> tuple[Variable, Variable]:
+        """Potential energy estimated from `rows`, and its gradient.
+
+        Parameters
+        ----------
+        position : Variable
+            Flat position q, shape ``(d,)``.
+        others : sequence of Variable
+            Values of the model's other value variables.
+        rows : sequence of Variable
+            Rows of the row data, ``(B, ...)`` each: a batch, or all of them.
+
+        Returns
+        -------
+        value : Variable
+            Scalar, in nats.
+        gradient : Variable
+            Shape ``(d,)``.
+        """
+        # One input per value variable while differentiating: the gradient is then a single
+        # join, not a sum of d-vectors.
+        parts = [pt.tensor(b.name, dtype=self.dtype, shape=b.shape) for b in self.layout]
+        value = self._value(parts, others, rows)
+        gradients = pytensor.grad(value, parts, disconnected_inputs="ignore")
+        gradient = pt.concatenate([g.astype(self.dtype).ravel() for g in gradients])
+        slices = [position[b.start : b.stop].reshape(b.shape) for b in self.layout]
+        value, gradient = rebuild([value, gradient], dict(zip(parts, slices, strict=True)))
+        return value, gradient
+
+    def ravel(self, point: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Position vector of a point, shape ``(d,)``."""
+        return np.concatenate([np.ravel(point[b.name]) for b in self.layout]).astype(self.dtype)
+
+    def unravel(self, positions: np.ndarray) -> dict[str, np.ndarray]:
+        """Value variables of positions ``(..., d)``: arrays ``(..., *shape)``, in their dtypes."""
+        lead = positions.shape[:-1]
+        return {
+            b.name: positions[..., b.start : b.stop].reshape(*lead, *b.shape).astype(b.dtype)
+            for b in self.layout
+        }
+
+    def is_current(self) -> bool:
+        """Whether the model and its data are what they were when this was built.
+
+        New values of the row data alone do not matter: they are read anew for every run.
+
+        Raises
+        ------
+        ValueError
+            If variables were added to the model or taken from it.
+        """
+        return self._fingerprint.matches(self.model, ignore=self.rows.sources if self.rows else ())
+
+    def row_replacements(self, rows: Sequence[Variable]) -> dict[Variable, Variable]:
+        """What takes the place of the row data, and of their length, in the likelihood."""
+        if self.rows is None:
+            return {}
+        length = rows[0].type.shape[0]
+        return {
+            **{v: pt.constant(length, dtype=v.type.dtype) for v in self.rows.lengths},
+            **{v: rows[g] for v, g in zip(self.rows.variables, self.rows.groups, strict=True)},
+        }
+
+    def scale(self, rv: Variable, length: int) -> float:
+        """N/B for a term that belongs to the rows, 1 for one that doesn't."""
+        if self.rows is None or self.rows.n_rows is None or rv not in self.rows.observed:
+            return 1.0
+        return self.rows.n_rows / length
+
+    def _value(
+        self, parts: Sequence[Variable], others: Sequence[Variable], rows: Sequence[Variable]
+    ) -> Variable:
+        frozen = {
+            v: pt.constant(v.get_value())
+            for v in leaves([*self.priors, *self.potentials, *self.likelihoods])
+            if is_shared_value(v)
+        }
+        values = dict(zip((*self.value_vars, *self.others), (*parts, *others), strict=True))
+        replacements = {**frozen, **values}
+        terms = rebuild([*self.priors, *self.potentials], replacements, self.dtype)
+        if self.likelihoods:
+            replacements |= self.row_replacements(rows)
+            likelihoods = rebuild(self.likelihoods, replacements, self.dtype)
+            length = rows[0].type.shape[0] if rows else 1
+            for rv, term in zip(self.model.observed_RVs, likelihoods, strict=True):
+                # A variable with total_size scales its own term.
+                own = isinstance(rv.owner.op, MinibatchRandomVariable)
+                scale = 1.0 if own else self.scale(rv, length)
+                terms.append(term if scale == 1.0 else term * np.asarray(scale, self.dtype))
+        log_posterior = sum((term.sum() for term in terms), start=pt.zeros((), self.dtype))
+        return rewrite_pregrad(-log_posterior.astype(self.dtype))
+
+    def _find_rows(self, batch_size: int | None, data: Sequence[str] | None) -> RowData | None:
+        if uses_minibatch(self.likelihoods):
+            warnings.warn(
+                "The model uses pm.Minibatch. Sampling is right, but pm.compute_log_likelihood, "
+                "LOO and posterior predictive sampling of such a model see one random batch, "
+                f"scaled by total_size. {ROUTE_A}",
+                UserWarning,
+                stacklevel=2,
+            )
+        elif batch_size is None:
+            return all_arrays(self.likelihoods)
+        return find_rows(self.model, self.likelihoods, data)
+
+
+def sampled_value_vars(model: Model, vars: Any = None) -> tuple[Variable, ...]:
+    """Value variables to sample: those of `vars`, or all continuous ones.
+
+    Raises
+    ------
+    ValueError
+        If a named variable is discrete, or the model has no continuous variable.
+    """
+    if vars is None:
+        if not model.continuous_value_vars:
+            raise ValueError(
+                "The model has no continuous free variable to sample with gradients. Discrete "
+                "variables need pm.Metropolis or pm.BinaryGibbsMetropolis."
+            )
+        return tuple(model.continuous_value_vars)
+    named = [model[v] if isinstance(v, str) else v for v in np.atleast_1d(np.array(vars, object))]
+    if not named:
+        raise ValueError("vars is empty: name at least one variable, or leave vars out.")
+    chosen = [v for v in named if v in model.value_vars]
+    chosen += get_value_vars_from_user_vars([v for v in named if v not in chosen], model)
+    for v in chosen:
+        if v in model.discrete_value_vars:
+            raise ValueError(
+                f"{v.name!r} is discrete ({v.type.dtype}) and has no gradient. Leave it out of "
+                "vars and give it a step of its own: "
+                f"step=[ATMC(vars=[...], ...), pm.Metropolis([{v.name}])]."
+            )
+    return tuple(v for v in model.value_vars if v in chosen)
+
+
+def _layout(model: Model, value_vars: Sequence[Variable]) -> tuple[Block, ...]:
+    point = model.initial_point(0)
+    blocks, start = [], 0
+    for v in value_vars:
+        shape = np.shape(point[v.name])
+        stop = start + math.prod(shape)
+        blocks.append(Block(v.name, shape, v.type.dtype, start, stop))
+        start = stop
+    return tuple(blocks)
+
+
+def _float_dtype(dtype: Any) -> str:
+    name = pytensor.config.floatX if dtype is None else np.dtype(dtype).name
+    if name not in ("float32", "float64"):
+        raise ValueError(f'dtype must be "float32" or "float64", got {dtype!r}.')
+    return name
+
+
+def _integer(batch_size: Any) -> int | None:
+    if batch_size is None:
+        return None
+    try:
+        if isinstance(batch_size, bool):
+            raise TypeError
+        size = operator.index(batch_size)
+    except TypeError:
+        raise TypeError(
+            f"batch_size must be an integer, or None for all rows, got {batch_size!r}."
+        ) from None
+    if size < 1:
+        raise ValueError(f"batch_size must be at least 1, or None for all rows, got {size}.")
+    return size
+
+
+def _batch_size(size: int | None, rows: RowData | None) -> int | None:
+    if rows is None or rows.n_rows is None:
+        return None
+    if size is None:
+        size = rows.batch_size
+    if size is not None and size > rows.n_rows:
+        raise ValueError(
+            f"batch_size={size} exceeds the {rows.n_rows} rows of the data. "
+            "Use batch_size=None to take all rows."
+        )
+    return None if size == rows.n_rows else size
