@@ -184,7 +184,7 @@ class StochasticPotential:
         """Value variables of positions ``(..., d)``: arrays ``(..., *shape)``, in their dtypes."""
         lead = positions.shape[:-1]
         return {
-            b.name: positions[..., b.start : b.stop].reshape(*lead, *b.shape).astype(b.dtype)
+            b.name: positions[..., b.start : b.stop].reshape((*lead, *b.shape)).astype(b.dtype)
             for b in self.layout
         }
 

@@ -1,0 +1,501 @@
+"""Step methods for ``pm.sample(step=...)``: SGLD, SGHMC, SGNHT and ATMC."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import operator
+import os
+import pickle
+import sys
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, NoReturn, TypedDict, Unpack
+
+import numpy as np
+from numpy.random import Generator
+from pymc.model import Model, modelcontext
+from pymc.step_methods.arraystep import PopulationArrayStepShared
+from pymc.step_methods.compound import BlockedStep, StepMethodState
+from pymc.step_methods.state import dataclass_state
+from pymc.util import get_random_generator
+
+from pymc_sgmcmc.chains import Chains, Point, Sampler
+from pymc_sgmcmc.dynamics import (
+    ATMCDynamics,
+    Dynamics,
+    SGHMCDynamics,
+    SGLDDynamics,
+    SGNHTDynamics,
+    schedules,
+)
+from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws
+from pymc_sgmcmc.output import attributes_of, remember_attributes, warn_of_large_output
+from pymc_sgmcmc.potential import sampled_value_vars
+
+_IMPORTED_BY = os.getpid()
+
+
+class Options(TypedDict, total=False):
+    """Arguments that all step methods take; see the docstring of each."""
+
+    batch_size: int | None
+    data: Sequence[str] | None
+    step_size: float | None
+    steps_per_draw: int
+    schedule: str | schedules.Schedule | None
+    temperature: float
+    dtype: str | None
+    model: Model | None
+    rng: Any
+    blocked: bool
+
+
+_COMMON_PARAMETERS = """vars : list of Variable, optional
+        Variables to sample; all continuous ones of the model when None.
+    batch_size : int, optional
+        Rows B in a minibatch; None takes all rows (or those of the model's own ``pm.Minibatch``).
+    data : list of str, optional
+        Names of the row data, the arrays with one entry per row. When None, those that feed an
+        observed variable and have its length.
+    step_size : float
+        h, the root-mean-square displacement of one parameter in one update, in the unconstrained
+        space. A fifth of the smallest posterior standard deviation is a good start.
+    steps_per_draw : int
+        Updates between two draws.
+    schedule : {{"constant", "polynomial", "cyclical"}} or callable, optional
+        Factor of the step size as a function of the number of the update, counted from the first
+        tuning update. "cyclical" has one cycle in every draw. An optax schedule with
+        ``init_value=1`` serves; see `pymc_sgmcmc.schedules`.
+    temperature : float
+        T of the sampled law, proportional to exp(-U/T); 1 is the posterior.
+    dtype : {{"float32", "float64"}}, optional
+        Precision of the updates; ``pytensor.config.floatX`` when None. "float32" is faster and
+        enough for networks.
+    model : pm.Model, optional
+        The model of the ``with`` context when None.
+    rng : None, int or numpy.random.Generator
+        Only for a use without `pm.sample`, which gives every chain its own."""
+
+
+class StochasticGradientStep(BlockedStep):
+    """Base of the step methods: settings in, draws out; the updates are made elsewhere.
+
+    Where a step owns all variables of its model, it is one of a population for PyMC, which then
+    keeps the chains in one process and in lock step; chain 0 advances all of them in one compiled
+    call. Where it doesn't, every chain advances alone from the point it is given.
+    """
+
+    name = "stochastic_gradient"
+    default_blocked = True
+    dynamics_class: ClassVar[type[Dynamics]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "dynamics_class" in cls.__dict__:
+            floats = (*cls.dynamics_class.statistics, *UPDATE_STATISTICS, "step_size")
+            cls.stats_dtypes_shapes = {
+                **{name: (np.float64, []) for name in floats},
+                "rejected": (np.int64, []),
+            }
+            cls.__doc__ = (cls.__doc__ or "").format(common=_COMMON_PARAMETERS)
+
+    def __new__(cls, vars: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Choose how chains advance, by whether the step owns all variables of the model."""
+        if kwargs.get("blocked", True) is False:
+            raise ValueError(
+                "blocked=False would update each variable on its own, against the gradient of "
+                f"all. Leave it out: {cls.__name__}(...)."
+            )
+        kwargs["model"] = model = modelcontext(kwargs.get("model"))
+        chosen = sampled_value_vars(model, vars)
+        kind = PopulationStep if len(chosen) == len(model.value_vars) else LoneStep
+        return super().__new__(_variant(cls, kind), list(chosen), *args, **kwargs)
+
+    def _setup(self, vars: Any, dynamics: dict[str, Any], options: Options) -> None:
+        """Check the arguments and build the potential; nothing is compiled for speed yet."""
+        unknown = set(options) - set(Options.__annotations__)
+        if unknown:
+            name = min(unknown)
+            raise TypeError(
+                f"{type(self).__name__} takes no argument {name!r}. It takes "
+                f"{', '.join(('vars', *dynamics, *Options.__annotations__))}."
+            )
+        model = modelcontext(options.get("model"))
+        steps_per_draw = _steps_per_draw(options.get("steps_per_draw", 100))
+        self.sampler = Sampler(
+            model=model,
+            dynamics=self.dynamics_class(**dynamics, temperature=options.get("temperature", 1.0)),
+            step_size=_step_size(type(self).__name__, options.get("step_size")),
+            steps_per_draw=steps_per_draw,
+            schedule=schedules.resolve(options.get("schedule"), steps_per_draw),
+            potential_arguments={
+                "vars": None if vars is None else list(sampled_value_vars(model, vars)),
+                **{k: options.get(k) for k in ("batch_size", "data", "dtype")},
+            },
+        )
+        self.vars = list(self.sampler.potential.value_vars)
+        self.rng = get_random_generator(options.get("rng"))
+        self.tune = True
+        remember_attributes(model, self.attributes)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What this step runs, as it stands in the attributes of the output."""
+        return attributes_of(self.sampler, type(self).__name__)
+
+    def _result(self, point: Point, draws: Draws, chain: int, draw: int) -> tuple[Any, Any]:
+        """Point and statistics of one draw, as PyMC's trace takes them."""
+        values = self.sampler.potential.unravel(draws.positions[chain, draw])
+        stats = {
+            name: dtype(draws.statistics[name][chain, draw])  # type: ignore[operator]
+            for name, (dtype, _) in self.stats_dtypes_shapes.items()
+        }
+        return {**point, **values}, [stats]
+
+
+@dataclass_state
+class LoneStepState(StepMethodState):
+    """State of a step that advances its own chain."""
+
+    chain_state: dict[str, np.ndarray] | None = None
+
+
+class LoneStep(StochasticGradientStep):
+    """A step that owns some of the variables: its chain advances from the point it is given."""
+
+    _state_class = LoneStepState
+    _chains: Chains | None = None
+
+    @property
+    def chain_state(self) -> dict[str, np.ndarray] | None:
+        """Momentum, thermostat, key and counters of the chain."""
+        return None if self._chains is None else self._chains.state
+
+    @chain_state.setter
+    def chain_state(self, state: dict[str, np.ndarray] | None) -> None:
+        if state is None:
+            self._chains = None
+        elif self._chains is not None:
+            self._chains.state = state
+
+    def setup_chain(self, rng: Any, tune: int, draws: int) -> None:
+        """Forget the chain before, and refuse a process in which JAX can't run."""
+        super().setup_chain(rng, tune, draws)
+        _refuse_forked_jax()
+        self._chains = None
+
+    def step(self, point: Point) -> tuple[Any, Any]:
+        """Advance this chain by one draw."""
+        if self._chains is None:
+            self._chains = Chains(self.sampler, [point], [self.rng])
+        else:
+            self._chains.move(point)
+        return self._result(point, self._chains.advance(1), 0, 0)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return _restore, (type(self).__mro__[1], {**self.__dict__, "_chains": None})
+
+
+class Population:
+    """The chains of one `pm.sample` call, advanced by chain 0 and read by all."""
+
+    def __init__(self, points: list[Point]) -> None:
+        self.points = points
+        self.rngs: list[Generator] = []
+        self.remaining = 0
+        self.made = 0
+        self._chains: Chains | None = None
+        self._block: Draws | None = None
+
+    def draw(self, sampler: Sampler, number: int) -> tuple[Draws, int]:
+        """Block that holds draw `number`, and its place there; made when first asked for."""
+        if self._chains is None:
+            self._chains = Chains(sampler, self.points, self.rngs)
+        while number >= self.made:
+            self._block = self._chains.advance(self.remaining - self.made)
+            self.made += self._block.positions.shape[1]
+        assert self._block is not None
+        return self._block, number - self.made + self._block.positions.shape[1]
+
+
+class PopulationStep(StochasticGradientStep, PopulationArrayStepShared):
+    """A step that owns all variables: PyMC keeps its chains together, chain 0 advances all."""
+
+    _state_class = StepMethodState
+
+    def astep(self, q0: Any) -> NoReturn:
+        """Never called: `step` moves points, not ravelled vectors."""
+        raise NotImplementedError
+
+    def __copy__(self) -> PopulationStep:
+        """One chain's step: the settings and what was compiled are shared."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._template = self  # type: ignore[attr-defined]
+        return other
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        """Refuse to be sent to another process; PyMC then keeps all chains in this one."""
+        raise pickle.PicklingError("All chains of this step advance in one compiled call.")
+
+    def setup_chain(self, rng: Any, tune: int, draws: int) -> None:
+        """Take this chain's generator and the number of draws to come."""
+        super().setup_chain(rng, tune, draws)
+        _refuse_forked_jax()
+        self._total = tune + draws
+
+    def link_population(self, population: list[Point], chain_index: int) -> None:
+        """Join the population of this `pm.sample` call."""
+        template = self._template  # type: ignore[attr-defined]
+        if chain_index == 0:
+            template._population = Population(population)
+            _silence_population_messages(True)
+            warn_of_large_output(self.sampler.model, self._total * len(population))
+        self._population = template._population
+        self._population.rngs.append(self.rng)
+        self._population.remaining = self._total
+        self._chain, self._number = chain_index, 0
+
+    def step(self, point: Point) -> tuple[Any, Any]:
+        """This chain's next draw; with it, chain 0 makes those of all chains."""
+        if self._number == 0:
+            _silence_population_messages(False)
+        block, place = self._population.draw(self.sampler, self._number)
+        self._number += 1
+        return self._result(point, block, self._chain, place)
+
+
+class SGLD(StochasticGradientStep):
+    r"""Stochastic-gradient Langevin dynamics.
+
+    .. math::
+
+        \theta \leftarrow \theta - \tfrac{{h^2}}{{2}} \nabla\tilde U(\theta) + h \sqrt{{T}}\,\eta
+
+    Samples exp(-U/T) as h → 0. At a fixed h, a direction of curvature ω² has its variance
+    multiplied by 1/(1 − h²ω²/4), and gradient noise of variance V adds h²V/(4ω²).
+
+    Parameters
+    ----------
+    {common}
+
+    Notes
+    -----
+    h² is the ε of Welling & Teh (2011), and h²/2 the ``step_size`` of BlackJAX's ``sgld``.
+
+    References
+    ----------
+    Welling & Teh (2011), Bayesian learning via stochastic gradient Langevin dynamics, ICML.
+    """
+
+    name = "sgld"
+    dynamics_class = SGLDDynamics
+
+    def __init__(self, vars: Any = None, **options: Unpack[Options]) -> None:
+        self._setup(vars, {}, options)
+
+
+class SGHMC(StochasticGradientStep):
+    r"""Stochastic-gradient Hamiltonian Monte Carlo.
+
+    .. math::
+
+        d\theta = p\,dt, \qquad dp = -\nabla\tilde U\,dt - D p\,dt + \sqrt{{2 D T}}\,dW
+
+    with the friction solved exactly and one gradient an update. Samples exp(-U/T) as h → 0 with
+    exact gradients; gradient noise of variance V raises the temperature by hV/2D.
+
+    Parameters
+    ----------
+    {common}
+    momentum_decay : float
+        Factor by which friction shrinks the momentum in one update; D = −log(momentum_decay)/h.
+
+    Notes
+    -----
+    h² is the η of Chen et al. (2014), equation 15, and 1 − momentum_decay about their α.
+
+    References
+    ----------
+    Chen, Fox & Guestrin (2014), Stochastic gradient Hamiltonian Monte Carlo, ICML.
+    """
+
+    name = "sghmc"
+    dynamics_class = SGHMCDynamics
+
+    def __init__(
+        self, vars: Any = None, *, momentum_decay: float = 0.9, **options: Unpack[Options]
+    ) -> None:
+        self._setup(vars, {"momentum_decay": momentum_decay}, options)
+
+
+class SGNHT(StochasticGradientStep):
+    r"""Stochastic-gradient Nosé-Hoover thermostats.
+
+    .. math::
+
+        d\theta = p\,dt, \quad dp = -\nabla\tilde U\,dt - (D + h\zeta) p\,dt + \sqrt{{2 D T}}\,dW,
+        \quad d\zeta \propto p^2 - T
+
+    Samples exp(-U/T) as h → 0, with the gradient noise absorbed by the friction hζ, which settles
+    at hV/2T for gradient noise of variance V.
+
+    Parameters
+    ----------
+    {common}
+    momentum_decay : float
+        Factor by which friction shrinks the momentum in one update; D = −log(momentum_decay)/h.
+    thermostat_time : float
+        Updates in which the thermostat adapts.
+    thermostat : {{"parameter", "scalar"}}
+        One thermostat for each parameter, or one for all as in the paper.
+
+    References
+    ----------
+    Ding et al. (2014), Bayesian sampling using stochastic gradient thermostats, NeurIPS.
+    """
+
+    name = "sgnht"
+    dynamics_class = SGNHTDynamics
+
+    def __init__(
+        self,
+        vars: Any = None,
+        *,
+        momentum_decay: float = 0.9,
+        thermostat_time: float = 1000.0,
+        thermostat: Literal["parameter", "scalar"] = "parameter",
+        **options: Unpack[Options],
+    ) -> None:
+        settings = {
+            "momentum_decay": momentum_decay,
+            "thermostat_time": thermostat_time,
+            "thermostat": thermostat,
+        }
+        self._setup(vars, settings, options)
+
+
+class ATMC(StochasticGradientStep):
+    r"""Adaptive Thermostat Monte Carlo.
+
+    .. math::
+
+        d\theta = v\,dt, \quad dp = -\nabla\tilde U\,dt - \max(D, \xi)\,v\,dt
+        + \sqrt{{2 \max(D - \xi, 0)\,T}}\,dW, \quad d\xi \propto v^2 - T u^{{-3}}
+
+    with v = p/u and u = √(1 + p²/c²), whose speed never exceeds c. Samples exp(-U/T) as h → 0.
+    The thermostat ξ of each parameter settles at hV/2T, the friction that balances gradient noise
+    of variance V; noise is injected only as far as the gradient's own falls short of D.
+
+    Parameters
+    ----------
+    {common}
+    momentum_decay : float
+        Factor by which friction shrinks the momentum in one update; D = −log(momentum_decay)/h.
+    speed_limit : float or None
+        c: the largest displacement of a parameter in one update, in units of h. None for
+        Gaussian momenta.
+    thermostat_time : float, optional
+        Updates in which the thermostat adapts; 1,000 when None.
+    published : bool
+        The paper's own thermostat, of mass 1: at small step sizes it needs 10⁵ updates to
+        adapt, and it does not follow a schedule of step sizes.
+
+    References
+    ----------
+    Heek & Kalchbrenner (2019), Bayesian inference for large scale image classification,
+    arXiv:1908.03491.
+    """
+
+    name = "atmc"
+    dynamics_class = ATMCDynamics
+
+    def __init__(
+        self,
+        vars: Any = None,
+        *,
+        momentum_decay: float = 0.9,
+        speed_limit: float | None = 10 / 3,
+        thermostat_time: float | None = None,
+        published: bool = False,
+        **options: Unpack[Options],
+    ) -> None:
+        settings = {
+            "momentum_decay": momentum_decay,
+            "speed_limit": speed_limit,
+            "thermostat_time": thermostat_time,
+            "published": published,
+        }
+        self._setup(vars, settings, options)
+
+
+@functools.cache
+def _variant(step: type, kind: type) -> type:
+    """Step method of a kind, lone or population; an instance of the step method all the same."""
+    return type(
+        step.__name__, (step, kind), {"__module__": step.__module__, "__doc__": step.__doc__}
+    )
+
+
+def _restore(step: type, state: dict[str, Any]) -> Any:
+    """Unpickle a lone step."""
+    lone = object.__new__(_variant(step, LoneStep))
+    lone.__dict__.update(state)
+    return lone
+
+
+def _step_size(sampler: str, step_size: Any) -> float:
+    if step_size is None:
+        raise ValueError(
+            f"{sampler} needs step_size=..., the displacement of a parameter in one update. A "
+            "fifth of the smallest posterior standard deviation (in the unconstrained space) is "
+            "a good start; halve it and compare."
+        )
+    if not (np.isscalar(step_size) and np.isreal(step_size) and 0 < float(step_size) < np.inf):  # type: ignore[arg-type]
+        raise ValueError(f"step_size must be a positive number, got {step_size!r}.")
+    return float(step_size)
+
+
+def _steps_per_draw(steps_per_draw: Any) -> int:
+    try:
+        steps = operator.index(steps_per_draw)
+    except TypeError:
+        raise TypeError(f"steps_per_draw must be an integer, got {steps_per_draw!r}.") from None
+    if steps < 1:
+        raise ValueError(f"steps_per_draw must be at least 1, got {steps}.")
+    return steps
+
+
+def _refuse_forked_jax() -> None:
+    """JAX does not survive a fork: its threads stay behind, and the child hangs or aborts."""
+    if os.getpid() == _IMPORTED_BY or "jax" not in sys.modules:
+        return
+    from jax._src import xla_bridge
+
+    if xla_bridge.backends_are_initialized():
+        raise RuntimeError(
+            "This process was forked from one in which JAX already ran, and JAX can't run in it. "
+            'Use pm.sample(cores=1, ...), or mp_ctx="forkserver".'
+        )
+
+
+class _PopulationMessages(logging.Filter):
+    """Drops PyMC's advice on processes: these chains need none, whatever `cores` is."""
+
+    misleading = (
+        "Attempting to parallelize chains",
+        "Population parallelization failed",
+        "Chains are not parallelized",
+    )
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(self.misleading)
+
+
+_POPULATION_MESSAGES = _PopulationMessages()
+
+
+def _silence_population_messages(silence: bool) -> None:
+    """Between the linking of a population and its first step, when PyMC sends them."""
+    logger = logging.getLogger("pymc.sampling.population")
+    (logger.addFilter if silence else logger.removeFilter)(_POPULATION_MESSAGES)
