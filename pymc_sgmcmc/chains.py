@@ -5,6 +5,9 @@ Both doors, the step methods of `pm.sample` and `pymc_sgmcmc.sample`, use this a
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,6 +60,7 @@ class Sampler:
     _engine: Engine | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
+        _require_jax()
         self.potential = StochasticPotential(self.model, **self.potential_arguments)
 
     def engine(self) -> Engine:
@@ -67,6 +71,7 @@ class Sampler:
         ValueError
             If variables were added to the model or taken from it.
         """
+        refuse_forked_jax()
         from pymc_sgmcmc.engines.jax import JaxEngine  # starts JAX
 
         if not self.potential.is_current():
@@ -90,9 +95,12 @@ class ChainStuckError(SamplingError):
     ----------
     idata : xarray.DataTree or None
         The draws made until then, if `pymc_sgmcmc.sample` made them.
+    draws : Draws or None
+        Those of the last block, until the chain stopped moving.
     """
 
     idata: Any = None
+    draws: Draws | None = None
 
 
 class Chains:
@@ -149,22 +157,29 @@ class Chains:
         factors = schedules.factors(sampler.schedule, self.updates, n * sampler.steps_per_draw)
         step_sizes = sampler.step_size * factors.reshape(n, sampler.steps_per_draw)
         draws, self.state = self.engine.run(self.state, step_sizes, sampler.step_size, self.others)
-        self._refuse_stuck()
+        self._refuse_stuck(draws)
         pace = _BLOCK_SECONDS / max(time.perf_counter() - started, 1e-9)
         self._next_block = max(1, int(n * min(max(pace, 0.25), 4.0)))
         return draws
 
-    def _refuse_stuck(self) -> None:
+    def _refuse_stuck(self, draws: Draws) -> None:
         rejected = self.state["rejected_in_a_row"]
         if rejected.max() < STUCK:
             return
         chain = int(rejected.argmax())
-        raise ChainStuckError(
-            f"Chain {chain} can't move: every update since number "
-            f"{self.updates - int(rejected[chain])} gave numbers that are not finite, at "
+        error = ChainStuckError(
+            f"Chain {chain} can't move: at update {self.updates}, its last {rejected[chain]} "
+            "attempts gave numbers that are not finite, with "
             f"step_size={self.sampler.step_size:g}. Use a smaller step size, or check that the "
             "model's gradient is finite around the chain's start."
         )
+        # Up to two updates are an attempt: one that moves, one that finds it was no good.
+        stuck_draws = -(-2 * int(rejected[chain]) // self.sampler.steps_per_draw)
+        good = max(0, draws.positions.shape[1] - stuck_draws)
+        error.draws = Draws(
+            draws.positions[:, :good], {k: x[:, :good] for k, x in draws.statistics.items()}
+        )
+        raise error
 
     def _others(self, points: Sequence[Point]) -> dict[str, np.ndarray]:
         names = [v.name for v in self.sampler.potential.others]
@@ -182,7 +197,7 @@ class Chains:
         for _ in range(_JITTER_RETRIES):
             if jitter:
                 for chain in todo:
-                    starts[chain] = given[chain] + rngs[chain].uniform(-1, 1, potential.size)
+                    starts[chain] = given[chain] + rngs[int(chain)].uniform(-1, 1, potential.size)
             value, gradient = self.engine.evaluate(starts, self.others, seed)
             todo = np.flatnonzero(~(np.isfinite(value) & np.isfinite(gradient).all(1)))
             if not jitter or not todo.size:
@@ -198,3 +213,37 @@ class Chains:
                 "Give other starting points with initvals=..., or check the model there."
             )
         return starts
+
+
+def _require_jax() -> None:
+    # A module blocked in sys.modules counts as missing; one that exists isn't imported yet.
+    if importlib.util.find_spec("jax") is None:
+        raise ImportError(
+            "This package compiles its updates with JAX, which is not installed: pip install jax."
+        )
+
+
+def refuse_forked_jax() -> None:
+    """Raise an error in a process that was forked from one in which JAX ran.
+
+    JAX does not survive a fork: its threads stay behind, and the child hangs or aborts.
+    """
+    if _forked_with_jax:
+        raise RuntimeError(
+            "This process was forked from one in which JAX already ran, and JAX can't run in it. "
+            'Use pm.sample(cores=1, ...), or mp_ctx="forkserver".'
+        )
+
+
+_forked_with_jax = False
+
+
+def _note_fork() -> None:
+    global _forked_with_jax
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    # Not backends_are_initialized(), whose lock another thread may have held at the fork.
+    _forked_with_jax = bridge is not None and bool(bridge._backends)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)

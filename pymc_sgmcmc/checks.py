@@ -8,30 +8,63 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytensor.tensor as pt
 from pymc.exceptions import SamplingError
+from pymc.model import Model
 from pymc.pytensorf import compile as compile_graph
+from pymc.variational.minibatch_rv import MinibatchRandomVariable
 from pytensor.graph.basic import Variable
-from pytensor.graph.traversal import ancestors
+from pytensor.tensor.type import TensorType
 
-from pymc_sgmcmc.graphs import rebuild
+from pymc_sgmcmc.graphs import rebuild, values_read
+from pymc_sgmcmc.minibatch import RowData, same_array
 
 if TYPE_CHECKING:
     from pymc_sgmcmc.potential import StochasticPotential
 
-# Rows that a check evaluates at most, so that it needs little memory.
-MAX_ROWS = 20_000
+# Rows that a check draws at random, so that it stays cheap.
+_ROWS = 2_000
+# Arrays with more columns are searched for extreme values as a whole.
+_COLUMNS = 100
+
+
+def variables_are_tensors(model: Model) -> None:
+    """Refuse the labelled arrays of ``pymc.dims``."""
+    names = [repr(v.name) for v in model.basic_RVs if not isinstance(v.type, TensorType)]
+    if names:
+        raise TypeError(
+            f"{', '.join(names)} of the model is written with pymc.dims, whose variables can't be "
+            "sampled in minibatches yet. Write it with pymc: pm.Normal(..., dims=...)."
+        )
+
+
+def some_rows(data: RowData) -> np.ndarray:
+    """Draw rows to check at random, and add those that hold the extreme values of the data.
+
+    So an index out of range, a value outside of a support and a nan are found in any row.
+    """
+    n = data.n_rows
+    assert n is not None
+    found = [np.random.default_rng(0).choice(n, min(n, _ROWS), replace=False)]
+    for x in data.values() if n > _ROWS else []:
+        columns = x.reshape(n, -1)
+        width = columns.shape[1]
+        if width > _COLUMNS:
+            found.append(np.array([columns.argmin(), columns.argmax()]) // width)
+        elif width:
+            found += [columns.argmin(0), columns.argmax(0)]
+    return np.unique(np.concatenate(found))
 
 
 def potentials_touch_no_rows(potential: StochasticPotential) -> None:
     """Refuse a ``pm.Potential`` of row data: what part of it belongs to a row can't be known."""
     assert potential.rows is not None
-    rows = set(potential.rows.variables)
+    rows = potential.rows.variables
     for rv, term in zip(potential.model.potentials, potential.potentials, strict=True):
-        if rows & set(ancestors([term])):
+        if any(same_array(v, x) for v in values_read(term) for x in rows):
             raise ValueError(
                 f"The pm.Potential {rv.name!r} depends on row data: which part of it belongs to "
                 "which row can't be known, so it can't be scaled to a batch. Write it as an "
@@ -40,49 +73,53 @@ def potentials_touch_no_rows(potential: StochasticPotential) -> None:
             )
 
 
-def rows_separate(potential: StochasticPotential) -> None:
-    """Check that the terms of some rows are those rows of all terms, at two random points."""
+def rows_separate(potential: StochasticPotential, rows: np.ndarray) -> None:
+    """Check that the terms of a few rows are those entries of the terms of all `rows`.
+
+    They are compared at two random points.
+    """
     data = potential.rows
-    assert data is not None and data.n_rows is not None
+    assert data is not None
     rng = np.random.default_rng(0)
-    n = min(data.n_rows, MAX_ROWS)
-    all_rows = rng.permutation(data.n_rows)[:n]
-    chosen = np.sort(rng.permutation(n)[: min(64, (n + 1) // 2)])
-    points = [_random_point(potential, rng) for _ in range(2)]
+    n = len(rows)
+    chosen = np.sort(rng.choice(n, min(64, (n + 1) // 2), replace=False))
+    # Close to the initial point as well, where the terms are surely not all infinite.
+    points = [_random_point(potential, scale, rng) for scale in (1, 0.1)]
     for rv, term in zip(potential.model.observed_RVs, potential.likelihoods, strict=True):
         if rv not in data.observed:
             continue
         try:
-            full = _row_terms(potential, rv, term, all_rows, points)
-            batch = _row_terms(potential, rv, term, all_rows[chosen], points)
+            full = _row_terms(potential, rv, term, rows, points)
+            batch = _row_terms(potential, rv, term, rows[chosen], points)
             separate = all(
-                len(f) == n
-                and len(b) == len(chosen)
-                and np.allclose(f[chosen], b, rtol=1e-5, atol=1e-8, equal_nan=True)
+                len(f) == n and len(b) == len(chosen) and _close(f[chosen], b)
                 for f, b in zip(full, batch, strict=True)
             )
-        except Exception as error:
+        except IndexError as error:
+            raise ValueError(_out_of_range(data, rv, error)) from error
+        except (ValueError, TypeError, AssertionError) as error:
             raise ValueError(_not_separable(potential, rv)) from error
         if not separate:
             raise ValueError(_not_separable(potential, rv))
 
 
-def initial_point_is_finite(potential: StochasticPotential) -> None:
-    """Check every term of the log posterior at the initial point, on at most `MAX_ROWS` rows."""
+def initial_point_is_finite(potential: StochasticPotential, rows: np.ndarray | None) -> None:
+    """Check every term of the log posterior at the initial point, on some rows or on all data."""
     model = potential.model
-    replacements = {}
-    if potential.batch_size is not None:
-        values = potential.rows.values()  # type: ignore[union-attr]
-        replacements = potential.row_replacements([pt.constant(x[:MAX_ROWS]) for x in values])
-    terms = [*potential.priors, *potential.likelihoods, *potential.potentials]
+    likelihoods = list(potential.likelihoods)
+    if rows is not None:
+        assert potential.rows is not None
+        values = [pt.constant(x[rows]) for x in potential.rows.values()]
+        likelihoods = rebuild(likelihoods, potential.row_replacements(values))
+    terms = [*potential.priors, *likelihoods, *potential.potentials]
     function = compile_graph(
         model.value_vars,
-        [term.sum() for term in rebuild(terms, replacements)],
+        [term.sum() for term in terms],
         mode="FAST_COMPILE",
         on_unused_input="ignore",
     )
-    point = model.initial_point(0)
-    values = function(*(point[v.name] for v in model.value_vars))
+    with np.errstate(all="ignore"):
+        values = function(*(potential.initial_point[v.name] for v in model.value_vars))
     names = [rv.name for rv in (*model.basic_RVs, *model.potentials)]
     bad = [
         f"{name!r} contributes {float(x)}"
@@ -99,7 +136,7 @@ def initial_point_is_finite(potential: StochasticPotential) -> None:
 
 def _row_terms(
     potential: StochasticPotential,
-    rv: Variable,
+    rv: Any,
     term: Variable,
     chosen: np.ndarray,
     points: Sequence[dict[str, np.ndarray]],
@@ -110,47 +147,65 @@ def _row_terms(
     (term,) = rebuild([term], potential.row_replacements(rows))
     inputs = [*potential.model.value_vars, *rows]
     function = compile_graph(inputs, term, mode="FAST_COMPILE", on_unused_input="ignore")
-    terms = [function(*point.values(), *values) for point in points]
+    with np.errstate(all="ignore"):
+        terms = [function(*point.values(), *values) for point in points]
     # A variable with total_size has multiplied its terms by N/B.
-    own = rv.owner.op.__class__.__name__ == "MinibatchRandomVariable"
+    own = isinstance(rv.owner.op, MinibatchRandomVariable)
     return [t / potential.scale(rv, len(chosen)) for t in terms] if own else terms
 
 
-def _random_point(potential: StochasticPotential, rng: np.random.Generator) -> dict:
+def _random_point(potential: StochasticPotential, scale: float, rng: np.random.Generator) -> dict:
     point = {}
-    initial = potential.model.initial_point(0)
     for v in potential.model.value_vars:
-        x = np.asarray(initial[v.name], v.type.dtype)
-        jitter = rng.uniform(-1, 1, x.shape) if x.dtype.kind == "f" else 0
+        x = np.asarray(potential.initial_point[v.name], v.type.dtype)
+        jitter = scale * rng.uniform(-1, 1, x.shape) if x.dtype.kind == "f" else 0
         point[v.name] = np.asarray(x + jitter, v.type.dtype)
     return point
 
 
-def _not_separable(potential: StochasticPotential, rv: Variable) -> str:
-    data, model = potential.rows, potential.model
-    assert data is not None
-    point = model.initial_point(0)
-    latents = [
-        v.name
-        for v in model.free_RVs
-        if data.n_rows in np.shape(point[model.rvs_to_values[v].name])
-    ]
-    found = ", ".join(
+def _close(a: np.ndarray, b: np.ndarray) -> bool:
+    precision = 1e-6 if a.dtype == "float64" else 1e-3
+    return np.allclose(a, b, rtol=precision, atol=precision, equal_nan=True)
+
+
+def _shapes(data: RowData) -> str:
+    return ", ".join(
         f"{v.name or 'an array'} {x.shape}"
         for v, x in zip(data.sources, data.values(), strict=True)
     )
+
+
+def _out_of_range(data: RowData, rv: Any, error: IndexError) -> str:
+    return (
+        f"The likelihood of {rv.name!r} takes an entry that does not exist ({error}). Either the "
+        "row data hold an index out of range, or one of these arrays is a table that has as many "
+        f"entries as there are rows by chance: {_shapes(data)}. Mend the index, or name the row "
+        "data with data=[...]."
+    )
+
+
+def _not_separable(potential: StochasticPotential, rv: Any) -> str:
+    data, model = potential.rows, potential.model
+    assert data is not None
+    latents = [
+        v.name
+        for v in model.free_RVs
+        if data.n_rows in np.shape(potential.initial_point[model.rvs_to_values[v].name])
+    ]
     message = (
         f"The likelihood of {rv.name!r} is not a sum over rows: its terms for some rows are not "
-        f"those rows of its terms for all {data.n_rows} rows. Row data: {found}. "
+        f"those rows of its terms for all {data.n_rows} rows. Row data: {_shapes(data)}. "
     )
     if latents:
         return message + (
             f"{', '.join(map(repr, latents))} has one entry per row: a latent variable of each "
-            "row can't be sampled from minibatches. Integrate it out, or use batch_size=None."
+            "row can't be sampled from minibatches. Integrate it out, or use batch_size=None. If "
+            "it has as many entries by chance, name the row data with data=[...]."
         )
     return message + (
         "Likely causes: rows that depend on each other (a GP, an AR process); a statistic of all "
         "rows computed inside the model, such as X - X.mean(0) (compute it beforehand); rows that "
-        "are not along the leading axis; an array of another length. Mend that, name the row data "
-        "with data=[...], or use batch_size=None."
+        "are not along the leading axis; their number written as a number (write X.shape[0], with "
+        "X in pm.Data); an array that has as many entries by chance. Mend that, name the row data "
+        "with data=[...] (arrays in pm.Data have names), or use batch_size=None."
     )

@@ -40,15 +40,15 @@ class Fingerprint:
                 continue
             if np.shape(now) != np.shape(before):
                 return False
-            if v not in ignore and not np.array_equal(now, before):
+            if v not in ignore and not np.array_equal(now, before, equal_nan=True):
                 return False
         return True
 
 
-def _variables(model: Model) -> list[Variable]:
+def _variables(model: Model) -> list[Any]:
     return [*model.basic_RVs, *(model.rvs_to_values[v] for v in model.basic_RVs), *model.potentials]
 
 
-def _shared(model: Model) -> dict[Variable, Any]:
+def _shared(model: Model) -> dict[Any, Any]:
     # set_value puts another array in place, so keeping the array itself tells a change.
     return {v: v.get_value(borrow=True) for v in leaves(_variables(model)) if is_shared_value(v)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytensor
@@ -12,10 +13,11 @@ from pymc.variational.minibatch_rv import MinibatchRandomVariable
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.traversal import ancestors
+from pytensor.sparse.type import SparseTensorType
 from pytensor.tensor.subtensor import AdvancedSubtensor
 from pytensor.tensor.type import TensorType
 
-from pymc_sgmcmc.graphs import leaves
+from pymc_sgmcmc.graphs import leaves, values_read
 
 ROUTE_A = """\
 Write the model with all its rows, without pm.Minibatch and total_size, and let the step take
@@ -50,11 +52,11 @@ class RowData:
         Batch size of the model's own ``pm.Minibatch``, if it has one.
     """
 
-    variables: tuple[Variable, ...]
+    variables: tuple[Any, ...]
     groups: tuple[int, ...]
-    sources: tuple[Variable, ...]
-    observed: tuple[Variable, ...]
-    lengths: tuple[Variable, ...]
+    sources: tuple[Any, ...]
+    observed: tuple[Any, ...]
+    lengths: tuple[Any, ...]
     n_rows: int | None
     batch_size: int | None = None
 
@@ -63,7 +65,7 @@ class RowData:
         return [value_of(source) for source in self.sources]
 
 
-def value_of(variable: Variable) -> np.ndarray:
+def value_of(variable: Variable) -> Any:
     """Value of data in the graph: a constant, a shared variable, or an expression of those."""
     if isinstance(variable, Constant):
         return variable.data
@@ -84,7 +86,12 @@ def _minibatches(graphs: Sequence[Variable]) -> list[Apply]:
 
 def all_arrays(likelihoods: Sequence[Variable]) -> RowData | None:
     """Arrays that the likelihood depends on, to be taken whole: inputs, not parts of the code."""
-    arrays = [v for v in leaves(likelihoods) if _is_array(v) and value_of(v).size > 16]
+    # A mask stays a constant: XLA can't pick the entries of a mask that it doesn't know.
+    arrays = [
+        v
+        for v in leaves(likelihoods)
+        if _is_array(v) and v.type.dtype != "bool" and value_of(v).size > 16
+    ]
     return _collect(arrays, arrays, (), (), None) if arrays else None
 
 
@@ -119,8 +126,8 @@ def find_rows(
     """
     if not model.observed_RVs:
         raise ValueError(
-            "batch_size was given, but the model has no observed variable to take rows from. "
-            "Give data with observed=..., or use batch_size=None for a model without data."
+            "batch_size or data was given, but the model has no observed variable to take rows "
+            "from. Give data with observed=..., or leave both out for a model without data."
         )
     for rv in model.observed_RVs:
         if isinstance(rv.owner.op, PartialObservedRV) or _imputed(model, rv):
@@ -135,7 +142,7 @@ def find_rows(
     return _rows_of_data(model, likelihoods, data)
 
 
-def _imputed(model: Model, rv: Variable) -> bool:
+def _imputed(model: Model, rv: Any) -> bool:
     name = rv.name.removesuffix("_observed")
     return name != rv.name and f"{name}_unobserved" in model.named_vars
 
@@ -146,9 +153,11 @@ def _rows_of_minibatch(
     minibatches: list[Apply],
     data: Sequence[str] | None,
 ) -> RowData:
-    if len(minibatches) > 1:
+    # The graph may hold copies of one call: they share its random generator.
+    calls = {node.inputs[-1] for node in minibatches}
+    if len(calls) > 1:
         raise ValueError(
-            f"The model has {len(minibatches)} independent pm.Minibatch calls, whose rows would "
+            f"The model has {len(calls)} independent pm.Minibatch calls, whose rows would "
             "not belong together. Slice all arrays in one call: "
             "X_batch, y_batch = pm.Minibatch(X, y, batch_size=...)."
         )
@@ -157,11 +166,16 @@ def _rows_of_minibatch(
             f"data={list(data)!r} was given, but the model's pm.Minibatch already says what "
             "the rows are. Remove data=."
         )
-    (node,) = minibatches
-    *outputs, _ = node.outputs
-    sources = node.inputs[: len(outputs)]
-    n_rows = len(value_of(sources[0]))
-    observed = []
+    outputs: list[Any] = [v for node in minibatches for v in node.outputs[:-1]]
+    sources = [v for node in minibatches for v in node.inputs[:-1]]
+    lengths = {len(value_of(v)) for v in sources}
+    if len(lengths) > 1:
+        raise ValueError(
+            f"pm.Minibatch slices arrays of different lengths, {sorted(lengths)}: all need one "
+            "entry per row."
+        )
+    (n_rows,) = lengths
+    observed: list[Any] = []
     for rv, likelihood in zip(model.observed_RVs, likelihoods, strict=True):
         if not set(outputs) & set(ancestors([likelihood])):
             continue
@@ -171,19 +185,24 @@ def _rows_of_minibatch(
                 f"{rv.name!r} observes a pm.Minibatch without total_size: its likelihood would "
                 f"count the batch only. Give total_size={n_rows} to {rv.name!r}."
             )
-        total_size = rv.owner.inputs[1]
-        if isinstance(total_size, Constant) and total_size.data != n_rows:
+        total_size = value_of(rv.owner.inputs[1])
+        if total_size is None or total_size != n_rows:
             raise ValueError(
-                f"{rv.name!r} has total_size={total_size.data}, but its pm.Minibatch takes rows "
+                f"{rv.name!r} has total_size={total_size}, but its pm.Minibatch takes rows "
                 f"from arrays of length {n_rows}. Give total_size={n_rows}."
             )
-    batch = [v.type.shape[0] for v in outputs]
-    return _collect(outputs, sources, observed, (), n_rows, batch_size=batch[0])
+    return _collect(outputs, sources, observed, (), n_rows, batch_size=outputs[0].type.shape[0])
 
 
 def _rows_of_data(
     model: Model, likelihoods: Sequence[Variable], data: Sequence[str] | None
 ) -> RowData:
+    for v in leaves(likelihoods):
+        if isinstance(v.type, SparseTensorType):
+            raise ValueError(
+                f"{v.name or 'An array of the likelihood'} is sparse: its rows can't be taken in "
+                "batches. Use a dense array, or batch_size=None."
+            )
     candidates = [v for v in leaves(likelihoods) if _is_array(v)]
     values = [model.rvs_to_values[rv] for rv in model.observed_RVs]
     if data is None:
@@ -193,7 +212,7 @@ def _rows_of_data(
                 "The observed variables have no rows (they are scalars): use batch_size=None."
             )
         variables = [v for v in candidates if len(value_of(v)) == n_rows]
-        _refuse_indexed(likelihoods, variables)
+        _refuse_tables(likelihoods, variables)
     else:
         variables, n_rows = _named_rows(model, candidates, data)
     # An observed value belongs to the rows that its own term depends on.
@@ -226,11 +245,13 @@ def _named_rows(
 ) -> tuple[list[Variable], int]:
     if isinstance(data, str):
         raise TypeError(f"data must be a list of names, got {data!r}: write data=[{data!r}].")
+    if not data:
+        raise ValueError("data is empty: name the row data, or leave data out to have it found.")
     by_name = {v.name: v for v in candidates if v.name is not None}
     for name in data:
         if name not in by_name:
             what = (
-                "does not feed any observed variable"
+                "is not an array that feeds an observed variable"
                 if name in model.named_vars
                 else "is not in the model"
             )
@@ -245,15 +266,18 @@ def _named_rows(
     return [by_name[name] for name in data], next(iter(lengths.values()))
 
 
-def _refuse_indexed(likelihoods: Sequence[Variable], variables: list[Variable]) -> None:
-    """A table that row data index is not row data, however long it is."""
+def _refuse_tables(likelihoods: Sequence[Variable], variables: list[Variable]) -> None:
+    """Refuse a table that row data index: it is not row data, however long it is."""
     rows = set(variables)
     for v in ancestors(likelihoods):
         if v.owner is None or not isinstance(v.owner.op, AdvancedSubtensor):
             continue
         table, *indices = v.owner.inputs
+        leading = v.owner.op.idx_list[0]
+        if not isinstance(leading, int):
+            continue
         indexed = [x for x in ancestors([table]) if x in rows]
-        if indexed and any(x in rows for x in ancestors(indices)):
+        if indexed and rows & set(values_read(indices[leading])):
             names = [v.name for v in variables if v not in indexed and v.name]
             raise ValueError(
                 f"{_names(indexed)} has as many entries as there are rows and is indexed by "
@@ -274,11 +298,9 @@ def _collect(
     distinct: list[Variable] = []
     groups = []
     for source in sources:
-        for group, other in enumerate(distinct):
-            if _same(source, other):
-                break
-        else:
-            group = len(distinct)
+        same = (group for group, other in enumerate(distinct) if same_array(source, other))
+        group = next(same, len(distinct))
+        if group == len(distinct):
             distinct.append(source)
         groups.append(group)
     return RowData(
@@ -287,7 +309,8 @@ def _collect(
     )  # fmt: skip
 
 
-def _same(a: Variable, b: Variable) -> bool:
+def same_array(a: Variable, b: Variable) -> bool:
+    """Whether two variables hold the same array: a plain array enters a graph anew at each use."""
     if a is b:
         return True
     if not (isinstance(a, Constant) and isinstance(b, Constant)) or a.type != b.type:
@@ -299,6 +322,7 @@ def _is_array(variable: Variable) -> bool:
     return (
         isinstance(variable, Constant | SharedVariable)
         and isinstance(variable.type, TensorType)
+        and not isinstance(variable.type, SparseTensorType)
         and variable.type.ndim > 0
     )
 

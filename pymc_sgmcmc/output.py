@@ -19,10 +19,9 @@ from pymc.backends.arviz import (
     find_constants,
     find_observations,
 )
-from pymc.model import Model
+from pymc.model import Model, modelcontext
 from pymc.util import is_transformed_name
 from pytensor.graph.basic import Variable
-from pytensor.graph.replace import vectorize_graph
 from xarray import DataTree
 
 from pymc_sgmcmc.graphs import is_shared_value, leaves, rebuild
@@ -47,11 +46,16 @@ class Recorder:
 
     Raises
     ------
-    ValueError
-        If a name is not in the model.
+    ValueError, TypeError
+        If a name is not in the model, or the names are not a list.
     """
 
     def __init__(self, model: Model, var_names: Sequence[str] | None = None) -> None:
+        if isinstance(var_names, str):
+            raise TypeError(
+                f"var_names must be a list of names, got {var_names!r}: "
+                f"write var_names=[{var_names!r}]."
+            )
         known = {v.name: v for v in model.unobserved_value_vars if not is_transformed_name(v.name)}
         for name in known if var_names is None else var_names:
             if name not in known:
@@ -64,10 +68,11 @@ class Recorder:
         self._plain = [name for name in recorded if name in value_names]
         self._derived = {k: v for k, v in recorded.items() if k not in value_names}
         self._model = model
+        self._function: Any = None
         self.names = tuple(recorded)
 
     def __call__(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Recorded variables ``(chains, draws, ...)`` of value variables ``(chains, draws, ...)``."""
+        """Recorded variables of value variables; ``(chains, draws, ...)`` all of them."""
         recorded = {name: values[name] for name in self._plain}
         if self._derived:
             lead = next(iter(values.values())).shape[:2]
@@ -76,53 +81,46 @@ class Recorder:
                 for v in self._model.value_vars
             ]
             for name, x in zip(self._derived, self._derive(flat), strict=True):
+                x = x.astype(self._derived[name].type.dtype, copy=False)
                 recorded[name] = x.reshape(*lead, *x.shape[1:])
         return {name: recorded[name] for name in self.names}
 
     def _derive(self, values: list[np.ndarray]) -> list[np.ndarray]:
         """Evaluate in chunks of one size, so that memory stays small and nothing compiles twice."""
-        n, function = len(values[0]), self._function
+        n = len(values[0])
         pieces = []
         for start in range(0, n, self._chunk):
             piece = [x[start : start + self._chunk] for x in values]
             short = self._chunk - len(piece[0])
             if short:
                 piece = [np.concatenate([x, np.repeat(x[-1:], short, axis=0)]) for x in piece]
-            pieces.append([x[: self._chunk - short] for x in function(piece)])
+            pieces.append([x[: self._chunk - short] for x in self._evaluate(piece)])
         return [np.concatenate(xs) for xs in zip(*pieces, strict=True)]
 
     @functools.cached_property
     def _chunk(self) -> int:
         return int(min(1024, max(1, _CHUNK_BYTES // output_bytes(self._model, self.names))))
 
-    @functools.cached_property
-    def _function(self) -> Any:
-        """Function of a list of values with a leading draw axis."""
-        outputs = list(self._derived.values())
-        shared = [v for v in leaves(outputs) if is_shared_value(v)]
-        data = [pt.tensor(dtype=v.type.dtype, shape=v.get_value(borrow=True).shape) for v in shared]
-        held = [v.get_value() for v in shared]
-        graphs = rebuild(outputs, dict(zip(shared, data, strict=True)))
-        inputs = self._model.value_vars
-        try:
-            return self._jax_function(inputs, data, held, graphs)
-        except NotImplementedError:
-            batched = [pt.tensor(dtype=v.type.dtype, shape=(None, *v.type.shape)) for v in inputs]
-            function = pytensor.function(
-                [*batched, *data],
-                vectorize_graph(graphs, dict(zip(inputs, batched, strict=True))),
-                on_unused_input="ignore",
-            )
-            return lambda values: function(*values, *held)
+    def _evaluate(self, values: list[np.ndarray]) -> list[np.ndarray]:
+        """Derived variables of values with a leading draw axis, by JAX where it can."""
+        if self._function is None:
+            try:
+                function = self._jax_function()
+                result = function(values)
+            except Exception:
+                # JAX lacks some Ops, and others fail only when it traces them.
+                self._function = self._pytensor_function()
+            else:
+                self._function = function
+                return result
+        return self._function(values)
 
-    @staticmethod
-    def _jax_function(
-        inputs: list[Variable], data: list[Variable], held: list[np.ndarray], graphs: list[Variable]
-    ) -> Any:
+    def _jax_function(self) -> Any:
         import jax
 
         from pymc_sgmcmc.engines.jax import jax_function
 
+        inputs, data, held, graphs = self._graph()
         wide = any(v.type.dtype == "float64" for v in inputs)
         function = jax_function([*inputs, *data], graphs)
         axes = (0,) * len(inputs) + (None,) * len(data)
@@ -133,6 +131,30 @@ class Recorder:
                 return [np.asarray(x) for x in vectorised(*values, *held)]
 
         return evaluate
+
+    def _pytensor_function(self) -> Any:
+        inputs, data, held, graphs = self._graph()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Numba will use object mode")
+            function = pytensor.function([*inputs, *data], graphs, on_unused_input="ignore")
+
+        # One draw at a time: a length may depend on the values.
+        def evaluate(values: list[np.ndarray]) -> list[np.ndarray]:
+            draws = [function(*draw, *held) for draw in zip(*values, strict=True)]
+            return [np.stack(xs) for xs in zip(*draws, strict=True)]
+
+        return evaluate
+
+    def _graph(self) -> tuple[list[Variable], list[Any], list[np.ndarray], list[Variable]]:
+        """Value variables, shared data and its values, and the derived variables of those two."""
+        outputs = list(self._derived.values())
+        shared = [v for v in leaves(outputs) if is_shared_value(v)]
+        held = [v.get_value() for v in shared]
+        data = [
+            pt.tensor(dtype=v.type.dtype, shape=x.shape) for v, x in zip(shared, held, strict=True)
+        ]
+        graphs = rebuild(outputs, dict(zip(shared, data, strict=True)))
+        return self._model.value_vars, data, held, graphs
 
 
 def output_bytes(model: Model, var_names: Sequence[str] | None = None) -> int:
@@ -199,7 +221,12 @@ def to_datatree(
 
     def dataset(arrays: Mapping[str, np.ndarray], **kwargs: Any) -> Any:
         return dict_to_dataset(
-            dict(arrays), inference_library=pm, coords=coords, dims=dims, **kwargs
+            dict(arrays),
+            inference_library=pm,
+            coords=coords,
+            dims=dims,
+            check_conventions=False,  # more chains than draws are normal here
+            **kwargs,
         )
 
     def part(arrays: Mapping[str, np.ndarray], draws: slice) -> Any:
@@ -209,8 +236,9 @@ def to_datatree(
     if keep_tuning and n_tune:
         groups["warmup_posterior"] = part(posterior, slice(n_tune))
         groups["warmup_sample_stats"] = part(sample_stats, slice(n_tune))
-    groups["posterior"] = part(posterior, slice(n_tune, None))
-    groups["sample_stats"] = part(sample_stats, slice(n_tune, None))
+    if not n_tune or next(iter(sample_stats.values())).shape[1] > n_tune:
+        groups["posterior"] = part(posterior, slice(n_tune, None))
+        groups["sample_stats"] = part(sample_stats, slice(n_tune, None))
     for name, arrays in (
         ("observed_data", find_observations(model)),
         ("constant_data", find_constants(model)),
@@ -218,10 +246,6 @@ def to_datatree(
         if arrays:
             groups[name] = dataset(arrays, sample_dims=[])
     return DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
-
-
-# PyMC's conversion has no hook for attributes: those of the latest step of each model wait here.
-_attributes: weakref.WeakKeyDictionary[Model, dict[str, Any]] = weakref.WeakKeyDictionary()
 
 
 def attributes_of(sampler: Sampler, name: str) -> dict[str, Any]:
@@ -241,9 +265,18 @@ def attributes_of(sampler: Sampler, name: str) -> dict[str, Any]:
     return {k: int(v) if isinstance(v, bool) else v for k, v in attributes.items() if v is not None}
 
 
-def remember_attributes(model: Model, attributes: dict[str, Any]) -> None:
-    """Have `pm.sample` put these attributes into the output of this model."""
-    _attributes[model] = attributes
+# PyMC's conversion has no hook for attributes: those of the steps of each model wait here, by the
+# key of the step, the latest last.
+_attributes: weakref.WeakKeyDictionary[Model, dict[int, dict[str, Any]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def remember_attributes(model: Model, key: int, attributes: dict[str, Any]) -> None:
+    """Have `pm.sample` put the attributes of its steps into the output of this model."""
+    entries = _attributes.setdefault(model, {})
+    entries.pop(key, None)
+    entries[key] = attributes
     if not hasattr(pm.to_inference_data, "adds_attributes"):
         pm.to_inference_data = _adding_attributes(pm.to_inference_data)
 
@@ -252,14 +285,29 @@ def _adding_attributes(convert: Any) -> Any:
     @functools.wraps(convert)
     def to_inference_data(trace: Any = None, **kwargs: Any) -> DataTree:
         idata = convert(trace, **kwargs)
-        attributes = _attributes.get(kwargs.get("model"))  # type: ignore[arg-type]
-        if attributes and "rejected" in getattr(trace, "stat_names", ()):
-            n_draws = (trace.report.n_tune or 0) + (trace.report.n_draws or 0)
-            attributes = {**attributes, "updates": n_draws * attributes["steps_per_draw"]}
-            for name in SAMPLE_GROUPS:
-                if name in idata:
-                    idata[name].attrs.update(attributes)
+        straces = getattr(trace, "_straces", None)
+        if straces:
+            steps = next(iter(straces.values())).sampler_vars or []
+            ours = sum("rejected" in statistics for statistics in steps)
+            entries = list(_attributes.get(modelcontext(kwargs.get("model")), {}).values())
+            if ours and len(entries) >= ours:
+                n_draws = (trace.report.n_tune or 0) + (trace.report.n_draws or 0)
+                attributes = _joined(entries[-ours:], n_draws)
+                for name in SAMPLE_GROUPS:
+                    if name in idata:
+                        idata[name].attrs.update(attributes)
         return idata
 
     to_inference_data.adds_attributes = True  # type: ignore[attr-defined]
     return to_inference_data
+
+
+def _joined(entries: list[dict[str, Any]], n_draws: int) -> dict[str, Any]:
+    """Attributes of a run; where several steps differ, a text that lists them in their order."""
+    entries = [{**entry, "updates": n_draws * entry["steps_per_draw"]} for entry in entries]
+    joined = {}
+    for name in dict.fromkeys(name for entry in entries for name in entry):
+        values = [entry.get(name, "-") for entry in entries]
+        same = all(value == values[0] for value in values)
+        joined[name] = values[0] if same else ", ".join(map(str, values))
+    return joined

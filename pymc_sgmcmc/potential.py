@@ -2,6 +2,7 @@
 
 import math
 import operator
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ import pytensor
 import pytensor.tensor as pt
 from pymc.model import Model
 from pymc.pytensorf import rewrite_pregrad
-from pymc.util import get_value_vars_from_user_vars
 from pymc.variational.minibatch_rv import MinibatchRandomVariable
 from pytensor.graph.basic import Variable
 
@@ -69,6 +69,8 @@ class StochasticPotential:
         N, or None where the rows of the model need not be known.
     others : tuple of Variable
         Value variables that the model has besides the sampled ones; inputs of the potential.
+    initial_point : dict of str to ndarray
+        The model's initial point.
 
     Raises
     ------
@@ -87,11 +89,13 @@ class StochasticPotential:
         data: Sequence[str] | None = None,
         dtype: str | None = None,
     ) -> None:
+        checks.variables_are_tensors(model)
         self.model = model
         self.dtype = _float_dtype(dtype)
         self.value_vars = sampled_value_vars(model, vars)
         self.others = tuple(v for v in model.value_vars if v not in self.value_vars)
-        self.layout = _layout(model, self.value_vars)
+        self.initial_point = model.initial_point(0)
+        self.layout = _layout(self.value_vars, self.initial_point)
         self.size = self.layout[-1].stop
         self._fingerprint = Fingerprint(model)
 
@@ -105,17 +109,21 @@ class StochasticPotential:
         self.rows = self._find_rows(_integer(batch_size), data)
         self.n_rows = self.rows.n_rows if self.rows else None
         self.batch_size = _batch_size(_integer(batch_size), self.rows)
+        rows = None
         if self.batch_size is not None:
+            assert self.rows is not None
+            rows = checks.some_rows(self.rows)
             checks.potentials_touch_no_rows(self)
-            checks.rows_separate(self)
-        checks.initial_point_is_finite(self)
+            checks.rows_separate(self, rows)
+        checks.initial_point_is_finite(self, rows)
+        self._reread, self._ranges = self._read_anew()
 
     def row_values(self) -> list[np.ndarray]:
         """Row data as they are now: arrays of shape ``(N, ...)``, floats in `dtype`."""
         values = self.rows.values() if self.rows else []
         return [x.astype(self.dtype) if x.dtype.kind == "f" else x for x in values]
 
-    def inputs(self, all_rows: bool = False) -> tuple[Variable, list[Variable], list[Variable]]:
+    def inputs(self, all_rows: bool = False) -> tuple[Any, list[Any], list[Any]]:
         """Symbolic inputs of the potential, with static shapes.
 
         Parameters
@@ -134,11 +142,10 @@ class StochasticPotential:
         """
         position = pt.tensor("position", dtype=self.dtype, shape=(self.size,))
         others = []
-        if self.others:
-            point = self.model.initial_point(0)
-            for v in self.others:
-                dtype = self.dtype if v.type.dtype.startswith("float") else v.type.dtype
-                others.append(pt.tensor(v.name, dtype=dtype, shape=np.shape(point[v.name])))
+        for v in self.others:
+            dtype = self.dtype if v.type.dtype.startswith("float") else v.type.dtype
+            shape = np.shape(self.initial_point[v.name])
+            others.append(pt.tensor(v.name, dtype=dtype, shape=shape))
         rows = []
         for x in self.row_values():
             n = len(x) if all_rows or self.batch_size is None else self.batch_size
@@ -146,8 +153,8 @@ class StochasticPotential:
         return position, others, rows
 
     def value_and_gradient(
-        self, position: Variable, others: Sequence[Variable], rows: Sequence[Variable]
-    ) -> tuple[Variable, Variable]:
+        self, position: Any, others: Sequence[Variable], rows: Sequence[Variable]
+    ) -> tuple[Any, Any]:
         """Potential energy estimated from `rows`, and its gradient.
 
         Parameters
@@ -170,10 +177,12 @@ class StochasticPotential:
         # join, not a sum of d-vectors.
         parts = [pt.tensor(b.name, dtype=self.dtype, shape=b.shape) for b in self.layout]
         value = self._value(parts, others, rows)
-        gradients = pytensor.grad(value, parts, disconnected_inputs="ignore")
+        gradients: Any = pytensor.grad(value, parts, disconnected_inputs="ignore")
         gradient = pt.concatenate([g.astype(self.dtype).ravel() for g in gradients])
         slices = [position[b.start : b.stop].reshape(b.shape) for b in self.layout]
-        value, gradient = rebuild([value, gradient], dict(zip(parts, slices, strict=True)))
+        # Rewriting and differentiating brought constants of other dtypes.
+        replacements: dict[Any, Any] = dict(zip(parts, slices, strict=True))
+        value, gradient = rebuild([value, gradient], replacements, self.dtype)
         return value, gradient
 
     def ravel(self, point: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -191,17 +200,24 @@ class StochasticPotential:
     def is_current(self) -> bool:
         """Whether the model and its data are what they were when this was built.
 
-        New values of the row data alone do not matter: they are read anew for every run.
+        New values of the row data alone do not matter: they are read anew for every run. Integers
+        beyond the range of those that were checked do, since they may be indices.
 
         Raises
         ------
         ValueError
             If variables were added to the model or taken from it.
         """
-        return self._fingerprint.matches(self.model, ignore=self.rows.sources if self.rows else ())
+        if not self._fingerprint.matches(self.model, ignore=self._reread):
+            return False
+        values = self.rows.values() if self.rows else []
+        return all(
+            bounds is None or (bounds[0] <= x.min() and x.max() <= bounds[1])
+            for x, bounds in zip(values, self._ranges, strict=True)
+        )
 
-    def row_replacements(self, rows: Sequence[Variable]) -> dict[Variable, Variable]:
-        """What takes the place of the row data, and of their length, in the likelihood."""
+    def row_replacements(self, rows: Sequence[Any]) -> dict[Any, Any]:
+        """Map the row data, and their length, to what takes their place in the likelihood."""
         if self.rows is None:
             return {}
         length = rows[0].type.shape[0]
@@ -216,19 +232,12 @@ class StochasticPotential:
             return 1.0
         return self.rows.n_rows / length
 
-    def _value(
-        self, parts: Sequence[Variable], others: Sequence[Variable], rows: Sequence[Variable]
-    ) -> Variable:
-        frozen = {
-            v: pt.constant(v.get_value())
-            for v in leaves([*self.priors, *self.potentials, *self.likelihoods])
-            if is_shared_value(v)
-        }
+    def _value(self, parts: Sequence[Any], others: Sequence[Any], rows: Sequence[Any]) -> Any:
         values = dict(zip((*self.value_vars, *self.others), (*parts, *others), strict=True))
-        replacements = {**frozen, **values}
-        terms = rebuild([*self.priors, *self.potentials], replacements, self.dtype)
+        values |= {v: pt.constant(v.get_value()) for v in self._frozen()}
+        terms = rebuild([*self.priors, *self.potentials], values, self.dtype)
         if self.likelihoods:
-            replacements |= self.row_replacements(rows)
+            replacements = values | self.row_replacements(rows)
             likelihoods = rebuild(self.likelihoods, replacements, self.dtype)
             length = rows[0].type.shape[0] if rows else 1
             for rv, term in zip(self.model.observed_RVs, likelihoods, strict=True):
@@ -239,27 +248,49 @@ class StochasticPotential:
         log_posterior = sum((term.sum() for term in terms), start=pt.zeros((), self.dtype))
         return rewrite_pregrad(-log_posterior.astype(self.dtype))
 
+    def _frozen(self) -> list[Any]:
+        """Shared variables whose values become constants of the graph."""
+        rows = self.rows.variables if self.rows else ()
+        found = leaves([*self.priors, *self.potentials]) + leaves(self.likelihoods, blockers=rows)
+        return [v for v in dict.fromkeys(found) if is_shared_value(v)]
+
+    def _read_anew(self) -> tuple[list[Any], list[tuple | None]]:
+        """Shared variables whose values matter to nothing but the rows, and bounds of the rows."""
+        if self.rows is None:
+            return [], []
+        frozen = self._frozen()
+        shared = [v for v in leaves(self.rows.sources) if is_shared_value(v) and v not in frozen]
+        return shared, [
+            (x.min(), x.max()) if x.dtype.kind in "iu" and x.size else None
+            for x in self.rows.values()
+        ]
+
     def _find_rows(self, batch_size: int | None, data: Sequence[str] | None) -> RowData | None:
+        if uses_minibatch([*self.priors, *self.potentials]):
+            raise ValueError(
+                "A prior or a pm.Potential of the model depends on pm.Minibatch, which only "
+                f"observed variables may do. {ROUTE_A}"
+            )
         if uses_minibatch(self.likelihoods):
             warnings.warn(
                 "The model uses pm.Minibatch. Sampling is right, but pm.compute_log_likelihood, "
                 "LOO and posterior predictive sampling of such a model see one random batch, "
                 f"scaled by total_size. {ROUTE_A}",
                 UserWarning,
-                stacklevel=2,
+                skip_file_prefixes=(os.path.dirname(__file__),),
             )
-        elif batch_size is None:
+        elif batch_size is None and data is None:
             return all_arrays(self.likelihoods)
         return find_rows(self.model, self.likelihoods, data)
 
 
-def sampled_value_vars(model: Model, vars: Any = None) -> tuple[Variable, ...]:
+def sampled_value_vars(model: Model, vars: Any = None) -> tuple[Any, ...]:
     """Value variables to sample: those of `vars`, or all continuous ones.
 
     Raises
     ------
     ValueError
-        If a named variable is discrete, or the model has no continuous variable.
+        If a named variable is discrete or not free, or the model has no continuous variable.
     """
     if vars is None:
         if not model.continuous_value_vars:
@@ -268,11 +299,19 @@ def sampled_value_vars(model: Model, vars: Any = None) -> tuple[Variable, ...]:
                 "variables need pm.Metropolis or pm.BinaryGibbsMetropolis."
             )
         return tuple(model.continuous_value_vars)
-    named = [model[v] if isinstance(v, str) else v for v in np.atleast_1d(np.array(vars, object))]
+    named = [vars] if isinstance(vars, str | Variable) else list(vars)
     if not named:
         raise ValueError("vars is empty: name at least one variable, or leave vars out.")
-    chosen = [v for v in named if v in model.value_vars]
-    chosen += get_value_vars_from_user_vars([v for v in named if v not in chosen], model)
+    chosen = []
+    for v in named:
+        rv = model.named_vars.get(v) if isinstance(v, str) else model.values_to_rvs.get(v, v)
+        if rv not in model.free_RVs:
+            free = ", ".join(repr(x.name) for x in model.free_RVs)
+            raise ValueError(
+                f"vars names {getattr(v, 'name', v)!r}, which is not a free random variable of "
+                f"the model. Its free variables: {free}."
+            )
+        chosen.append(model.rvs_to_values[rv])
     for v in chosen:
         if v in model.discrete_value_vars:
             raise ValueError(
@@ -283,8 +322,7 @@ def sampled_value_vars(model: Model, vars: Any = None) -> tuple[Variable, ...]:
     return tuple(v for v in model.value_vars if v in chosen)
 
 
-def _layout(model: Model, value_vars: Sequence[Variable]) -> tuple[Block, ...]:
-    point = model.initial_point(0)
+def _layout(value_vars: Sequence[Any], point: Mapping[str, np.ndarray]) -> tuple[Block, ...]:
     blocks, start = [], 0
     for v in value_vars:
         shape = np.shape(point[v.name])
@@ -295,7 +333,10 @@ def _layout(model: Model, value_vars: Sequence[Variable]) -> tuple[Block, ...]:
 
 
 def _float_dtype(dtype: Any) -> str:
-    name = pytensor.config.floatX if dtype is None else np.dtype(dtype).name
+    try:
+        name = pytensor.config.floatX if dtype is None else np.dtype(dtype).name
+    except TypeError:
+        name = ""
     if name not in ("float32", "float64"):
         raise ValueError(f'dtype must be "float32" or "float64", got {dtype!r}.')
     return name

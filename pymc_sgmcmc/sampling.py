@@ -19,6 +19,7 @@ from rich.progress import (
 from xarray import DataTree
 
 from pymc_sgmcmc.chains import Chains, ChainStuckError
+from pymc_sgmcmc.engines.base import Draws
 from pymc_sgmcmc.output import Recorder, to_datatree, warn_of_large_output
 from pymc_sgmcmc.step_methods import PopulationStep, StochasticGradientStep
 
@@ -40,7 +41,7 @@ def sample(
 
     Gives what ``pm.sample(step=step)`` gives, draw for draw, with less overhead: any number of
     chains runs as one vectorised program, only the variables asked for are kept, and Ctrl-C
-    returns the draws made until then.
+    returns the draws made until then. (Before the first draw that is kept, it ends the call.)
 
     Parameters
     ----------
@@ -115,11 +116,14 @@ def sample(
                     statistics=_describe(block.statistics, run.updates / (time.time() - started)),
                 )
         except KeyboardInterrupt:
-            if made <= tune and discard_tuned_samples:
+            if not record.filled:
                 raise
             progress.console.print(f"Interrupted: {max(0, made - tune)} of {draws} draws kept.")
         except ChainStuckError as stuck:
             error = stuck
+            if stuck.draws is not None and (made >= tune or not discard_tuned_samples):
+                record.append(stuck.draws)
+                made += stuck.draws.positions.shape[1]
 
     attributes = {
         **step.attributes,
@@ -152,8 +156,10 @@ class _Record:
         }
         self.filled = 0
 
-    def append(self, block: Any) -> None:
+    def append(self, block: Draws) -> None:
         n = block.positions.shape[1]
+        if n == 0:
+            return
         place = slice(self.filled, self.filled + n)
         values = self.step.sampler.potential.unravel(block.positions)
         for name, x in self.recorder(values).items():

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
+import numbers
 import operator
-import os
 import pickle
-import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, NoReturn, TypedDict, Unpack
 
@@ -19,7 +19,7 @@ from pymc.step_methods.compound import BlockedStep, StepMethodState
 from pymc.step_methods.state import dataclass_state
 from pymc.util import get_random_generator
 
-from pymc_sgmcmc.chains import Chains, Point, Sampler
+from pymc_sgmcmc.chains import Chains, Point, Sampler, refuse_forked_jax
 from pymc_sgmcmc.dynamics import (
     ATMCDynamics,
     Dynamics,
@@ -31,8 +31,6 @@ from pymc_sgmcmc.dynamics import (
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws
 from pymc_sgmcmc.output import attributes_of, remember_attributes, warn_of_large_output
 from pymc_sgmcmc.potential import sampled_value_vars
-
-_IMPORTED_BY = os.getpid()
 
 
 class Options(TypedDict, total=False):
@@ -62,13 +60,13 @@ _COMMON_PARAMETERS = """vars : list of Variable, optional
         space. A fifth of the smallest posterior standard deviation is a good start.
     steps_per_draw : int
         Updates between two draws.
-    schedule : {{"constant", "polynomial", "cyclical"}} or callable, optional
+    schedule : {"constant", "polynomial", "cyclical"} or callable, optional
         Factor of the step size as a function of the number of the update, counted from the first
         tuning update. "cyclical" has one cycle in every draw. An optax schedule with
         ``init_value=1`` serves; see `pymc_sgmcmc.schedules`.
     temperature : float
         T of the sampled law, proportional to exp(-U/T); 1 is the posterior.
-    dtype : {{"float32", "float64"}}, optional
+    dtype : {"float32", "float64"}, optional
         Precision of the updates; ``pytensor.config.floatX`` when None. "float32" is faster and
         enough for networks.
     model : pm.Model, optional
@@ -109,7 +107,8 @@ class StochasticGradientStep(BlockedStep):
         kwargs["model"] = model = modelcontext(kwargs.get("model"))
         chosen = sampled_value_vars(model, vars)
         kind = PopulationStep if len(chosen) == len(model.value_vars) else LoneStep
-        return super().__new__(_variant(cls, kind), list(chosen), *args, **kwargs)
+        variant: Any = _variant(cls, kind)  # type: ignore[arg-type]
+        return super().__new__(variant, list(chosen), *args, **kwargs)
 
     def _setup(self, vars: Any, dynamics: dict[str, Any], options: Options) -> None:
         """Check the arguments and build the potential; nothing is compiled for speed yet."""
@@ -136,7 +135,10 @@ class StochasticGradientStep(BlockedStep):
         self.vars = list(self.sampler.potential.value_vars)
         self.rng = get_random_generator(options.get("rng"))
         self.tune = True
-        remember_attributes(model, self.attributes)
+        self._remember()
+
+    def _remember(self) -> None:
+        remember_attributes(self.sampler.model, id(self.sampler), self.attributes)
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -147,7 +149,7 @@ class StochasticGradientStep(BlockedStep):
         """Point and statistics of one draw, as PyMC's trace takes them."""
         values = self.sampler.potential.unravel(draws.positions[chain, draw])
         stats = {
-            name: dtype(draws.statistics[name][chain, draw])  # type: ignore[operator]
+            name: dtype(draws.statistics[name][chain, draw])
             for name, (dtype, _) in self.stats_dtypes_shapes.items()
         }
         return {**point, **values}, [stats]
@@ -181,7 +183,8 @@ class LoneStep(StochasticGradientStep):
     def setup_chain(self, rng: Any, tune: int, draws: int) -> None:
         """Forget the chain before, and refuse a process in which JAX can't run."""
         super().setup_chain(rng, tune, draws)
-        _refuse_forked_jax()
+        refuse_forked_jax()
+        self._remember()
         self._chains = None
 
     def step(self, point: Point) -> tuple[Any, Any]:
@@ -231,7 +234,7 @@ class PopulationStep(StochasticGradientStep, PopulationArrayStepShared):
         """One chain's step: the settings and what was compiled are shared."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other._template = self  # type: ignore[attr-defined]
+        other._template = self
         return other
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
@@ -241,28 +244,38 @@ class PopulationStep(StochasticGradientStep, PopulationArrayStepShared):
     def setup_chain(self, rng: Any, tune: int, draws: int) -> None:
         """Take this chain's generator and the number of draws to come."""
         super().setup_chain(rng, tune, draws)
-        _refuse_forked_jax()
+        refuse_forked_jax()
+        self._remember()
         self._total = tune + draws
 
     def link_population(self, population: list[Point], chain_index: int) -> None:
         """Join the population of this `pm.sample` call."""
-        template = self._template  # type: ignore[attr-defined]
+        template = self._template
         if chain_index == 0:
+            warn_of_large_output(self.sampler.model, self._total * len(population))
             template._population = Population(population)
             _silence_population_messages(True)
-            warn_of_large_output(self.sampler.model, self._total * len(population))
         self._population = template._population
         self._population.rngs.append(self.rng)
         self._population.remaining = self._total
-        self._chain, self._number = chain_index, 0
+        self._chain, self._number, self._last = chain_index, 0, population[chain_index]
+        if chain_index == len(population) - 1:
+            del template._population  # its draws go when the chains do
 
     def step(self, point: Point) -> tuple[Any, Any]:
-        """This chain's next draw; with it, chain 0 makes those of all chains."""
+        """Give this chain's next draw; with it, chain 0 makes those of all chains."""
         if self._number == 0:
             _silence_population_messages(False)
+        if point is not self._last:
+            raise ValueError(
+                f"Another step moves variables that {type(self).__name__} samples, which is made "
+                f"to sample all of them alone. Give each step its own: step=["
+                f"{type(self).__name__}(vars=[...], ...), ...]."
+            )
         block, place = self._population.draw(self.sampler, self._number)
         self._number += 1
-        return self._result(point, block, self._chain, place)
+        self._last, stats = self._result(point, block, self._chain, place)
+        return self._last, stats
 
 
 class SGLD(StochasticGradientStep):
@@ -439,7 +452,7 @@ def _variant(step: type, kind: type) -> type:
 
 def _restore(step: type, state: dict[str, Any]) -> Any:
     """Unpickle a lone step."""
-    lone = object.__new__(_variant(step, LoneStep))
+    lone: Any = object.__new__(_variant(step, LoneStep))
     lone.__dict__.update(state)
     return lone
 
@@ -451,32 +464,22 @@ def _step_size(sampler: str, step_size: Any) -> float:
             "fifth of the smallest posterior standard deviation (in the unconstrained space) is "
             "a good start; halve it and compare."
         )
-    if not (np.isscalar(step_size) and np.isreal(step_size) and 0 < float(step_size) < np.inf):  # type: ignore[arg-type]
+    number = isinstance(step_size, numbers.Real) and not isinstance(step_size, bool)
+    if not (number and 0 < step_size < math.inf):
         raise ValueError(f"step_size must be a positive number, got {step_size!r}.")
     return float(step_size)
 
 
 def _steps_per_draw(steps_per_draw: Any) -> int:
     try:
+        if isinstance(steps_per_draw, bool):
+            raise TypeError
         steps = operator.index(steps_per_draw)
     except TypeError:
         raise TypeError(f"steps_per_draw must be an integer, got {steps_per_draw!r}.") from None
     if steps < 1:
         raise ValueError(f"steps_per_draw must be at least 1, got {steps}.")
     return steps
-
-
-def _refuse_forked_jax() -> None:
-    """JAX does not survive a fork: its threads stay behind, and the child hangs or aborts."""
-    if os.getpid() == _IMPORTED_BY or "jax" not in sys.modules:
-        return
-    from jax._src import xla_bridge
-
-    if xla_bridge.backends_are_initialized():
-        raise RuntimeError(
-            "This process was forked from one in which JAX already ran, and JAX can't run in it. "
-            'Use pm.sample(cores=1, ...), or mp_ctx="forkserver".'
-        )
 
 
 class _PopulationMessages(logging.Filter):

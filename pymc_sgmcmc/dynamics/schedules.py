@@ -3,6 +3,7 @@
 Any callable of the update number, such as an optax schedule with ``init_value=1``, serves as well.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -62,8 +63,10 @@ class CyclicalCosine:
     cycle_length: int
 
     def __post_init__(self) -> None:
-        if self.cycle_length < 1:
-            raise ValueError(f"cycle_length must be at least 1, got {self.cycle_length}.")
+        if self.cycle_length != int(self.cycle_length) or self.cycle_length < 1:
+            raise ValueError(
+                f"cycle_length must be an integer of at least 1, got {self.cycle_length}."
+            )
 
     def __call__(self, update: np.ndarray) -> np.ndarray:
         """Factor at update number(s) `update`."""
@@ -79,7 +82,7 @@ def resolve(schedule: str | Schedule | None, steps_per_draw: int) -> Schedule:
     ValueError
         If the name is unknown, or cycles and draws do not end together.
     """
-    named = {
+    named: dict[str, Schedule] = {
         "constant": constant,
         "polynomial": PolynomialDecay(),
         "cyclical": CyclicalCosine(steps_per_draw),
@@ -115,8 +118,13 @@ def factors(schedule: Schedule, start: int, n_updates: int) -> np.ndarray:
         If a factor is negative or not finite.
     """
     updates = np.arange(start, start + n_updates)
-    values = np.asarray(schedule(updates), dtype=float)
-    if values.shape != updates.shape:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # an array of one as a number
+            values = np.asarray(schedule(updates), dtype=float)
+    except (TypeError, ValueError):
+        values = np.empty(0)
+    if values.shape != updates.shape:  # it takes one number at a time
         values = np.array([float(schedule(t)) for t in updates])
     if not (np.isfinite(values).all() and (values >= 0).all()):
         bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))[0]

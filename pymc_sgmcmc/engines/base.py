@@ -13,7 +13,7 @@ UPDATE_STATISTICS = ("potential_energy", "gradient_norm")
 """What an engine reports of every update, besides the statistics of the dynamics."""
 
 STUCK = 200
-"""Rejected updates in a row after which a chain counts as unable to move."""
+"""Rejected updates without a move in between after which a chain counts as unable to move."""
 
 
 class Draws(NamedTuple):
@@ -24,8 +24,9 @@ class Draws(NamedTuple):
     positions : ndarray
         Shape ``(chains, n_draws, d)``.
     statistics : dict of str to ndarray
-        Shape ``(chains, n_draws)``: means over the updates of a draw, but for ``gradient_noise``
-        and ``step_size``, which are the last update's, and ``rejected``, a count.
+        Shape ``(chains, n_draws)``: means over the accepted updates of a draw (the root of the
+        mean square for ``gradient_norm``), but for ``step_size``, which is the last update's, and
+        ``rejected``, a count.
     """
 
     positions: np.ndarray

@@ -14,6 +14,7 @@ from pytensor.graph.basic import Variable
 
 from pymc_sgmcmc.dynamics.base import Dynamics
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws, State
+from pymc_sgmcmc.engines.subsets import random_subset
 from pymc_sgmcmc.graphs import rebuild
 from pymc_sgmcmc.potential import StochasticPotential
 
@@ -148,11 +149,12 @@ class JaxEngine:
             state, positions, statistics = carry
             zeros = {k: jnp.zeros((), self.dtype) for k in (*self.statistics, "accepted")}
             (state, sums), _ = lax.scan(update, (state, zeros), step_sizes[i])
+            state, left = self._leave_infinite(state, others, rows)
             accepted = sums.pop("accepted")
             recorded = {k: v / jnp.maximum(accepted, 1) for k, v in sums.items()}
             recorded["gradient_norm"] = jnp.sqrt(recorded["gradient_norm"])
             recorded["step_size"] = step_sizes[i, -1]
-            recorded["rejected"] = step_sizes.shape[1] - accepted
+            recorded["rejected"] = step_sizes.shape[1] - accepted + left
             statistics = {k: v.at[i].set(recorded[k]) for k, v in statistics.items()}
             return state, positions.at[i].set(state["position"]), statistics
 
@@ -188,6 +190,9 @@ class JaxEngine:
             return jnp.where(finite, new, old)
 
         fresh = self._fresh(position, noise)
+        # Back at the last finite position, an update that is finite there is no move yet.
+        moved = jnp.any(position != state["finite_position"])
+        count = state["rejected_in_a_row"]
         new_state = {
             "position": keep(new_position, state["finite_position"]),
             "finite_position": keep(position, state["finite_position"]),
@@ -199,9 +204,23 @@ class JaxEngine:
             },
             "key": state["key"],
             "update": state["update"] + 1,
-            "rejected_in_a_row": keep(jnp.uint32(0), state["rejected_in_a_row"] + 1),
+            "rejected_in_a_row": keep(jnp.where(moved, 0, count), count + 1),
         }
         return new_state, finite, statistics
+
+    def _leave_infinite(self, state, others, rows):
+        """Return from a position whose potential the next update would find not finite."""
+        noise_key, batch_key = jax.random.split(_key(state["key"], state["update"]))
+        potential, _ = self._gradient(state["position"], *others, *self._batch(batch_key, rows))
+        leave = ~jnp.isfinite(potential)
+        noise = self._noise(jax.random.fold_in(noise_key, 1))
+        fresh = dict(zip(self.auxiliaries, self._fresh(state["position"], noise), strict=True))
+        returned = {
+            "position": state["finite_position"],
+            "rejected_in_a_row": state["rejected_in_a_row"] + 1,
+            **{k: v for k, v in fresh.items() if k == "momentum"},
+        }
+        return state | {k: jnp.where(leave, v, state[k]) for k, v in returned.items()}, leave
 
     def _noise(self, key):
         return jax.random.normal(key, (self.size,), self.dtype)
@@ -214,8 +233,7 @@ class JaxEngine:
         if size < n / 10:
             batch = jax.random.randint(key, (size,), 0, n, jnp.int32)
         else:
-            # The rows with the smallest of N random numbers: a subset without replacement.
-            batch = jnp.argsort(jax.random.bits(key, (n,), jnp.uint32))[:size]
+            batch = random_subset(key, n, size)
         return [jnp.take(x, batch, axis=0, mode="clip") for x in rows]
 
     # -- compilation -----------------------------------------------------------------------------

@@ -1,0 +1,97 @@
+"""Print the reference tables beside what the samplers of this package give.
+
+python -m tests.laws.tables
+"""
+
+import time
+
+import numpy as np
+
+from tests.laws import experiments as ex
+from tests.laws.simulate import estimate, sghmc_variance, sgld_variance, step_bias
+
+
+def _row(name, mean, error=None, reference=None, theory=None, width=14):
+    figures = zip(mean, error if error is not None else [None] * len(mean), strict=True)
+    print(
+        f"{name:{width}}", *(f"{m:9.3f}" + ("" if e is None else f"±{e:.3f}") for m, e in figures)
+    )
+    for label, values in (("  reference", reference), ("  theory", theory)):
+        if values is not None:
+            pad = "" if error is None else " " * 6
+            print(f"{label:{width}}", *(f"{v:9.3f}{pad}" for v in values))
+
+
+def _heading(title, columns, width=14):
+    print(f"\n{title}\n{'':{width}}", *(f"{c:>9}      " for c in columns))
+
+
+def noise_levels():
+    _heading("Variance/target, h=.05, by gradient noise V", [f"V={v:g}" for v in ex.NOISE])
+    theory = {
+        "SGLD ε=h²": sgld_variance(ex.H, noise=ex.NOISE),
+        "SGLD ε=h": sgld_variance(ex.H**0.5, noise=ex.NOISE),
+        "SGHMC D=1": sghmc_variance(ex.H, np.exp(-ex.H), noise=ex.NOISE),
+    }
+    xi = {}
+    for name in ex.NOISE_LEVELS:
+        averages = ex.noise_levels(name)
+        gaussian_thermostat = step_bias(ex.H, np.maximum(1, ex.H * ex.NOISE / 2))
+        expected = theory.get(name, None if "c=" in name else gaussian_thermostat)
+        _row(name, *estimate(averages["q2"]), ex.NOISE_LEVELS_REFERENCE[name], expected)
+        if "xi" in averages:
+            xi[name] = estimate(averages["xi"])
+    _heading("Friction ξ, theory hV/2", [f"{v:g}" for v in ex.H * ex.NOISE / 2])
+    for name, values in xi.items():
+        _row(name, *values)
+
+
+def discriminating():
+    # The last of the wrong ones diverges: its figures depend on the length of the run.
+    _heading(
+        "ATMC, c=1, μ=.5, D=1, hV/2=2, h=.01: heat / friction on",
+        ["θ var", "ξ mean", "ξ var", "E[pv]", "E[p²]"],
+    )
+    rows = {"ATMC": (ex.discriminating_atmc(), "v^2-u^-3 / v")}
+    rows |= {k: (ex.discriminating_atmc(v), k) for k, v in ex.DISCRIMINATING.items() if v}
+    rows["SGNHT"] = (ex.sgnht(0.01, 1, ex.DISCRIMINATING_MASS), "SGNHT")
+    for name, (dynamics, reference) in rows.items():
+        r = ex.discriminating(dynamics, chains=4000)
+        mean_xi = r["xi"].mean()
+        columns = (r["q2"], r["xi"], r["xi2"] - mean_xi**2, r["pv"], r["p2"])
+        mean, error = zip(*(map(np.squeeze, estimate(x)) for x in columns), strict=True)
+        _row(name, mean, error, ex.DISCRIMINATING_REFERENCE[reference])
+
+
+def four_parameters():
+    settings = zip(ex.VARIANCES, ex.NOISE, strict=True)
+    _heading("4 parameters, D=2, h=.05, variance/target", [f"σ²{s:g} V{v:g}" for s, v in settings])
+    for name, reference in ex.FOUR_PARAMETERS_REFERENCE.items():
+        _row(name, *estimate(ex.four_parameters(name)), reference)
+
+
+def step_sizes():
+    h = ex.STEP_SIZES
+    _heading("Variance/target, no noise, D=2, by step size", [f"h={x:g}" for x in h])
+    theory = {"SGLD": sgld_variance(h), "SGHMC": sghmc_variance(h, np.exp(-2 * h))}
+    for name in ex.BY_STEP_SIZE:
+        expected = theory.get(name, None if "c=" in name else step_bias(h, 2.0))
+        reference = ex.BY_STEP_SIZE_REFERENCE.get(name)
+        _row(name, *estimate(ex.by_step_size(name)["q2"]), reference, expected)
+
+
+def schedules():
+    columns = [f"hV/2D={0.01 * v / 2 / 10.5:.1g}" for v in ex.SCHEDULE_NOISE]
+    _heading("Variance/target at the ends of cosine cycles", columns)
+    for name in ex.SCHEDULED:
+        _row(name, *estimate(ex.at_cycle_ends(name)))
+    _heading("Variance/target at h₀/4", columns)
+    for name in ("SGNHT", "ATMC"):
+        _row(name, *estimate(ex.at_quarter_step(name)))
+
+
+if __name__ == "__main__":
+    start = time.perf_counter()
+    for table in (noise_levels, discriminating, four_parameters, step_sizes, schedules):
+        table()
+        print(f"[{time.perf_counter() - start:.0f} s]", flush=True)

@@ -1,0 +1,31 @@
+"""Public docstrings are complete numpydoc: every parameter, what is returned, what is raised."""
+
+import inspect
+
+import pytest
+from numpydoc.validate import validate
+
+import pymc_sgmcmc
+
+CHECKS = {"GL03", "GL06", "GL07", "GL08", "PR01", "PR02", "PR04", "PR07", "RT01", "SS01", "SS03"}
+PUBLIC = [f"pymc_sgmcmc.{name}" for name in pymc_sgmcmc.__all__]
+PUBLIC += [
+    f"pymc_sgmcmc.{module}.{name}"
+    for module in ("dynamics", "schedules")
+    for name, value in vars(getattr(pymc_sgmcmc, module)).items()
+    if inspect.isclass(value) and value.__module__.startswith("pymc_sgmcmc")
+]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_docstring_is_complete(name):
+    errors = [e for e in validate(name)["errors"] if e[0] in CHECKS]
+    assert not errors
+
+
+@pytest.mark.parametrize("sampler", ["SGLD", "SGHMC", "SGNHT", "ATMC"])
+def test_samplers_say_what_they_sample_and_who_found_it(sampler):
+    text = inspect.getdoc(getattr(pymc_sgmcmc, sampler))
+    assert "Samples exp(-U/T)" in text
+    assert "References" in text
+    assert "{" not in text.replace("\\sqrt{", "").replace("\\tfrac{", "").split("Parameters")[1]

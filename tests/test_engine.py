@@ -1,0 +1,314 @@
+"""The JAX engine: what a run gives does not depend on how it is made."""
+
+import jax
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+import pytest
+
+from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, sample
+from pymc_sgmcmc.dynamics import schedules
+
+SAMPLERS = [SGLD, SGHMC, SGNHT, ATMC]
+N, B, H, S = 200, 20, 0.02, 5
+
+
+@pytest.fixture(scope="module")
+def model():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(N, 3))
+    with pm.Model() as model:
+        b = pm.Normal("b", shape=3)
+        s = pm.HalfNormal("s")
+        pm.Normal("y", X @ b, s, observed=X @ [1, -1, 0] + rng.normal(size=N))
+    return model
+
+
+def make_engine(model, sampler=ATMC, **kwargs):
+    settings = {"batch_size": B, "step_size": H, "steps_per_draw": S, "model": model}
+    return sampler(**(settings | kwargs)).sampler.engine()
+
+
+@pytest.fixture(scope="module")
+def engine(model):
+    return make_engine(model)
+
+
+@pytest.fixture(scope="module")
+def full(model):
+    return make_engine(model, batch_size=None)
+
+
+@pytest.fixture(scope="module")
+def engines(model, engine):
+    return {ATMC: engine, **{s: make_engine(model, s) for s in SAMPLERS if s is not ATMC}}
+
+
+def start(engine, chains=3, seed=0):
+    rng = np.random.default_rng(seed)
+    positions = rng.normal(0, 0.1, (chains, engine.size))
+    return engine.init(positions, rng.integers(2**32, size=(chains, 2), dtype=np.uint32))
+
+
+def run(engine, state, pieces, step_sizes=None):
+    """Draws and statistics of a run made of pieces of so many draws."""
+    draws, made = [], 0
+    for n in pieces:
+        h = np.full((n, S), H) if step_sizes is None else step_sizes[made : made + n]
+        piece, state = engine.run(state, h, H, {})
+        draws.append(piece)
+        made += n
+    positions = np.concatenate([d.positions for d in draws], axis=1)
+    names = draws[0].statistics
+    statistics = {k: np.concatenate([d.statistics[k] for d in draws], axis=1) for k in names}
+    return positions, statistics, state
+
+
+def assert_equal(a, b):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+# -- one run, however it is made ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_pieces_are_the_whole(engines, sampler):
+    engine = engines[sampler]
+    factors = schedules.PolynomialDecay(offset=10)(np.arange(30 * S)).reshape(30, S)
+    whole = run(engine, start(engine), [30], H * factors)
+    for pieces in ([10, 20], [1] * 30, [29, 1]):
+        assert_equal(run(engine, start(engine), pieces, H * factors), whole)
+
+
+def test_a_state_can_be_saved_and_restored(engine, model, tmp_path):
+    whole = run(engine, start(engine), [20])
+    first, _, state = run(engine, start(engine), [8])
+    assert all(type(x) is np.ndarray for x in state.values())
+    np.savez(tmp_path / "state.npz", **state)
+    with np.load(tmp_path / "state.npz") as file:
+        restored = dict(file)
+    # Another engine, as another process would have.
+    last, _, end = run(make_engine(model), restored, [12])
+    assert_equal((np.concatenate([first, last], axis=1), end), (whole[0], whole[2]))
+
+
+def test_what_a_run_gives(engine):
+    assert engine.size == 4
+    positions, statistics, state = run(engine, start(engine), [7])
+    assert positions.shape == (3, 7, 4)
+    assert type(positions) is np.ndarray
+    assert positions.dtype == np.float64
+    assert set(statistics) == {
+        "kinetic_temperature",
+        "gradient_noise",
+        "potential_energy",
+        "gradient_norm",
+        "step_size",
+        "rejected",
+    }
+    for x in statistics.values():
+        assert type(x) is np.ndarray
+        assert x.shape == (3, 7)
+    assert (state["update"] == 7 * S).all()
+    assert (np.diff(positions, axis=1) != 0).all()
+
+
+def test_statistics_sum_up_the_updates_of_a_draw(engine):
+    single = np.linspace(H / 2, H, 6 * S).reshape(6 * S, 1)
+    positions, draws, _ = run(engine, start(engine), [6], single.reshape(6, S))
+    every, updates, _ = run(engine, start(engine), [6 * S], single)
+    np.testing.assert_allclose(every[:, S - 1 :: S], positions, rtol=1e-12)
+    by_draw = {k: x.reshape(3, 6, S) for k, x in updates.items()}
+    for name in ("kinetic_temperature", "gradient_noise", "potential_energy"):
+        np.testing.assert_allclose(draws[name], by_draw[name].mean(-1), rtol=1e-9)
+    mean_square = (by_draw["gradient_norm"] ** 2).mean(-1)
+    np.testing.assert_allclose(draws["gradient_norm"], np.sqrt(mean_square))
+    np.testing.assert_allclose(draws["step_size"], by_draw["step_size"][..., -1])
+    assert (draws["rejected"] == 0).all()
+
+
+def test_seeds(engine):
+    positions, _, _ = run(engine, start(engine), [5])
+    assert_equal(run(engine, start(engine), [5])[0], positions)
+    state = start(engine)
+    state["key"] = state["key"] + 1
+    assert (run(engine, state, [5])[0] != positions).all()
+    # Chains from one place with seeds of their own part at once, and with one seed never.
+    state = start(engine)
+    for name, x in state.items():
+        if name != "key":
+            state[name] = np.repeat(x[:1], 3, axis=0)
+    positions, _, _ = run(engine, state, [5])
+    assert (positions[0] != positions[1]).all()
+    state["key"] = np.repeat(state["key"][:1], 3, axis=0)
+    positions, _, _ = run(engine, state, [5])
+    np.testing.assert_allclose(positions[0], positions[1], rtol=1e-9)
+
+
+def test_a_chain_does_not_depend_on_those_beside_it(engine):
+    # Up to rounding: a matrix product may sum in another order for another number of chains.
+    many, _, _ = run(engine, start(engine, 4), [20])
+    state = {k: x[:2] for k, x in start(engine, 4).items()}
+    few, _, _ = run(engine, state, [20])
+    np.testing.assert_allclose(few, many[:2], rtol=1e-8, atol=1e-10)
+
+
+# -- compilation -------------------------------------------------------------------------------
+
+
+def test_nothing_compiles_twice(model):
+    step = SGLD(batch_size=B, step_size=H, steps_per_draw=S, model=model)
+    kwargs = {"step": step, "model": model, "random_seed": 1, "progressbar": False}
+    sample(37, tune=10, chains=3, **kwargs)
+    engine = step.sampler.engine()
+    compiled = len(engine._compiled)
+    sample(5, tune=0, chains=3, **kwargs)
+    rows = step.sampler.potential.row_values()
+    engine.load([x + 1 for x in rows])
+    run(engine, start(engine), [10, 10, 3, 1])
+    assert len(engine._compiled) == compiled
+    run(engine, start(engine, 5), [1])  # another number of chains is another program
+    assert len(engine._compiled) == compiled + 1
+
+
+def test_capacity_bounds_memory(engine):
+    assert engine.capacity(1) >= engine.capacity(1000) >= engine.capacity(10**9) == 1
+    n = engine.capacity(3) + 1
+    with pytest.raises(ValueError, match=f"At most {n - 1} draws of 3 chains"):
+        engine.run(start(engine), np.full((n, S), H), H, {})
+
+
+# -- gradients and batches ---------------------------------------------------------------------
+
+
+def test_evaluate(engine, full, model):
+    positions = np.random.default_rng(0).normal(0, 0.3, (4, 4))
+    value, gradient = full.evaluate(positions, {}, np.array([1, 2], np.uint32))
+    logp, dlogp = (f(mode="FAST_COMPILE") for f in (model.compile_logp, model.compile_dlogp))
+    for i, q in enumerate(positions):
+        point = {"b": q[:3], "s_log__": q[3]}
+        np.testing.assert_allclose(value[i], -logp(point))
+        np.testing.assert_allclose(gradient[i], -dlogp(point))
+    # A batch differs from all rows, one chain's from another's, and the mean of many is right.
+    same = np.repeat(positions[:1], 1000, axis=0)
+    values, gradients = engine.evaluate(same, {}, np.array([1, 2], np.uint32))
+    assert len(np.unique(values)) == 1000
+    for estimates, exact in ((values, value[0]), (gradients, gradient[0])):
+        error = estimates.std(0) / np.sqrt(1000)
+        assert (np.abs(estimates.mean(0) - exact) < 4 * error).all()
+
+
+@pytest.fixture(scope="module")
+def counting():
+    """A model whose gradient is N/B times how often each row is in the batch."""
+    with pm.Model() as counting:
+        b = pm.Normal("b", 0, 1e6, shape=N + 1)
+        pm.Normal("y", pm.Data("X", np.eye(N, N + 1)) @ b, 1, observed=-np.ones(N))
+    return counting
+
+
+@pytest.mark.parametrize(("size", "replacement"), [(19, True), (20, False), (150, False)])
+def test_rows_of_a_batch(counting, size, replacement):
+    engine = make_engine(counting, batch_size=size)
+    _, gradients = engine.evaluate(np.zeros((1000, N + 1)), {}, np.array([1, 2], np.uint32))
+    counts = gradients[:, :N] * size / N
+    np.testing.assert_allclose(counts, np.rint(counts), atol=1e-6)
+    counts = np.rint(counts)
+    assert (counts.sum(1) == size).all()
+    assert counts.max() > 1 if replacement else counts.max() == 1
+    expected = 1000 * size / N  # each row equally often
+    assert np.abs(counts.sum(0) - expected).max() < 5 * np.sqrt(expected)
+
+
+def test_all_rows(full, model):
+    # B = N is no batch: no gather, no noise.
+    every = make_engine(model, batch_size=N)
+    assert every.batch_size is full.batch_size is None
+    assert_equal(run(every, start(every), [3])[0], run(full, start(full), [3])[0])
+
+
+# -- precision ---------------------------------------------------------------------------------
+
+
+def test_float32(model, engine):
+    single = make_engine(model, dtype="float32")
+    flag = jax.config.jax_enable_x64
+    positions, statistics, state = run(single, start(single), [20])
+    assert jax.config.jax_enable_x64 == flag
+    assert positions.dtype == np.float32
+    assert {x.dtype for x in statistics.values()} == {np.dtype("float32")}
+    assert state["position"].dtype == np.float32
+    assert np.isfinite(positions).all()
+    assert_equal(run(single, start(single), [4, 16]), (positions, statistics, state))
+    # Both precisions in one process, in turn.
+    assert run(engine, start(engine), [2])[0].dtype == np.float64
+    assert_equal(run(single, start(single), [20])[0], positions)
+
+
+def test_float32_positions_of_a_float64_model(model):
+    step = ATMC(batch_size=B, step_size=H, steps_per_draw=S, dtype="float32", model=model)
+    kwargs = {"tune": 100, "chains": 4, "model": model, "random_seed": 1, "progressbar": False}
+    single = sample(400, step=step, **kwargs).posterior
+    assert {x.dtype for x in single.data_vars.values()} == {np.dtype("float64")}
+    assert single.attrs["dtype"] == "float32"
+    step = ATMC(batch_size=B, step_size=H, steps_per_draw=S, model=model)
+    double = sample(400, step=step, **kwargs).posterior
+    for name in ("b", "s"):
+        a, b = (x[name].mean(("chain", "draw")).values for x in (single, double))
+        np.testing.assert_allclose(a, b, atol=0.05)
+    # What JAX has in 32 bits is not rounded again on its way.
+    assert (single["b"] == single["b"].astype(np.float32)).all()
+
+
+# -- laws --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", [SGLD, SGHMC])
+def test_temperature_zero_finds_the_mode(model, sampler):
+    step = sampler(step_size=0.03, temperature=0, steps_per_draw=200, model=model)
+    idata = sample(1, tune=20, chains=3, step=step, model=model, random_seed=1, progressbar=False)
+    assert (idata.sample_stats["gradient_norm"] < 1e-6).all()
+    np.testing.assert_allclose(idata.posterior["b"][0], idata.posterior["b"][1], atol=1e-8)
+    assert idata.posterior.attrs["temperature"] == 0
+
+
+@pytest.mark.parametrize("temperature", [0.25, 4.0])
+def test_temperature(temperature):
+    with pm.Model() as model:
+        pm.Normal("x", shape=20)
+        step = ATMC(step_size=0.2, temperature=temperature, steps_per_draw=20)
+    kwargs = {"tune": 100, "chains": 4, "random_seed": 1, "progressbar": False}
+    x = sample(400, step=step, model=model, **kwargs).posterior["x"]
+    assert abs(x.std() / np.sqrt(temperature) - 1) < 0.04
+
+
+def test_cycles_keep_the_thermostat_right():
+    # One draw at the end of each cycle. Gradient noise of a variance V that is known, and large:
+    # a thermostat that forgets it in the small steps, or overshoots, gets the variance wrong.
+    y = np.random.default_rng(0).normal(0, 1, 100)
+    with pm.Model() as model:
+        mu = pm.Normal("mu", 0, 10, shape=20)
+        pm.Normal("y", mu, 1, observed=np.tile(y[:, None], 20))
+        step = ATMC(batch_size=10, step_size=0.03, steps_per_draw=100, schedule="cyclical")
+    kwargs = {"tune": 100, "chains": 4, "random_seed": 1, "progressbar": False}
+    idata = sample(300, step=step, model=model, **kwargs)
+    assert abs(idata.posterior["mu"].mean() - y.mean()) < 0.01
+    assert 0.09 < idata.posterior["mu"].std() < 0.11
+    noise = 100**2 / 10 * y.var(ddof=1) * (1 - 10 / 100)
+    assert abs(idata.sample_stats["gradient_noise"].mean() / noise - 1) < 0.1
+    last = step.sampler.schedule(np.array(99)) * 0.03
+    np.testing.assert_allclose(idata.sample_stats["step_size"], last)
+
+
+def test_rejections_are_counted_and_leave_the_state_finite():
+    with pm.Model() as model:
+        x = pm.Normal("x", initval=0.5)
+        pm.Potential("allowed", pt.switch(x < 0, np.nan, 0))
+    engine = make_engine(model, SGHMC, batch_size=None, step_size=0.2)
+    state = engine.init(np.full((2, 1), 0.5), np.array([[1, 2], [3, 4]], np.uint32))
+    positions, statistics, end = run(engine, state, [100], np.full((100, S), 0.2))
+    assert (positions >= 0).all()
+    assert 0 < statistics["rejected"].mean() < S
+    assert all(np.isfinite(x).all() for x in (*statistics.values(), *end.values()))
+    assert (end["rejected_in_a_row"] < 20).all()

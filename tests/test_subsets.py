@@ -1,0 +1,43 @@
+from itertools import combinations
+
+import jax
+import numpy as np
+import pytest
+
+from pymc_sgmcmc.engines.subsets import random_subset
+
+
+def draw(n, size, repeats, seed=0):
+    keys = jax.random.split(jax.random.key(seed), repeats)
+    return np.asarray(jax.vmap(lambda key: random_subset(key, n, size))(keys))
+
+
+@pytest.mark.parametrize(
+    ("n", "size"), [(1, 1), (2, 1), (5, 5), (17, 16), (1000, 100), (1025, 999)]
+)
+def test_no_row_repeats_and_none_is_out_of_range(n, size):
+    subsets = np.sort(draw(n, size, 200), axis=1)
+    assert (np.diff(subsets, axis=1) > 0).all()
+    assert subsets.min() >= 0
+    assert subsets.max() < n
+
+
+@pytest.mark.parametrize(("n", "size"), [(7, 3), (10, 9), (12, 2)])
+def test_every_subset_is_equally_likely(n, size):
+    repeats = 200_000
+    codes = (2 ** draw(n, size, repeats)).sum(1)
+    expected = [sum(2**i for i in subset) for subset in combinations(range(n), size)]
+    counts = np.array([(codes == code).sum() for code in expected])
+    mean = repeats / len(expected)
+    chi2, df = ((counts - mean) ** 2 / mean).sum(), len(expected) - 1
+    assert counts.sum() == repeats
+    assert abs(chi2 - df) < 5 * (2 * df) ** 0.5
+
+
+def test_every_row_is_equally_likely_in_every_place():
+    n, size, repeats = 100, 20, 50_000
+    subsets = draw(n, size, repeats)
+    for place in (0, 7, 19):
+        counts = np.bincount(subsets[:, place], minlength=n)
+        chi2 = ((counts - repeats / n) ** 2 / (repeats / n)).sum()
+        assert abs(chi2 - (n - 1)) < 5 * (2 * (n - 1)) ** 0.5
