@@ -53,7 +53,9 @@ def predict(model: pm.Model, idata, X: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def draw_picture(surfaces: dict, X: np.ndarray, y: np.ndarray, path: Path) -> None:
-    figure, axes = plt.subplots(2, 2, figsize=(8, 7), sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(
+        2, 2, figsize=(8, 7), sharex=True, sharey=True, layout="constrained"
+    )
     for row, (name, (mean, sd)) in zip(axes, surfaces.items(), strict=True):
         for ax, values, title, cmap, top in (
             (row[0], mean, f"{name}: mean", "RdBu_r", 1),
@@ -95,7 +97,9 @@ def main() -> None:
         surfaces[name] = predict(model, idata, grid)
     for what, a, b in zip(("mean", "sd"), *surfaces.values(), strict=True):
         apart = np.abs(a - b)
-        print(f"Predictive {what}: mean |ATMC - NUTS| {apart.mean():.4f}, largest {apart.max():.4f}")
+        print(
+            f"Predictive {what}: mean |ATMC - NUTS| {apart.mean():.4f}, largest {apart.max():.4f}"
+        )
     OUTPUT.mkdir(exist_ok=True)
     draw_picture(surfaces, X, y, OUTPUT / "moons.png")
     print(f"Saved {OUTPUT / 'moons.png'}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import math
 import numbers
@@ -48,31 +49,46 @@ class Options(TypedDict, total=False):
     blocked: bool
 
 
-_COMMON_PARAMETERS = """vars : list of Variable, optional
-        Variables to sample; all continuous ones of the model when None.
-    batch_size : int, optional
-        Rows B in a minibatch; None takes all rows (or those of the model's own ``pm.Minibatch``).
-    data : list of str, optional
-        Names of the row data, the arrays with one entry per row. When None, those that feed an
-        observed variable and have its length.
-    step_size : float
-        h, the root-mean-square displacement of one parameter in one update, in the unconstrained
-        space. A fifth of the smallest posterior standard deviation is a good start.
-    steps_per_draw : int
-        Updates between two draws.
-    schedule : {"constant", "polynomial", "cyclical"} or callable, optional
-        Factor of the step size as a function of the number of the update, counted from the first
-        tuning update. "cyclical" has one cycle in every draw. An optax schedule with
-        ``init_value=1`` serves; see `pymc_sgmcmc.schedules`.
-    temperature : float
-        T of the sampled law, proportional to exp(-U/T); 1 is the posterior.
-    dtype : {"float32", "float64"}, optional
-        Precision of the updates; ``pytensor.config.floatX`` when None. "float32" is faster and
-        enough for networks.
-    model : pm.Model, optional
-        The model of the ``with`` context when None.
-    rng : None, int or numpy.random.Generator
-        Only for a use without `pm.sample`, which gives every chain its own."""
+_COMMON_PARAMETERS = """\
+vars : list of Variable, optional
+    Variables to sample; all continuous ones of the model when None.
+batch_size : int, optional
+    Rows B in a minibatch; None takes all rows (or those of the model's own ``pm.Minibatch``).
+data : list of str, optional
+    Names of the row data, the arrays with one entry per row. When None, those that feed an
+    observed variable and have its length.
+step_size : float
+    h, the root-mean-square displacement of one parameter in one update, in the unconstrained
+    space. A fifth of the smallest posterior standard deviation is a good start.
+steps_per_draw : int
+    Updates between two draws.
+schedule : {"constant", "polynomial", "cyclical"} or callable, optional
+    Factor of the step size as a function of the number of the update, counted from the first
+    tuning update. "cyclical" has one cycle in every draw. An optax schedule with
+    ``init_value=1`` serves; see `pymc_sgmcmc.schedules`.
+temperature : float
+    T of the sampled law, proportional to exp(-U/T); 1 is the posterior.
+dtype : {"float32", "float64"}, optional
+    Precision of the updates; ``pytensor.config.floatX`` when None. "float32" is faster and
+    enough for networks.
+model : pm.Model, optional
+    The model of the ``with`` context when None.
+rng : None, int or numpy.random.Generator
+    Only for a use without `pm.sample`, which gives every chain its own."""
+
+
+def _signature(step: type) -> inspect.Signature:
+    """Signature with the common arguments spelled out, for `help` and for editors."""
+    _, variables, *own = inspect.signature(step.__init__).parameters.values()  # type: ignore[misc]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    common = [
+        inspect.Parameter(
+            name, keyword, default={"steps_per_draw": 100, "temperature": 1.0}.get(name)
+        )
+        for name in Options.__annotations__
+        if name != "blocked"
+    ]
+    return inspect.Signature([variables, *common, *own[:-1]])
 
 
 class StochasticGradientStep(BlockedStep):
@@ -95,7 +111,8 @@ class StochasticGradientStep(BlockedStep):
                 **{name: (np.float64, []) for name in floats},
                 "rejected": (np.int64, []),
             }
-            cls.__doc__ = (cls.__doc__ or "").format(common=_COMMON_PARAMETERS)
+            cls.__doc__ = inspect.cleandoc(cls.__doc__ or "").format(common=_COMMON_PARAMETERS)
+            cls.__signature__ = _signature(cls)  # type: ignore[attr-defined]
 
     def __new__(cls, vars: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Choose how chains advance, by whether the step owns all variables of the model."""

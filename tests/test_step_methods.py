@@ -396,7 +396,7 @@ def test_another_step_for_the_same_variable_is_refused(small):
             "cycle of 30. Use steps_per_draw=30",
         ),
         (SGLD, {"dtype": "float16"}, ValueError, '"float32" or "float64", got \'float16\''),
-        (SGLD, {"batch_size": 5}, ValueError, "no observed variable.*batch_size=None"),
+        (SGLD, {"batch_size": 5}, ValueError, "no observed variable"),
         (SGLD, {"vars": []}, ValueError, "vars is empty"),
         (SGLD, {"blocked": False}, ValueError, r"blocked=False.*SGLD\(...\)"),
         (SGLD, {"learning_rate": 0.1}, TypeError, "SGLD takes no argument 'learning_rate'"),

@@ -13,7 +13,7 @@ from pytensor.tensor.variable import TensorVariable
 class Transition(NamedTuple):
     """Outcome of one update.
 
-    Attributes
+    Parameters
     ----------
     position : TensorVariable
         New position, shape ``(d,)``.

@@ -20,6 +20,11 @@ class SGLDDynamics(Dynamics):
     variance T/ω² / (1 − h²ω²/4), and gradient noise of variance V adds h²V/(4ω²) to it.
 
     h² is the step size ε of Welling & Teh (2011), equation 4.
+
+    Parameters
+    ----------
+    temperature : float
+        T of the sampled law, proportional to exp(-U/T); 1 is the posterior.
     """
 
     def transition(

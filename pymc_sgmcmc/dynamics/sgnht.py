@@ -43,6 +43,8 @@ class SGNHTDynamics(Dynamics):
 
     Parameters
     ----------
+    temperature : float
+        T of the sampled law, proportional to exp(-U/T); 1 is the posterior.
     momentum_decay : float
         e^(−D h₀), what friction leaves of the momentum in one update; between 0 and 1.
     thermostat_time : float

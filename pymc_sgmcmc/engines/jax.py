@@ -64,15 +64,15 @@ class JaxEngine:
     def init(self, positions: np.ndarray, seeds: np.ndarray) -> State:
         """State of chains at `positions` ``(chains, d)`` with `seeds` ``(chains, 2)``, uint32."""
         with self._precision():
-            positions = jnp.asarray(positions, self.dtype)
+            starts = jnp.asarray(positions, self.dtype)
             keys = jnp.asarray(seeds, jnp.uint32)
             # The last number that an update can have: no update shares its noise.
             noise = jax.vmap(lambda k: self._noise(_key(k, jnp.uint32(2**32 - 1))))(keys)
-            auxiliaries = jax.vmap(self._fresh)(positions, noise)
-            chains = len(positions)
+            auxiliaries = jax.vmap(self._fresh)(starts, noise)
+            chains = len(starts)
             return {
-                "position": np.asarray(positions),
-                "finite_position": np.asarray(positions),
+                "position": np.asarray(starts),
+                "finite_position": np.asarray(starts),
                 **{k: np.asarray(v) for k, v in zip(self.auxiliaries, auxiliaries, strict=True)},
                 "key": np.asarray(keys),
                 "update": np.zeros(chains, np.uint32),

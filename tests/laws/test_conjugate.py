@@ -65,7 +65,7 @@ def moments(z):
 
 @pytest.mark.parametrize(
     ("sampler", "steps_per_draw"),
-    [(sg.SGLD, 300), (sg.SGHMC, 40), (sg.SGNHT, 40), (sg.ATMC, 40)],
+    [(sg.SGLD, 150), (sg.SGHMC, 40), (sg.SGNHT, 40), (sg.ATMC, 40)],
     ids=lambda x: getattr(x, "__name__", ""),
 )
 def test_all_rows_give_the_exact_posterior(sampler, steps_per_draw, data, posterior):
@@ -107,7 +107,7 @@ def test_sgld_variance_grows_with_the_gradient_noise(data, posterior):
         C = new
     eigenvalues, vectors = np.linalg.eigh(covariance)
     expected = np.diag(vectors.T @ C @ vectors) / eigenvalues
-    mean, mean_se, variance, variance_se = moments(run(sg.SGLD, data, posterior, B, 300))
+    mean, mean_se, variance, variance_se = moments(run(sg.SGLD, data, posterior, B, 150))
     assert (expected > 1.02).any()  # the noise shows
     assert (np.abs(mean) < 5 * mean_se).all()
     assert (np.abs(variance - expected) < 5 * variance_se).all()
