@@ -73,7 +73,7 @@ def draw_picture(surfaces: dict, X: np.ndarray, y: np.ndarray, path: Path) -> No
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--step-size", type=float, default=0.03)
+    parser.add_argument("--step-size", type=float, default=0.02)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     X, y = load()

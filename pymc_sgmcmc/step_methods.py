@@ -112,7 +112,7 @@ class StochasticGradientStep(BlockedStep):
                 "rejected": (np.int64, []),
             }
             cls.__doc__ = inspect.cleandoc(cls.__doc__ or "").format(common=_COMMON_PARAMETERS)
-            cls.__signature__ = _signature(cls)  # type: ignore[attr-defined]
+            cls.__signature__ = _signature(cls)
 
     def __new__(cls, vars: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Choose how chains advance, by whether the step owns all variables of the model."""
@@ -123,9 +123,9 @@ class StochasticGradientStep(BlockedStep):
             )
         kwargs["model"] = model = modelcontext(kwargs.get("model"))
         chosen = sampled_value_vars(model, vars)
+        step: Any = cls
         kind = PopulationStep if len(chosen) == len(model.value_vars) else LoneStep
-        variant: Any = _variant(cls, kind)  # type: ignore[arg-type]
-        return super().__new__(variant, list(chosen), *args, **kwargs)
+        return super().__new__(_variant(step, kind), list(chosen), *args, **kwargs)
 
     def _setup(self, vars: Any, dynamics: dict[str, Any], options: Options) -> None:
         """Check the arguments and build the potential; nothing is compiled for speed yet."""
@@ -460,7 +460,7 @@ class ATMC(StochasticGradientStep):
 
 
 @functools.cache
-def _variant(step: type, kind: type) -> type:
+def _variant(step: Any, kind: Any) -> Any:
     """Step method of a kind, lone or population; an instance of the step method all the same."""
     return type(
         step.__name__, (step, kind), {"__module__": step.__module__, "__doc__": step.__doc__}

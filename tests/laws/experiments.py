@@ -218,18 +218,18 @@ SCHEDULED: dict[str, Dynamics] = {
 
 
 def _scheduled(name, draws, burn_in, factors):
-    """Variance over its target: standard deviation 0.1, h₀ω = 0.1, friction 0.9 an update."""
+    """A Gaussian of standard deviation 0.1; h₀ω = 0.1, momentum decay 0.9."""
     gradient = gaussian(100.0, SCHEDULE_NOISE[:, None])
     averages = simulate(SCHEDULED[name], gradient, (3, 2000), 0.01, draws, burn_in, factors)
-    return 100 * averages["q2"]
+    return averages | {"ratio": 100 * averages["q2"]}
 
 
 @cache
-def at_cycle_ends(name: str) -> np.ndarray:
+def at_cycle_ends(name: str) -> dict[str, np.ndarray]:
     return _scheduled(name, 30, 20, factors(CYCLE, 0, CYCLE.cycle_length))
 
 
 @cache
-def at_quarter_step(name: str) -> np.ndarray:
+def at_quarter_step(name: str) -> dict[str, np.ndarray]:
     """All steps h₀/4, where the thermostat adapts 16 times as slowly."""
     return _scheduled(name, 500, 300, np.full(20, 0.25))

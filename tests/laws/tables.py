@@ -84,10 +84,10 @@ def schedules():
     columns = [f"hV/2D={0.01 * v / 2 / 10.5:.1g}" for v in ex.SCHEDULE_NOISE]
     _heading("Variance/target at the ends of cosine cycles", columns)
     for name in ex.SCHEDULED:
-        _row(name, *estimate(ex.at_cycle_ends(name)))
+        _row(name, *estimate(ex.at_cycle_ends(name)["ratio"]))
     _heading("Variance/target at h₀/4", columns)
     for name in ("SGNHT", "ATMC"):
-        _row(name, *estimate(ex.at_quarter_step(name)))
+        _row(name, *estimate(ex.at_quarter_step(name)["ratio"]))
 
 
 if __name__ == "__main__":
