@@ -115,6 +115,13 @@ class Chains:
         unconstrained space, as PyMC's NUTS does.
     rngs : sequence of numpy.random.Generator
         One for each chain.
+    block : int, optional
+        Draws that are asked for at once, at most.
+
+    Attributes
+    ----------
+    updates : int
+        Updates that every chain has made.
 
     Raises
     ------
@@ -123,19 +130,20 @@ class Chains:
     """
 
     def __init__(
-        self, sampler: Sampler, points: Sequence[Point], rngs: Sequence[np.random.Generator]
+        self,
+        sampler: Sampler,
+        points: Sequence[Point],
+        rngs: Sequence[np.random.Generator],
+        block: int | None = None,
     ) -> None:
         self.sampler = sampler
         self.engine = sampler.engine()
         self.others = self._others(points)
         seeds = np.stack([rng.integers(2**32, size=2, dtype=np.uint32) for rng in rngs])
         self.state = self.engine.init(self._starts(points, rngs, seeds[0]), seeds)
+        self.updates = 0
+        self._capacity = block or self.engine.capacity(len(points))
         self._next_block = 1
-
-    @property
-    def updates(self) -> int:
-        """Updates that every chain has made."""
-        return int(self.state["update"][0])
 
     def move(self, point: Point) -> None:
         """Put a single chain at a point, keeping its momentum: other steps may have moved it."""
@@ -152,18 +160,20 @@ class Chains:
             If a chain can't move on.
         """
         sampler, started = self.sampler, time.perf_counter()
-        capacity = self.engine.capacity(len(self.state["position"]))
-        n = max(1, min(n_draws, capacity, self._next_block))
+        n = max(1, min(n_draws, self._capacity, self._next_block))
         factors = schedules.factors(sampler.schedule, self.updates, n * sampler.steps_per_draw)
         step_sizes = sampler.step_size * factors.reshape(n, sampler.steps_per_draw)
-        draws, self.state = self.engine.run(self.state, step_sizes, sampler.step_size, self.others)
+        draws, self.state = self.engine.run(
+            self.state, step_sizes, sampler.step_size, self.others, self._capacity
+        )
+        self.updates += step_sizes.size
         self._refuse_stuck(draws)
         pace = _BLOCK_SECONDS / max(time.perf_counter() - started, 1e-9)
         self._next_block = max(1, int(n * min(max(pace, 0.25), 4.0)))
         return draws
 
     def _refuse_stuck(self, draws: Draws) -> None:
-        rejected = self.state["rejected_in_a_row"]
+        rejected = np.asarray(self.state["rejected_in_a_row"])
         if rejected.max() < STUCK:
             return
         chain = int(rejected.argmax())

@@ -188,14 +188,17 @@ class LoneStep(StochasticGradientStep):
     @property
     def chain_state(self) -> dict[str, np.ndarray] | None:
         """Momentum, thermostat, key and counters of the chain."""
-        return None if self._chains is None else self._chains.state
+        if self._chains is None:
+            return None
+        return {name: np.asarray(x) for name, x in self._chains.state.items()}
 
     @chain_state.setter
     def chain_state(self, state: dict[str, np.ndarray] | None) -> None:
         if state is None:
             self._chains = None
         elif self._chains is not None:
-            self._chains.state = state
+            self._chains.state = dict(state)
+            self._chains.updates = int(state["update"][0])
 
     def setup_chain(self, rng: Any, tune: int, draws: int) -> None:
         """Forget the chain before, and refuse a process in which JAX can't run."""
@@ -207,7 +210,7 @@ class LoneStep(StochasticGradientStep):
     def step(self, point: Point) -> tuple[Any, Any]:
         """Advance this chain by one draw."""
         if self._chains is None:
-            self._chains = Chains(self.sampler, [point], [self.rng])
+            self._chains = Chains(self.sampler, [point], [self.rng], block=1)
         else:
             self._chains.move(point)
         return self._result(point, self._chains.advance(1), 0, 0)

@@ -104,7 +104,7 @@ class ATMCDynamics(Dynamics):
         v = w * p
         position = position + h * v  # A
         z = z + self._thermostat_rate(h, h0) * (v * v - T * w * w * w)  # Z
-        zeta = z / h if self.published else z
+        zeta = z / h0 if self.published else z
         statistics = {
             "kinetic_temperature": pt.mean(p * v),
             "gradient_noise": 2 * T * pt.mean(zeta),

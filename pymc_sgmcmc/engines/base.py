@@ -1,13 +1,14 @@
 """The contract of an engine: it compiles a potential and a dynamics, and runs chains of them."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-State = dict[str, np.ndarray]
+State = dict[str, Any]
 """Chains between two runs: position ``(chains, d)``, the auxiliaries, and what else the engine
-needs to go on as if it had not stopped. Plain arrays, which can be saved and restored."""
+needs to go on as if it had not stopped. A plain mapping of arrays, which stay on the device; as
+NumPy arrays they can be saved, and restored."""
 
 UPDATE_STATISTICS = ("potential_energy", "gradient_norm")
 """What an engine reports of every update, besides the statistics of the dynamics."""
@@ -56,6 +57,7 @@ class Engine(Protocol):
         step_sizes: np.ndarray,
         base_step_size: float,
         others: Mapping[str, np.ndarray],
+        capacity: int | None = None,
     ) -> tuple[Draws, State]:
         """Advance all chains by ``n_draws`` draws.
 
@@ -68,6 +70,9 @@ class Engine(Protocol):
             h₀, which the schedule of the step sizes multiplies.
         others : mapping of str to ndarray
             Values of the model's other value variables, ``(chains, ...)`` each.
+        capacity : int, optional
+            Draws to make room for, `capacity` of these chains when None; one compilation serves
+            every run of up to as many draws.
 
         Returns
         -------

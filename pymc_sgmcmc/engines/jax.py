@@ -63,21 +63,24 @@ class JaxEngine:
 
     def init(self, positions: np.ndarray, seeds: np.ndarray) -> State:
         """State of chains at `positions` ``(chains, d)`` with `seeds` ``(chains, 2)``, uint32."""
-        with self._precision():
-            starts = jnp.asarray(positions, self.dtype)
-            keys = jnp.asarray(seeds, jnp.uint32)
+
+        def one(position, seed):
             # The last number that an update can have: no update shares its noise.
-            noise = jax.vmap(lambda k: self._noise(_key(k, jnp.uint32(2**32 - 1))))(keys)
-            auxiliaries = jax.vmap(self._fresh)(starts, noise)
-            chains = len(starts)
+            noise = self._noise(_key(seed, jnp.uint32(2**32 - 1)))
+            fresh = dict(zip(self.auxiliaries, self._fresh(position, noise), strict=True))
+            zero = jnp.zeros((), jnp.uint32)
             return {
-                "position": np.asarray(starts),
-                "finite_position": np.asarray(starts),
-                **{k: np.asarray(v) for k, v in zip(self.auxiliaries, auxiliaries, strict=True)},
-                "key": np.asarray(keys),
-                "update": np.zeros(chains, np.uint32),
-                "rejected_in_a_row": np.zeros(chains, np.uint32),
+                "position": position,
+                "finite_position": position,
+                **fresh,
+                "key": seed,
+                "update": zero,
+                "rejected_in_a_row": zero,
             }
+
+        with self._precision():
+            args = (jnp.asarray(positions, self.dtype), jnp.asarray(seeds, jnp.uint32))
+            return self._compile(jax.vmap(one), "init", args)(*args)
 
     def evaluate(
         self, positions: np.ndarray, others: Mapping[str, np.ndarray], seed: np.ndarray
@@ -105,11 +108,12 @@ class JaxEngine:
         step_sizes: np.ndarray,
         base_step_size: float,
         others: Mapping[str, np.ndarray] | None = None,
+        capacity: int | None = None,
     ) -> tuple[Draws, State]:
         """Advance all chains by ``n_draws`` draws; see `Engine.run`."""
         n_draws, _ = step_sizes.shape
         chains = len(state["position"])
-        capacity = self.capacity(chains)
+        capacity = self.capacity(chains) if capacity is None else capacity
         if n_draws > capacity:
             raise ValueError(f"At most {capacity} draws of {chains} chains fit a run: {n_draws}.")
         with self._precision():
@@ -130,7 +134,7 @@ class JaxEngine:
                 np.asarray(positions)[:, :n_draws],
                 {k: np.asarray(v)[:, :n_draws] for k, v in statistics.items()},
             )
-            return draws, {k: np.asarray(v) for k, v in state.items()}
+            return draws, state
 
     # -- one chain -------------------------------------------------------------------------------
 
