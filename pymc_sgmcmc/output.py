@@ -5,10 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-import weakref
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pymc as pm
@@ -19,20 +17,15 @@ from pymc.backends.arviz import (
     find_constants,
     find_observations,
 )
-from pymc.model import Model, modelcontext
+from pymc.model import Model
 from pymc.util import is_transformed_name
 from pytensor.graph.basic import Variable
 from xarray import DataTree
 
 from pymc_sgmcmc.graphs import is_shared_value, leaves, rebuild
 
-if TYPE_CHECKING:
-    from pymc_sgmcmc.chains import Sampler
-
 _WARN_BYTES = 1e9
 _CHUNK_BYTES = 2**26
-
-SAMPLE_GROUPS = ("posterior", "sample_stats", "warmup_posterior", "warmup_sample_stats")
 
 
 class Recorder:
@@ -246,68 +239,3 @@ def to_datatree(
         if arrays:
             groups[name] = dataset(arrays, sample_dims=[])
     return DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
-
-
-def attributes_of(sampler: Sampler, name: str) -> dict[str, Any]:
-    """What is run and by which versions, as values that netCDF can hold."""
-    potential = sampler.potential
-    attributes = {
-        "sampler": name,
-        "step_size": sampler.step_size,
-        "steps_per_draw": sampler.steps_per_draw,
-        "batch_size": potential.batch_size or "all rows",
-        "n_rows": potential.n_rows,
-        "schedule": str(getattr(sampler.schedule, "__name__", sampler.schedule)),
-        "dtype": potential.dtype,
-        **vars(sampler.dynamics),
-        **{f"{k}_version": version(k) for k in ("pymc_sgmcmc", "pymc", "pytensor", "jax")},
-    }
-    return {k: int(v) if isinstance(v, bool) else v for k, v in attributes.items() if v is not None}
-
-
-# PyMC's conversion has no hook for attributes: those of the steps of each model wait here, by the
-# key of the step, the latest last.
-_attributes: weakref.WeakKeyDictionary[Model, dict[int, dict[str, Any]]] = (
-    weakref.WeakKeyDictionary()
-)
-
-
-def remember_attributes(model: Model, key: int, attributes: dict[str, Any]) -> None:
-    """Have `pm.sample` put the attributes of its steps into the output of this model."""
-    entries = _attributes.setdefault(model, {})
-    entries.pop(key, None)
-    entries[key] = attributes
-    if not hasattr(pm.to_inference_data, "adds_attributes"):
-        pm.to_inference_data = _adding_attributes(pm.to_inference_data)
-
-
-def _adding_attributes(convert: Any) -> Any:
-    @functools.wraps(convert)
-    def to_inference_data(trace: Any = None, **kwargs: Any) -> DataTree:
-        idata = convert(trace, **kwargs)
-        straces = getattr(trace, "_straces", None)
-        if straces:
-            steps = next(iter(straces.values())).sampler_vars or []
-            ours = sum("rejected" in statistics for statistics in steps)
-            entries = list(_attributes.get(modelcontext(kwargs.get("model")), {}).values())
-            if ours and len(entries) >= ours:
-                n_draws = (trace.report.n_tune or 0) + (trace.report.n_draws or 0)
-                attributes = _joined(entries[-ours:], n_draws)
-                for name in SAMPLE_GROUPS:
-                    if name in idata:
-                        idata[name].attrs.update(attributes)
-        return idata
-
-    to_inference_data.adds_attributes = True  # type: ignore[attr-defined]
-    return to_inference_data
-
-
-def _joined(entries: list[dict[str, Any]], n_draws: int) -> dict[str, Any]:
-    """Attributes of a run; where several steps differ, a text that lists them in their order."""
-    entries = [{**entry, "updates": n_draws * entry["steps_per_draw"]} for entry in entries]
-    joined = {}
-    for name in dict.fromkeys(name for entry in entries for name in entry):
-        values = [entry.get(name, "-") for entry in entries]
-        same = all(value == values[0] for value in values)
-        joined[name] = values[0] if same else ", ".join(map(str, values))
-    return joined

@@ -20,6 +20,7 @@ from pymc.step_methods.compound import BlockedStep, StepMethodState
 from pymc.step_methods.state import dataclass_state
 from pymc.util import get_random_generator
 
+from pymc_sgmcmc.attributes import attributes_of, remember_attributes
 from pymc_sgmcmc.chains import Chains, Point, Sampler, refuse_forked_jax
 from pymc_sgmcmc.dynamics import (
     ATMCDynamics,
@@ -30,7 +31,7 @@ from pymc_sgmcmc.dynamics import (
     schedules,
 )
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws
-from pymc_sgmcmc.output import attributes_of, remember_attributes, warn_of_large_output
+from pymc_sgmcmc.output import warn_of_large_output
 from pymc_sgmcmc.potential import sampled_value_vars
 
 
