@@ -25,7 +25,6 @@ from sklearn.model_selection import train_test_split
 
 from pymc_sgmcmc import ATMC
 
-OUTPUT = Path(__file__).parent / "output"
 LAYERS = ("pixel", "hidden_1", "hidden_2", "digit")
 SIZES = (64, 50, 50, 10)
 # Weights have sd SCALE/√fan_in: with pixels of sd 0.4, hidden units leave the linear part of tanh
@@ -165,6 +164,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=300)
     parser.add_argument("--tune", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output")
     arguments = parser.parse_args()
     X_train, X_test, y_train, y_test = load()
     model = build_model(X_train, y_train)
@@ -206,11 +206,11 @@ def main() -> None:
         f"\n{updates:,} updates of 4 chains in {seconds:.0f} s with compilation, "
         f"{updates / idata['posterior'].attrs['sampling_time']:,.0f} per second."
     )
-    OUTPUT.mkdir(exist_ok=True)
+    arguments.output.mkdir(exist_ok=True)
     idata["predictions"] = probability.astype(np.float32).to_dataset(name="probability")
-    idata.to_netcdf(OUTPUT / "digits.nc", engine="h5netcdf")
-    draw_picture(predictive, X_test, y_test, OUTPUT / "digits.png")
-    print(f"Saved {OUTPUT / 'digits.nc'} and {OUTPUT / 'digits.png'}.")
+    idata.to_netcdf(arguments.output / "digits.nc", engine="h5netcdf")
+    draw_picture(predictive, X_test, y_test, arguments.output / "digits.png")
+    print(f"Saved digits.nc and digits.png in {arguments.output}.")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,53 @@
+"""The examples run; what they find is in their own output."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_digits_runs_from_data_to_picture(tmp_path):
+    script = ROOT / "examples" / "digits.py"
+    result = subprocess.run(
+        [sys.executable, script, "--draws", "4", "--tune", "2", "--output", tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "MPLBACKEND": "Agg"},
+    )
+    assert result.returncode == 0, result.stderr
+    for words in ("posterior predictive", "one draw", "Adam", "R-hat", "updates of 4 chains"):
+        assert words in result.stdout
+    assert (tmp_path / "digits.nc").stat().st_size > 0
+    assert (tmp_path / "digits.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/exactness.md", "CONTRIBUTING.md"])
+def test_files_named_in_the_docs_exist(name):
+    text = (ROOT / name).read_text()
+    named = re.findall(r"(?:examples|benchmarks|docs|tests)/[\w./-]*\w", text)
+    assert named
+    for path in named:
+        assert (ROOT / path).exists(), path
+
+
+def test_readme_snippet_is_complete():
+    """The first code block runs as printed, with fewer draws, and finds the slopes."""
+    code = (ROOT / "README.md").read_text().split("```python")[1].split("```")[0]
+    assert code.count("pm.sample(") == 1
+    code = code.replace(
+        "pm.sample(", "pm.sample(draws=60, tune=40, random_seed=1, progressbar=False, "
+    )
+    code += "\nprint(*idata['posterior']['slopes'].mean(('chain', 'draw')).values)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+    slopes = [float(x) for x in result.stdout.split()[-5:]]
+    for found, true in zip(slopes, [1, -1, 0.5, 0, 0], strict=True):
+        assert abs(found - true) < 0.05
