@@ -92,7 +92,7 @@ def main() -> None:
                 step = ATMC(batch_size=50, step_size=arguments.step_size)
                 idata = pm.sample(1000, tune=200, step=step, **settings)
             else:
-                idata = pm.sample(1000, tune=1000, nuts_sampler="pymc", **settings)
+                idata = pm.sample(1000, tune=1000, nuts_sampler="pymc", cores=1, **settings)
             print(f"{name}: {time.time() - started:.0f} s")
         surfaces[name] = predict(model, idata, grid)
     for what, a, b in zip(("mean", "sd"), *surfaces.values(), strict=True):

@@ -47,7 +47,9 @@ def compare(title: str, X: np.ndarray, y: np.ndarray, names: list[str], step_siz
         # A fifth of the smallest posterior sd, about 1/√N here; a fifth of the rows in a batch.
         step = ATMC(batch_size=len(X) // 5, step_size=step_size)
         ours = pm.sample(1000, tune=300, chains=4, step=step, random_seed=0, progressbar=False)
-        nuts = pm.sample(2000, chains=4, random_seed=0, progressbar=False, nuts_sampler="pymc")
+        nuts = pm.sample(
+            2000, chains=4, random_seed=0, progressbar=False, nuts_sampler="pymc", cores=1
+        )
     ours, nuts = (az.summary(idata, kind="stats", round_to="none") for idata in (ours, nuts))
     table = pd.DataFrame(
         {

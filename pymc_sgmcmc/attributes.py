@@ -11,9 +11,12 @@ import pymc as pm
 from pymc.model import Model, modelcontext
 from xarray import DataTree
 
+from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
+
 if TYPE_CHECKING:
     from pymc_sgmcmc.chains import Sampler
 
+_OURS = {"rejected", *UPDATE_STATISTICS}
 _GROUPS = ("posterior", "sample_stats", "warmup_posterior", "warmup_sample_stats")
 
 
@@ -24,7 +27,7 @@ def attributes_of(sampler: Sampler, name: str) -> dict[str, Any]:
         "sampler": name,
         "step_size": sampler.step_size,
         "steps_per_draw": sampler.steps_per_draw,
-        "batch_size": potential.batch_size or "all rows",
+        "batch_size": potential.batch_size or potential.n_rows or "all rows",
         "n_rows": potential.n_rows,
         "schedule": str(getattr(sampler.schedule, "__name__", sampler.schedule)),
         "dtype": potential.dtype,
@@ -57,7 +60,7 @@ def _adding_attributes(convert: Any) -> Any:
         straces = getattr(trace, "_straces", None)
         if straces:
             steps = next(iter(straces.values())).sampler_vars or []
-            ours = sum("rejected" in statistics for statistics in steps)
+            ours = sum(_OURS <= set(statistics) for statistics in steps)
             entries = list(_attributes.get(modelcontext(kwargs.get("model")), {}).values())
             if ours and len(entries) >= ours:
                 n_draws = (trace.report.n_tune or 0) + (trace.report.n_draws or 0)

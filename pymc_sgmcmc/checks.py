@@ -19,8 +19,8 @@ from pymc.variational.minibatch_rv import MinibatchRandomVariable
 from pytensor.graph.basic import Variable
 from pytensor.tensor.type import TensorType
 
-from pymc_sgmcmc.graphs import rebuild, values_read
-from pymc_sgmcmc.minibatch import RowData, same_array
+from pymc_sgmcmc.graphs import leaves, rebuild, values_read
+from pymc_sgmcmc.minibatch import RowData, is_array, same_array, value_of
 
 if TYPE_CHECKING:
     from pymc_sgmcmc.potential import StochasticPotential
@@ -201,6 +201,17 @@ def _not_separable(potential: StochasticPotential, rv: Any) -> str:
             f"{', '.join(map(repr, latents))} has one entry per row: a latent variable of each "
             "row can't be sampled from minibatches. Integrate it out, or use batch_size=None. If "
             "it has as many entries by chance, name the row data with data=[...]."
+        )
+    taken = set(data.variables)
+    left_out = [
+        v.name or f"an array {value_of(v).shape}"
+        for v in leaves(potential.likelihoods)
+        if v not in taken and is_array(v) and len(value_of(v)) == data.n_rows
+    ]
+    if left_out:
+        return message + (
+            f"{', '.join(left_out)} also has {data.n_rows} entries: add it to data=[...] if it "
+            "has one for each row (an array in pm.Data has a name)."
         )
     return message + (
         "Likely causes: rows that depend on each other (a GP, an AR process); a statistic of all "

@@ -90,7 +90,7 @@ def all_arrays(likelihoods: Sequence[Variable]) -> RowData | None:
     arrays = [
         v
         for v in leaves(likelihoods)
-        if _is_array(v) and v.type.dtype != "bool" and value_of(v).size > 16
+        if is_array(v) and v.type.dtype != "bool" and value_of(v).size > 16
     ]
     return _collect(arrays, arrays, (), (), None) if arrays else None
 
@@ -203,7 +203,7 @@ def _rows_of_data(
                 f"{v.name or 'An array of the likelihood'} is sparse: its rows can't be taken in "
                 "batches. Use a dense array, or batch_size=None."
             )
-    candidates = [v for v in leaves(likelihoods) if _is_array(v)]
+    candidates = [v for v in leaves(likelihoods) if is_array(v)]
     values = [model.rvs_to_values[rv] for rv in model.observed_RVs]
     if data is None:
         n_rows = max((len(value_of(v)) for v in values if v.type.ndim), default=0)
@@ -229,7 +229,7 @@ def _rows_of_data(
                 "batch_size=None."
             )
         observed.append(rv)
-        variables += [v for v in leaves([value]) if _is_array(v) and v not in variables]
+        variables += [v for v in leaves([value]) if is_array(v) and v not in variables]
     lengths = tuple(
         dict.fromkeys(
             model.dim_lengths[dims[0]]
@@ -245,6 +245,7 @@ def _named_rows(
 ) -> tuple[list[Variable], int]:
     if isinstance(data, str):
         raise TypeError(f"data must be a list of names, got {data!r}: write data=[{data!r}].")
+    data = [v.name if isinstance(v, Variable) else v for v in data]
     if not data:
         raise ValueError("data is empty: name the row data, or leave data out to have it found.")
     by_name = {v.name: v for v in candidates if v.name is not None}
@@ -318,7 +319,8 @@ def same_array(a: Variable, b: Variable) -> bool:
     return a.data is b.data or np.array_equal(a.data, b.data)
 
 
-def _is_array(variable: Variable) -> bool:
+def is_array(variable: Variable) -> bool:
+    """Whether a variable is a dense array of data, constant or shared."""
     return (
         isinstance(variable, Constant | SharedVariable)
         and isinstance(variable.type, TensorType)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +24,10 @@ from pymc.util import is_transformed_name
 from pytensor.graph.basic import Variable
 from xarray import DataTree
 
+import pymc_sgmcmc
 from pymc_sgmcmc.graphs import is_shared_value, leaves, rebuild
+
+_log = logging.getLogger(__name__)
 
 _WARN_BYTES = 1e9
 _CHUNK_BYTES = 2**26
@@ -100,8 +105,9 @@ class Recorder:
             try:
                 function = self._jax_function()
                 result = function(values)
-            except Exception:
+            except Exception as error:
                 # JAX lacks some Ops, and others fail only when it traces them.
+                _log.info("JAX can't compute the Deterministics: one draw at a time (%s)", error)
                 self._function = self._pytensor_function()
             else:
                 self._function = function
@@ -175,10 +181,11 @@ def warn_of_large_output(
     if total > _WARN_BYTES:
         names = [v.name for v in model.free_RVs]
         warnings.warn(
-            f"{n_draws:,} draws of all variables take {total / 1e9:.1f} GB. Leave large "
-            f"Deterministics out with var_names={names!r}, and compute them from the posterior.",
+            f"{n_draws:,} draws of all variables take {total / 1e9:.1f} GB, unless var_names "
+            f"leaves some out. Leave large Deterministics out with var_names={names!r}, and "
+            "compute them from the posterior.",
             UserWarning,
-            stacklevel=3,
+            skip_file_prefixes=tuple(os.path.dirname(m.__file__ or "") for m in (pm, pymc_sgmcmc)),
         )
 
 

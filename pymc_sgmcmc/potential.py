@@ -299,6 +299,11 @@ def sampled_value_vars(model: Model, vars: Any = None) -> tuple[Any, ...]:
                 "variables need pm.Metropolis or pm.BinaryGibbsMetropolis."
             )
         return tuple(model.continuous_value_vars)
+    if not isinstance(vars, str | Variable | Sequence):
+        raise TypeError(
+            f"vars must be variables of the model or their names, got {vars!r}. Write other "
+            "arguments by name: ATMC(batch_size=..., step_size=...)."
+        )
     named = [vars] if isinstance(vars, str | Variable) else list(vars)
     if not named:
         raise ValueError("vars is empty: name at least one variable, or leave vars out.")

@@ -22,6 +22,7 @@ from pymc_sgmcmc.chains import Chains, ChainStuckError
 from pymc_sgmcmc.engines.base import Draws
 from pymc_sgmcmc.output import Recorder, to_datatree, warn_of_large_output
 from pymc_sgmcmc.step_methods import PopulationStep, StochasticGradientStep
+from pymc_sgmcmc.trust import log_trouble
 
 
 def sample(
@@ -39,9 +40,10 @@ def sample(
 ) -> DataTree:
     """Draw from a model with one of this package's step methods.
 
-    Gives what ``pm.sample(step=step)`` gives, draw for draw, with less overhead: any number of
-    chains runs as one vectorised program, only the variables asked for are kept, and Ctrl-C
-    returns the draws made until then. (Before the first draw that is kept, it ends the call.)
+    Gives what ``pm.sample(step=step)`` gives, draw for draw (transformed variables up to
+    rounding). Any number of chains runs as one vectorised program, only the variables asked for
+    are kept, and Ctrl-C returns the draws made until then. (Before the first draw that is kept,
+    it ends the call.)
 
     Parameters
     ----------
@@ -70,7 +72,8 @@ def sample(
     -------
     xarray.DataTree
         Groups ``posterior``, ``sample_stats``, ``observed_data`` and ``constant_data``, with the
-        names, dims, coords and types that `pm.sample` gives; the settings stand in ``attrs``.
+        names, dims, coords and types that `pm.sample` gives; the settings stand in ``attrs``,
+        where ``updates`` counts those of each chain, tuning included.
 
     Raises
     ------
@@ -102,6 +105,7 @@ def sample(
         made = 0
         try:
             run = Chains(step.sampler, points, rngs)
+            compiled, before = None, 0
             while made < tune + draws:
                 # A block lies within tuning or after it.
                 left = tune - made if made < tune else tune + draws - made
@@ -109,11 +113,14 @@ def sample(
                 if made >= tune or not discard_tuned_samples:
                     record.append(block)
                 made += block.positions.shape[1]
+                if compiled is None:  # The first block took the time to compile.
+                    compiled, before = time.time(), run.updates
+                pace = (run.updates - before) / max(time.time() - compiled, 1e-9)
                 progress.update(
                     task,
                     completed=made,
                     description="Tuning" if made < tune else "Sampling",
-                    statistics=_describe(block.statistics, run.updates / (time.time() - started)),
+                    statistics=_describe(block.statistics, pace),
                 )
         except KeyboardInterrupt:
             if not record.filled:
@@ -139,6 +146,9 @@ def sample(
         error.idata = idata
         raise error
     assert idata is not None
+    if made > tune:
+        after_tuning = idata["sample_stats"].data_vars.items()
+        log_trouble({str(name): x.values for name, x in after_tuning}, step.sampler)
     return idata
 
 
@@ -199,7 +209,9 @@ def _describe(statistics: Mapping[str, np.ndarray], updates_per_second: float) -
     words = [f"{name} {x[:, -1].mean():.4g}" for name, x in shown.items() if x is not None]
     if rejected := int(statistics["rejected"].sum()):
         words.append(f"{rejected} rejected")
-    return " · ".join([*words, f"{updates_per_second:,.0f} updates/s"])
+    if updates_per_second:
+        words.append(f"{updates_per_second:,.0f} updates/s")
+    return " · ".join(words)
 
 
 def _check_arguments(draws: Any, tune: Any, chains: Any, step: Any, model: Model) -> None:

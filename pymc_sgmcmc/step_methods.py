@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import logging
@@ -33,6 +34,9 @@ from pymc_sgmcmc.dynamics import (
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws
 from pymc_sgmcmc.output import warn_of_large_output
 from pymc_sgmcmc.potential import sampled_value_vars
+from pymc_sgmcmc.trust import log_trouble
+
+_DEFAULTS = {"steps_per_draw": 100, "temperature": 1.0, "step_size": inspect.Parameter.empty}
 
 
 class Options(TypedDict, total=False):
@@ -57,17 +61,19 @@ batch_size : int, optional
     Rows B in a minibatch; None takes all rows (or those of the model's own ``pm.Minibatch``).
 data : list of str, optional
     Names of the row data, the arrays with one entry per row. When None, those that feed an
-    observed variable and have its length.
+    observed variable and have its length (the greatest length, if observed variables differ;
+    the terms of shorter ones are evaluated in full).
 step_size : float
     h, the root-mean-square displacement of one parameter in one update, in the unconstrained
-    space. A fifth of the smallest posterior standard deviation is a good start.
-steps_per_draw : int
+    space. With s the smallest posterior standard deviation, min(0.2, 0.6 √(B/N)) s is a good
+    start: the second term keeps the noise of minibatches small.
+steps_per_draw : int, default 100
     Updates between two draws.
 schedule : {"constant", "polynomial", "cyclical"} or callable, optional
     Factor of the step size as a function of the number of the update, counted from the first
     tuning update. "cyclical" has one cycle in every draw. An optax schedule with
     ``init_value=1`` serves; see `pymc_sgmcmc.schedules`.
-temperature : float
+temperature : float, default 1
     T of the sampled law, proportional to exp(-U/T); 1 is the posterior.
 dtype : {"float32", "float64"}, optional
     Precision of the updates; ``pytensor.config.floatX`` when None. "float32" is faster and
@@ -81,15 +87,13 @@ rng : None, int or numpy.random.Generator
 def _signature(step: type) -> inspect.Signature:
     """Signature with the common arguments spelled out, for `help` and for editors."""
     _, variables, *own = inspect.signature(step.__init__).parameters.values()  # type: ignore[misc]
-    keyword = inspect.Parameter.KEYWORD_ONLY
     common = [
-        inspect.Parameter(
-            name, keyword, default={"steps_per_draw": 100, "temperature": 1.0}.get(name)
-        )
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(name))
         for name in Options.__annotations__
         if name != "blocked"
     ]
-    return inspect.Signature([variables, *common, *own[:-1]])
+    every = [variables, *common, *own[:-1]]
+    return inspect.Signature([p.replace(annotation=inspect.Parameter.empty) for p in every])
 
 
 class StochasticGradientStep(BlockedStep):
@@ -130,12 +134,13 @@ class StochasticGradientStep(BlockedStep):
 
     def _setup(self, vars: Any, dynamics: dict[str, Any], options: Options) -> None:
         """Check the arguments and build the potential; nothing is compiled for speed yet."""
-        unknown = set(options) - set(Options.__annotations__)
-        if unknown:
-            name = min(unknown)
+        known = ["vars", *(k for k in Options.__annotations__ if k != "blocked"), *dynamics]
+        for name in set(options) - set(Options.__annotations__):
+            close = difflib.get_close_matches(name, known, 1, 0.5)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
             raise TypeError(
-                f"{type(self).__name__} takes no argument {name!r}. It takes "
-                f"{', '.join(('vars', *dynamics, *Options.__annotations__))}."
+                f"{type(self).__name__} takes no argument {name!r}.{hint} It takes "
+                f"{', '.join(known)}."
             )
         model = modelcontext(options.get("model"))
         steps_per_draw = _steps_per_draw(options.get("steps_per_draw", 100))
@@ -226,20 +231,29 @@ class Population:
     def __init__(self, points: list[Point]) -> None:
         self.points = points
         self.rngs: list[Generator] = []
-        self.remaining = 0
+        self.tune, self.total = 0, 0
         self.made = 0
         self._chains: Chains | None = None
         self._block: Draws | None = None
+        self._statistics: list[dict[str, np.ndarray]] = []
 
     def draw(self, sampler: Sampler, number: int) -> tuple[Draws, int]:
         """Block that holds draw `number`, and its place there; made when first asked for."""
         if self._chains is None:
             self._chains = Chains(sampler, self.points, self.rngs)
         while number >= self.made:
-            self._block = self._chains.advance(self.remaining - self.made)
+            self._block = self._chains.advance(self.total - self.made)
             self.made += self._block.positions.shape[1]
+            self._statistics.append(self._block.statistics)
+            if self.made == self.total:
+                log_trouble(self._after_tuning(), sampler)
         assert self._block is not None
         return self._block, number - self.made + self._block.positions.shape[1]
+
+    def _after_tuning(self) -> dict[str, np.ndarray]:
+        names = self._statistics[0]
+        whole = {k: np.concatenate([s[k] for s in self._statistics], axis=1) for k in names}
+        return {k: x[:, self.tune :] for k, x in whole.items()}
 
 
 class PopulationStep(StochasticGradientStep, PopulationArrayStepShared):
@@ -267,7 +281,7 @@ class PopulationStep(StochasticGradientStep, PopulationArrayStepShared):
         super().setup_chain(rng, tune, draws)
         refuse_forked_jax()
         self._remember()
-        self._total = tune + draws
+        self._tune, self._total = tune, tune + draws
 
     def link_population(self, population: list[Point], chain_index: int) -> None:
         """Join the population of this `pm.sample` call."""
@@ -278,7 +292,7 @@ class PopulationStep(StochasticGradientStep, PopulationArrayStepShared):
             _silence_population_messages(True)
         self._population = template._population
         self._population.rngs.append(self.rng)
-        self._population.remaining = self._total
+        self._population.tune, self._population.total = self._tune, self._total
         self._chain, self._number, self._last = chain_index, 0, population[chain_index]
         if chain_index == len(population) - 1:
             del template._population  # its draws go when the chains do
@@ -342,7 +356,7 @@ class SGHMC(StochasticGradientStep):
     Parameters
     ----------
     {common}
-    momentum_decay : float
+    momentum_decay : float, default 0.9
         Factor by which friction shrinks the momentum in one update; D = −log(momentum_decay)/h.
 
     Notes
@@ -377,9 +391,9 @@ class SGNHT(StochasticGradientStep):
     Parameters
     ----------
     {common}
-    momentum_decay : float
+    momentum_decay : float, default 0.9
         Factor by which friction shrinks the momentum in one update; D = −log(momentum_decay)/h.
-    thermostat_time : float
+    thermostat_time : float, default 1000
         Updates in which the thermostat adapts.
     thermostat : {{"parameter", "scalar"}}
         One thermostat for each parameter, or one for all as in the paper.
@@ -424,14 +438,14 @@ class ATMC(StochasticGradientStep):
     Parameters
     ----------
     {common}
-    momentum_decay : float
+    momentum_decay : float, default 0.9
         Factor by which friction shrinks the momentum in one update; D = −log(momentum_decay)/h.
-    speed_limit : float or None
+    speed_limit : float or None, default 10/3
         c: the largest displacement of a parameter in one update, in units of h. None for
         Gaussian momenta.
     thermostat_time : float, optional
         Updates in which the thermostat adapts; 1,000 when None.
-    published : bool
+    published : bool, default False
         The paper's own thermostat, of mass 1: at small step sizes it needs 10⁵ updates to
         adapt, and it does not follow a schedule of step sizes.
 
@@ -481,9 +495,10 @@ def _restore(step: type, state: dict[str, Any]) -> Any:
 def _step_size(sampler: str, step_size: Any) -> float:
     if step_size is None:
         raise ValueError(
-            f"{sampler} needs step_size=..., the displacement of a parameter in one update. A "
-            "fifth of the smallest posterior standard deviation (in the unconstrained space) is "
-            "a good start; halve it and compare."
+            f"{sampler} needs step_size=..., the displacement of a parameter in one update. With "
+            "s the smallest posterior standard deviation (in the unconstrained space), B rows in "
+            "a batch and N in all, min(0.2, 0.6 * sqrt(B / N)) * s is a good start; halve it and "
+            "compare."
         )
     number = isinstance(step_size, numbers.Real) and not isinstance(step_size, bool)
     if not (number and 0 < step_size < math.inf):

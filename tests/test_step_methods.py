@@ -1,5 +1,6 @@
 """Door 1: ``pm.sample(step=...)``, where the step samples every variable of its model."""
 
+import inspect
 import logging
 import multiprocessing.process
 import pickle
@@ -377,15 +378,30 @@ def test_another_step_for_the_same_variable_is_refused(small):
         (SGLD, {"steps_per_draw": 0}, ValueError, "steps_per_draw must be at least 1, got 0"),
         (SGLD, {"steps_per_draw": 2.5}, TypeError, "steps_per_draw must be an integer, got 2.5"),
         (SGLD, {"steps_per_draw": True}, TypeError, "must be an integer, got True"),
-        (SGLD, {"temperature": -1}, ValueError, "temperature must be at least 0, got -1"),
-        (SGLD, {"temperature": np.nan}, ValueError, "temperature must be at least 0, got nan"),
+        (
+            SGLD,
+            {"temperature": -1},
+            ValueError,
+            "temperature must be at least 0 and finite, got -1",
+        ),
+        (
+            SGLD,
+            {"temperature": np.nan},
+            ValueError,
+            "temperature must be at least 0 and finite, got nan",
+        ),
         (SGNHT, {"temperature": 0}, ValueError, "temperature=0.*Use SGLD or SGHMC"),
         (ATMC, {"temperature": 0}, ValueError, "temperature=0.*Use SGLD or SGHMC"),
-        (SGHMC, {"momentum_decay": 0}, ValueError, "momentum_decay must lie between 0 and 1"),
-        (SGNHT, {"momentum_decay": 1.0}, ValueError, "between 0 and 1, got 1.0"),
-        (ATMC, {"momentum_decay": 1.1}, ValueError, "between 0 and 1, got 1.1"),
-        (ATMC, {"speed_limit": 0}, ValueError, "speed_limit must lie between"),
-        (SGNHT, {"thermostat_time": 0}, ValueError, "thermostat_time must lie between"),
+        (
+            SGHMC,
+            {"momentum_decay": 0},
+            ValueError,
+            "momentum_decay must be greater than 0 and less than 1",
+        ),
+        (SGNHT, {"momentum_decay": 1.0}, ValueError, "less than 1, got 1.0"),
+        (ATMC, {"momentum_decay": 1.1}, ValueError, "less than 1, got 1.1"),
+        (ATMC, {"speed_limit": 0}, ValueError, "speed_limit must be greater than 0"),
+        (SGNHT, {"thermostat_time": 0}, ValueError, "thermostat_time must be greater than 0"),
         (SGNHT, {"thermostat": "both"}, ValueError, "thermostat must be .*got 'both'"),
         (SGLD, {"schedule": "linear"}, ValueError, "one of 'constant', 'polynomial', 'cyclical'"),
         (SGLD, {"schedule": 0.5}, ValueError, "a name or a function.*got 0.5"),
@@ -401,7 +417,7 @@ def test_another_step_for_the_same_variable_is_refused(small):
         (SGLD, {"blocked": False}, ValueError, r"blocked=False.*SGLD\(...\)"),
         (SGLD, {"learning_rate": 0.1}, TypeError, "SGLD takes no argument 'learning_rate'"),
         (SGLD, {"momentum_decay": 0.9}, TypeError, "'momentum_decay'. It takes vars, batch_size"),
-        (ATMC, {"h": 0.1}, TypeError, "'h'. It takes vars, momentum_decay, speed_limit.*step_size"),
+        (ATMC, {"h": 0.1}, TypeError, "'h'. It takes vars, batch_size.*speed_limit"),
     ],
 )
 def test_wrong_arguments(small, sampler, arguments, error, message):
@@ -466,3 +482,23 @@ def test_classes(small, sampler):
     assert "{{" not in sampler.__doc__
     assert step.vars == small.value_vars
     assert not hasattr(pm, sampler.__name__)
+
+
+def test_typos_are_met_with_a_suggestion(model):
+    with model:
+        with pytest.raises(TypeError, match=r"'batchsize'\. Did you mean 'batch_size'"):
+            ATMC(batchsize=10, step_size=0.01)
+        with pytest.raises(TypeError, match=r"vars must be variables.*got 500.*ATMC\(batch_size="):
+            ATMC(500, step_size=0.01)
+        with pytest.raises(TypeError, match="published must be True or False, got 'no'"):
+            ATMC(step_size=0.01, published="no")
+        with pytest.raises(TypeError, match="momentum_decay must be a number, got 'x'"):
+            ATMC(step_size=0.01, momentum_decay="x")
+
+
+def test_the_signature_spells_out_every_argument():
+    parameters = inspect.signature(ATMC).parameters
+    assert parameters["step_size"].default is inspect.Parameter.empty
+    assert parameters["steps_per_draw"].default == 100
+    assert parameters["momentum_decay"].default == 0.9
+    assert "options" not in parameters

@@ -4,7 +4,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from numbers import Real
+from typing import Any, ClassVar, NamedTuple
 
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
@@ -46,8 +47,7 @@ class Dynamics(ABC):
     """Names of the scalars that every update reports."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise ValueError(f"temperature must be at least 0, got {self.temperature}.")
+        check_number("temperature", self.temperature, 0, closed=True)
 
     def init(self, position: TensorVariable, noise: TensorVariable) -> dict[str, TensorVariable]:
         """Auxiliaries at the start of a chain, and after an update that was rejected.
@@ -143,7 +143,23 @@ def friction_coefficient(momentum_decay: float, base_step_size: TensorVariable) 
     return -math.log(momentum_decay) / base_step_size
 
 
-def check_between(name: str, value: float, low: float, high: float) -> None:
-    """Raise a ValueError unless low < value < high."""
-    if not low < value < high:
-        raise ValueError(f"{name} must lie between {low:g} and {high:g}, got {value!r}.")
+def check_number(
+    name: str, value: Any, low: float, high: float = math.inf, *, closed: bool = False
+) -> None:
+    """Raise an error unless `value` is a number between `low` and `high`.
+
+    Raises
+    ------
+    TypeError
+        If it is no real number.
+    ValueError
+        If it is not greater than `low` (or, where `closed`, at least) and less than `high`.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real | float):
+        raise TypeError(f"{name} must be a number, got {value!r}.")
+    number = float(value)
+    if (low <= number if closed else low < number) and number < high:
+        return
+    bound = f"at least {low:g}" if closed else f"greater than {low:g}"
+    top = "finite" if high == math.inf else f"less than {high:g}"
+    raise ValueError(f"{name} must be {bound} and {top}, got {value!r}.")

@@ -10,7 +10,7 @@ from pytensor.tensor.variable import TensorVariable
 from pymc_sgmcmc.dynamics.base import (
     Dynamics,
     Transition,
-    check_between,
+    check_number,
     friction_coefficient,
     kick,
 )
@@ -45,7 +45,7 @@ class SGHMCDynamics(Dynamics):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_between("momentum_decay", self.momentum_decay, 0, 1)
+        check_number("momentum_decay", self.momentum_decay, 0, 1)
 
     def transition(
         self,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
@@ -11,7 +11,7 @@ from pytensor.tensor.variable import TensorVariable
 from pymc_sgmcmc.dynamics.base import (
     Dynamics,
     Transition,
-    check_between,
+    check_number,
     friction_coefficient,
     kick,
 )
@@ -63,7 +63,7 @@ class SGNHTDynamics(Dynamics):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_thermostat(self.temperature, self.thermostat_time)
-        check_between("momentum_decay", self.momentum_decay, 0, 1)
+        check_number("momentum_decay", self.momentum_decay, 0, 1)
         if self.thermostat not in ("parameter", "scalar"):
             raise ValueError(
                 f'thermostat must be "parameter" or "scalar", got {self.thermostat!r}.'
@@ -94,11 +94,11 @@ class SGNHTDynamics(Dynamics):
         return Transition(position, {"momentum": p, "thermostat": zeta}, statistics)
 
 
-def check_thermostat(temperature: float, thermostat_time: float) -> None:
+def check_thermostat(temperature: float, thermostat_time: Any) -> None:
     """Raise a ValueError for a temperature or a time with which no thermostat works."""
     if temperature == 0:
         raise ValueError(
             "temperature=0 leaves a thermostat nothing to regulate. Use SGLD or SGHMC, which "
             "descend the gradient at temperature 0."
         )
-    check_between("thermostat_time", thermostat_time, 0, math.inf)
+    check_number("thermostat_time", thermostat_time, 0)

@@ -114,8 +114,8 @@ def test_sgld_variance_grows_with_the_gradient_noise(data, posterior):
 
 
 @pytest.mark.parametrize("sampler", [sg.SGNHT, sg.ATMC])
-def test_thermostats_keep_the_average_and_not_the_shape(sampler, data, posterior):
-    """What docs/exactness.md says of minibatches: it must not be said of samplers that mend it."""
+def test_thermostats_keep_the_mean_and_not_the_shape(sampler, data, posterior):
+    """What docs/exactness.md says of minibatches; a sampler that mends it must change the page."""
     mean, mean_se, variance, variance_se = moments(run(sampler, data, posterior, 25, 40))
     assert (np.abs(mean) < 5 * mean_se).all()
     assert variance[0] - 1 > 5 * variance_se[0]
