@@ -368,7 +368,7 @@ def test_another_step_for_the_same_variable_is_refused(small):
 @pytest.mark.parametrize(
     ("sampler", "arguments", "error", "message"),
     [
-        (ATMC, {}, ValueError, "ATMC needs step_size=...*fifth"),
+        (ATMC, {}, ValueError, "ATMC needs step_size=.*good start"),
         (SGLD, {"step_size": 0}, ValueError, "step_size must be a positive number, got 0"),
         (SGLD, {"step_size": -0.1}, ValueError, "positive number, got -0.1"),
         (SGLD, {"step_size": np.nan}, ValueError, "positive number, got nan"),
@@ -382,13 +382,13 @@ def test_another_step_for_the_same_variable_is_refused(small):
             SGLD,
             {"temperature": -1},
             ValueError,
-            "temperature must be at least 0 and finite, got -1",
+            "at least 0 and finite, got -1",
         ),
         (
             SGLD,
             {"temperature": np.nan},
             ValueError,
-            "temperature must be at least 0 and finite, got nan",
+            "at least 0 and finite, got nan",
         ),
         (SGNHT, {"temperature": 0}, ValueError, "temperature=0.*Use SGLD or SGHMC"),
         (ATMC, {"temperature": 0}, ValueError, "temperature=0.*Use SGLD or SGHMC"),
@@ -396,7 +396,7 @@ def test_another_step_for_the_same_variable_is_refused(small):
             SGHMC,
             {"momentum_decay": 0},
             ValueError,
-            "momentum_decay must be greater than 0 and less than 1",
+            "momentum_decay must be greater than 0",
         ),
         (SGNHT, {"momentum_decay": 1.0}, ValueError, "less than 1, got 1.0"),
         (ATMC, {"momentum_decay": 1.1}, ValueError, "less than 1, got 1.1"),
