@@ -65,7 +65,7 @@ data : list of str, optional
     the terms of shorter ones are evaluated in full).
 step_size : float
     h, the root-mean-square displacement of one parameter in one update, in the unconstrained
-    space. With s the smallest posterior standard deviation, min(0.2, 0.6 √(B/N)) s is a good
+    space. With s the smallest posterior standard deviation, min(0.2, 0.3 √(B/N)) s is a good
     start: the second term keeps the noise of minibatches small.
 steps_per_draw : int, default 100
     Updates between two draws.
@@ -497,7 +497,7 @@ def _step_size(sampler: str, step_size: Any) -> float:
         raise ValueError(
             f"{sampler} needs step_size=..., the displacement of a parameter in one update. With "
             "s the smallest posterior standard deviation (in the unconstrained space), B rows in "
-            "a batch and N in all, min(0.2, 0.6 * sqrt(B / N)) * s is a good start; halve it and "
+            "a batch and N in all, min(0.2, 0.3 * sqrt(B / N)) * s is a good start; halve it and "
             "compare."
         )
     number = isinstance(step_size, numbers.Real) and not isinstance(step_size, bool)
