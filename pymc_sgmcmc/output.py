@@ -24,7 +24,6 @@ from pymc.util import is_transformed_name
 from pytensor.graph.basic import Variable
 from xarray import DataTree
 
-import pymc_sgmcmc
 from pymc_sgmcmc.graphs import is_shared_value, leaves, rebuild
 
 _log = logging.getLogger(__name__)
@@ -185,7 +184,7 @@ def warn_of_large_output(
             f"leaves some out. Leave large Deterministics out with var_names={names!r}, and "
             "compute them from the posterior.",
             UserWarning,
-            skip_file_prefixes=tuple(os.path.dirname(m.__file__ or "") for m in (pm, pymc_sgmcmc)),
+            skip_file_prefixes=(os.path.dirname(pm.__file__), os.path.dirname(__file__)),
         )
 
 

@@ -21,7 +21,7 @@ from xarray import DataTree
 from pymc_sgmcmc.chains import Chains, ChainStuckError
 from pymc_sgmcmc.engines.base import Draws
 from pymc_sgmcmc.output import Recorder, to_datatree, warn_of_large_output
-from pymc_sgmcmc.step_methods import PopulationStep, StochasticGradientStep
+from pymc_sgmcmc.stepping import PopulationStep, StochasticGradientStep
 from pymc_sgmcmc.trust import log_trouble
 
 

@@ -8,7 +8,7 @@ import pymc as pm
 import pytest
 
 from pymc_sgmcmc import ATMC, SGHMC, SGLD
-from pymc_sgmcmc.step_methods import LoneStep, PopulationStep
+from pymc_sgmcmc.stepping import LoneStep, PopulationStep
 
 R = 0.8
 

@@ -16,7 +16,7 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 
 from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, sample, schedules
-from pymc_sgmcmc.step_methods import StochasticGradientStep
+from pymc_sgmcmc.stepping import StochasticGradientStep
 
 SAMPLERS = [SGLD, SGHMC, SGNHT, ATMC]
 N = 60

@@ -1,0 +1,372 @@
+"""How a step advances its chains in `pm.sample`: all of them together, or one by one."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import logging
+import math
+import numbers
+import operator
+import pickle
+from collections.abc import Sequence
+from typing import Any, ClassVar, NoReturn, TypedDict
+
+import numpy as np
+from numpy.random import Generator
+from pymc.model import Model, modelcontext
+from pymc.step_methods.arraystep import PopulationArrayStepShared
+from pymc.step_methods.compound import BlockedStep, StepMethodState
+from pymc.step_methods.state import dataclass_state
+from pymc.util import get_random_generator
+
+from pymc_sgmcmc.attributes import attributes_of, remember_attributes
+from pymc_sgmcmc.chains import Chains, Point, Sampler, refuse_forked_jax
+from pymc_sgmcmc.dynamics import (
+    Dynamics,
+    schedules,
+)
+from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws
+from pymc_sgmcmc.output import warn_of_large_output
+from pymc_sgmcmc.potential import sampled_value_vars
+from pymc_sgmcmc.trust import log_trouble
+
+_DEFAULTS = {"steps_per_draw": 100, "temperature": 1.0, "step_size": inspect.Parameter.empty}
+
+
+class Options(TypedDict, total=False):
+    """Arguments that all step methods take; see the docstring of each."""
+
+    batch_size: int | None
+    data: Sequence[str] | None
+    step_size: float | None
+    steps_per_draw: int
+    schedule: str | schedules.Schedule | None
+    temperature: float
+    dtype: str | None
+    model: Model | None
+    rng: Any
+    blocked: bool
+
+
+_COMMON_PARAMETERS = """\
+vars : list of Variable, optional
+    Variables to sample; all continuous ones of the model when None.
+batch_size : int, optional
+    Rows B in a minibatch; None takes all rows (or those of the model's own ``pm.Minibatch``).
+data : list of str, optional
+    Names of the row data, the arrays with one entry per row. When None, those that feed an
+    observed variable and have its length (the greatest length, if observed variables differ;
+    the terms of shorter ones are evaluated in full).
+step_size : float
+    h, the root-mean-square displacement of one parameter in one update, in the unconstrained
+    space. With s the smallest posterior standard deviation, min(0.2, 0.3 √(B/N)) s is a good
+    start: the second term keeps the noise of minibatches small.
+steps_per_draw : int, default 100
+    Updates between two draws.
+schedule : {"constant", "polynomial", "cyclical"} or callable, optional
+    Factor of the step size as a function of the number of the update, counted from the first
+    tuning update. "cyclical" has one cycle in every draw. An optax schedule with
+    ``init_value=1`` serves; see `pymc_sgmcmc.schedules`.
+temperature : float, default 1
+    T of the sampled law, proportional to exp(-U/T); 1 is the posterior.
+dtype : {"float32", "float64"}, optional
+    Precision of the updates; ``pytensor.config.floatX`` when None. "float32" is faster and
+    enough for networks.
+model : pm.Model, optional
+    The model of the ``with`` context when None.
+rng : None, int or numpy.random.Generator
+    Only for a use without `pm.sample`, which gives every chain its own."""
+
+
+def _signature(step: type) -> inspect.Signature:
+    """Signature with the common arguments spelled out, for `help` and for editors."""
+    _, variables, *own = inspect.signature(step.__init__).parameters.values()  # type: ignore[misc]
+    common = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(name))
+        for name in Options.__annotations__
+        if name != "blocked"
+    ]
+    every = [variables, *common, *own[:-1]]
+    return inspect.Signature([p.replace(annotation=inspect.Parameter.empty) for p in every])
+
+
+class StochasticGradientStep(BlockedStep):
+    """Base of the step methods: settings in, draws out; the updates are made elsewhere.
+
+    Where a step owns all variables of its model, it is one of a population for PyMC, which then
+    keeps the chains in one process and in lock step; chain 0 advances all of them in one compiled
+    call. Where it doesn't, every chain advances alone from the point it is given.
+    """
+
+    name = "stochastic_gradient"
+    default_blocked = True
+    dynamics_class: ClassVar[type[Dynamics]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "dynamics_class" in cls.__dict__:
+            floats = (*cls.dynamics_class.statistics, *UPDATE_STATISTICS, "step_size")
+            cls.stats_dtypes_shapes = {
+                **{name: (np.float64, []) for name in floats},
+                "rejected": (np.int64, []),
+            }
+            cls.__doc__ = inspect.cleandoc(cls.__doc__ or "").format(common=_COMMON_PARAMETERS)
+            cls.__signature__ = _signature(cls)
+
+    def __new__(cls, vars: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Choose how chains advance, by whether the step owns all variables of the model."""
+        if kwargs.get("blocked", True) is False:
+            raise ValueError(
+                "blocked=False would update each variable on its own, against the gradient of "
+                f"all. Leave it out: {cls.__name__}(...)."
+            )
+        kwargs["model"] = model = modelcontext(kwargs.get("model"))
+        chosen = sampled_value_vars(model, vars)
+        step: Any = cls
+        kind = PopulationStep if len(chosen) == len(model.value_vars) else LoneStep
+        return super().__new__(_variant(step, kind), list(chosen), *args, **kwargs)
+
+    def _setup(self, vars: Any, dynamics: dict[str, Any], options: Options) -> None:
+        """Check the arguments and build the potential; nothing is compiled for speed yet."""
+        known = ["vars", *(k for k in Options.__annotations__ if k != "blocked"), *dynamics]
+        for name in set(options) - set(Options.__annotations__):
+            close = difflib.get_close_matches(name, known, 1, 0.5)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise TypeError(
+                f"{type(self).__name__} takes no argument {name!r}.{hint} It takes "
+                f"{', '.join(known)}."
+            )
+        model = modelcontext(options.get("model"))
+        steps_per_draw = _steps_per_draw(options.get("steps_per_draw", 100))
+        self.sampler = Sampler(
+            model=model,
+            dynamics=self.dynamics_class(**dynamics, temperature=options.get("temperature", 1.0)),
+            step_size=_step_size(type(self).__name__, options.get("step_size")),
+            steps_per_draw=steps_per_draw,
+            schedule=schedules.resolve(options.get("schedule"), steps_per_draw),
+            potential_arguments={
+                "vars": None if vars is None else list(sampled_value_vars(model, vars)),
+                **{k: options.get(k) for k in ("batch_size", "data", "dtype")},
+            },
+        )
+        self.vars = list(self.sampler.potential.value_vars)
+        self.rng = get_random_generator(options.get("rng"))
+        self.tune = True
+        self._remember()
+
+    def _remember(self) -> None:
+        remember_attributes(self.sampler.model, id(self.sampler), self.attributes)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What this step runs, as it stands in the attributes of the output."""
+        return attributes_of(self.sampler, type(self).__name__)
+
+    def _result(self, point: Point, draws: Draws, chain: int, draw: int) -> tuple[Any, Any]:
+        """Point and statistics of one draw, as PyMC's trace takes them."""
+        values = self.sampler.potential.unravel(draws.positions[chain, draw])
+        stats = {
+            name: dtype(draws.statistics[name][chain, draw])
+            for name, (dtype, _) in self.stats_dtypes_shapes.items()
+        }
+        return {**point, **values}, [stats]
+
+
+@dataclass_state
+class LoneStepState(StepMethodState):
+    """State of a step that advances its own chain."""
+
+    chain_state: dict[str, np.ndarray] | None = None
+
+
+class LoneStep(StochasticGradientStep):
+    """A step that owns some of the variables: its chain advances from the point it is given."""
+
+    _state_class = LoneStepState
+    _chains: Chains | None = None
+
+    @property
+    def chain_state(self) -> dict[str, np.ndarray] | None:
+        """Momentum, thermostat, key and counters of the chain."""
+        if self._chains is None:
+            return None
+        return {name: np.asarray(x) for name, x in self._chains.state.items()}
+
+    @chain_state.setter
+    def chain_state(self, state: dict[str, np.ndarray] | None) -> None:
+        if state is None:
+            self._chains = None
+        elif self._chains is not None:
+            self._chains.state = dict(state)
+            self._chains.updates = int(state["update"][0])
+
+    def setup_chain(self, rng: Any, tune: int, draws: int) -> None:
+        """Forget the chain before, and refuse a process in which JAX can't run."""
+        super().setup_chain(rng, tune, draws)
+        refuse_forked_jax()
+        self._remember()
+        self._chains = None
+
+    def step(self, point: Point) -> tuple[Any, Any]:
+        """Advance this chain by one draw."""
+        if self._chains is None:
+            self._chains = Chains(self.sampler, [point], [self.rng], block=1)
+        else:
+            self._chains.move(point)
+        return self._result(point, self._chains.advance(1), 0, 0)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return _restore, (type(self).__mro__[1], {**self.__dict__, "_chains": None})
+
+
+class Population:
+    """The chains of one `pm.sample` call, advanced by chain 0 and read by all."""
+
+    def __init__(self, points: list[Point]) -> None:
+        self.points = points
+        self.rngs: list[Generator] = []
+        self.tune, self.total = 0, 0
+        self.made = 0
+        self._chains: Chains | None = None
+        self._block: Draws | None = None
+        self._statistics: list[dict[str, np.ndarray]] = []
+
+    def draw(self, sampler: Sampler, number: int) -> tuple[Draws, int]:
+        """Block that holds draw `number`, and its place there; made when first asked for."""
+        if self._chains is None:
+            self._chains = Chains(sampler, self.points, self.rngs)
+        while number >= self.made:
+            self._block = self._chains.advance(self.total - self.made)
+            self.made += self._block.positions.shape[1]
+            self._statistics.append(self._block.statistics)
+            if self.made == self.total:
+                log_trouble(self._after_tuning(), sampler)
+        assert self._block is not None
+        return self._block, number - self.made + self._block.positions.shape[1]
+
+    def _after_tuning(self) -> dict[str, np.ndarray]:
+        names = self._statistics[0]
+        whole = {k: np.concatenate([s[k] for s in self._statistics], axis=1) for k in names}
+        return {k: x[:, self.tune :] for k, x in whole.items()}
+
+
+class PopulationStep(StochasticGradientStep, PopulationArrayStepShared):
+    """A step that owns all variables: PyMC keeps its chains together, chain 0 advances all."""
+
+    _state_class = StepMethodState
+
+    def astep(self, q0: Any) -> NoReturn:
+        """Never called: `step` moves points, not ravelled vectors."""
+        raise NotImplementedError
+
+    def __copy__(self) -> PopulationStep:
+        """One chain's step: the settings and what was compiled are shared."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._template = self
+        return other
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        """Refuse to be sent to another process; PyMC then keeps all chains in this one."""
+        raise pickle.PicklingError("All chains of this step advance in one compiled call.")
+
+    def setup_chain(self, rng: Any, tune: int, draws: int) -> None:
+        """Take this chain's generator and the number of draws to come."""
+        super().setup_chain(rng, tune, draws)
+        refuse_forked_jax()
+        self._remember()
+        self._tune, self._total = tune, tune + draws
+
+    def link_population(self, population: list[Point], chain_index: int) -> None:
+        """Join the population of this `pm.sample` call."""
+        template = self._template
+        if chain_index == 0:
+            warn_of_large_output(self.sampler.model, self._total * len(population))
+            template._population = Population(population)
+            _silence_population_messages(True)
+        self._population = template._population
+        self._population.rngs.append(self.rng)
+        self._population.tune, self._population.total = self._tune, self._total
+        self._chain, self._number, self._last = chain_index, 0, population[chain_index]
+        if chain_index == len(population) - 1:
+            del template._population  # its draws go when the chains do
+
+    def step(self, point: Point) -> tuple[Any, Any]:
+        """Give this chain's next draw; with it, chain 0 makes those of all chains."""
+        if self._number == 0:
+            _silence_population_messages(False)
+        if point is not self._last:
+            raise ValueError(
+                f"Another step moves variables that {type(self).__name__} samples, which is made "
+                f"to sample all of them alone. Give each step its own: step=["
+                f"{type(self).__name__}(vars=[...], ...), ...]."
+            )
+        block, place = self._population.draw(self.sampler, self._number)
+        self._number += 1
+        self._last, stats = self._result(point, block, self._chain, place)
+        return self._last, stats
+
+
+@functools.cache
+def _variant(step: Any, kind: Any) -> Any:
+    """Step method of a kind, lone or population; an instance of the step method all the same."""
+    return type(
+        step.__name__, (step, kind), {"__module__": step.__module__, "__doc__": step.__doc__}
+    )
+
+
+def _restore(step: type, state: dict[str, Any]) -> Any:
+    """Unpickle a lone step."""
+    lone: Any = object.__new__(_variant(step, LoneStep))
+    lone.__dict__.update(state)
+    return lone
+
+
+def _step_size(sampler: str, step_size: Any) -> float:
+    if step_size is None:
+        raise ValueError(
+            f"{sampler} needs step_size=..., the displacement of a parameter in one update. With "
+            "s the smallest posterior standard deviation (in the unconstrained space), B rows in "
+            "a batch and N in all, min(0.2, 0.3 * sqrt(B / N)) * s is a good start; halve it and "
+            "compare."
+        )
+    number = isinstance(step_size, numbers.Real) and not isinstance(step_size, bool)
+    if not (number and 0 < step_size < math.inf):
+        raise ValueError(f"step_size must be a positive number, got {step_size!r}.")
+    return float(step_size)
+
+
+def _steps_per_draw(steps_per_draw: Any) -> int:
+    try:
+        if isinstance(steps_per_draw, bool):
+            raise TypeError
+        steps = operator.index(steps_per_draw)
+    except TypeError:
+        raise TypeError(f"steps_per_draw must be an integer, got {steps_per_draw!r}.") from None
+    if steps < 1:
+        raise ValueError(f"steps_per_draw must be at least 1, got {steps}.")
+    return steps
+
+
+class _PopulationMessages(logging.Filter):
+    """Drops PyMC's advice on processes: these chains need none, whatever `cores` is."""
+
+    misleading = (
+        "Attempting to parallelize chains",
+        "Population parallelization failed",
+        "Chains are not parallelized",
+    )
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(self.misleading)
+
+
+_POPULATION_MESSAGES = _PopulationMessages()
+
+
+def _silence_population_messages(silence: bool) -> None:
+    """Between the linking of a population and its first step, when PyMC sends them."""
+    logger = logging.getLogger("pymc.sampling.population")
+    (logger.addFilter if silence else logger.removeFilter)(_POPULATION_MESSAGES)
