@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Unpack
 
-from pymc_sgmcmc.dynamics import (
-    ATMCDynamics,
-    SGHMCDynamics,
-    SGLDDynamics,
-    SGNHTDynamics,
-)
+from pymc_sgmcmc.dynamics import ATMCDynamics, SGHMCDynamics, SGLDDynamics, SGNHTDynamics
 from pymc_sgmcmc.stepping import Options, StochasticGradientStep
 
 

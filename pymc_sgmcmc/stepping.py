@@ -23,10 +23,7 @@ from pymc.util import get_random_generator
 
 from pymc_sgmcmc.attributes import attributes_of, remember_attributes
 from pymc_sgmcmc.chains import Chains, Point, Sampler, refuse_forked_jax
-from pymc_sgmcmc.dynamics import (
-    Dynamics,
-    schedules,
-)
+from pymc_sgmcmc.dynamics import Dynamics, schedules
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws
 from pymc_sgmcmc.output import warn_of_large_output
 from pymc_sgmcmc.potential import sampled_value_vars
@@ -157,6 +154,7 @@ class StochasticGradientStep(BlockedStep):
         self._remember()
 
     def _remember(self) -> None:
+        """Have the output say what is run: when made, and when run, with the data of then."""
         remember_attributes(self.sampler.model, id(self.sampler), self.attributes)
 
     @property
@@ -206,13 +204,13 @@ class LoneStep(StochasticGradientStep):
         """Forget the chain before, and refuse a process in which JAX can't run."""
         super().setup_chain(rng, tune, draws)
         refuse_forked_jax()
-        self._remember()
         self._chains = None
 
     def step(self, point: Point) -> tuple[Any, Any]:
         """Advance this chain by one draw."""
         if self._chains is None:
             self._chains = Chains(self.sampler, [point], [self.rng], block=1)
+            self._remember()
         else:
             self._chains.move(point)
         return self._result(point, self._chains.advance(1), 0, 0)
@@ -276,7 +274,6 @@ class PopulationStep(StochasticGradientStep, PopulationArrayStepShared):
         """Take this chain's generator and the number of draws to come."""
         super().setup_chain(rng, tune, draws)
         refuse_forked_jax()
-        self._remember()
         self._tune, self._total = tune, tune + draws
 
     def link_population(self, population: list[Point], chain_index: int) -> None:
@@ -304,6 +301,8 @@ class PopulationStep(StochasticGradientStep, PopulationArrayStepShared):
                 f"{type(self).__name__}(vars=[...], ...), ...]."
             )
         block, place = self._population.draw(self.sampler, self._number)
+        if self._number == 0:
+            self._remember()
         self._number += 1
         self._last, stats = self._result(point, block, self._chain, place)
         return self._last, stats

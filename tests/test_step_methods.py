@@ -313,8 +313,10 @@ def located():
 
 
 def located_mean(model, step):
-    mean = pm_sample(model, step, 400, tune=200, chains=4).posterior["mu"].mean().item()
+    posterior = pm_sample(model, step, 400, tune=200, chains=4).posterior
+    mean = posterior["mu"].mean().item()
     n, total = len(model["rows"].get_value()), model["rows"].get_value().sum()
+    assert posterior.attrs["n_rows"] == n
     expected = (total + 100 * model["centre"].get_value()) / (n + 100)
     assert abs(mean - expected) < 0.03
     return mean

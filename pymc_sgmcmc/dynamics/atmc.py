@@ -49,8 +49,8 @@ class ATMCDynamics(Dynamics):
 
     At a fixed h the thermostat holds the kinetic temperature, so that the variance in a direction
     is off by the factor (βh/2) coth(βh/2) whatever its curvature: 1.001 at momentum_decay = 0.9
-    with exact gradients, 1.08 where h²V/2T = 1.
-    Freezing u during B adds an error of order h for a small c; at c = 10/3 it is below 1%.
+    with exact gradients, 1.08 where h²V/2T = 1. Freezing u during B adds an error of order h for
+    a small c; at c = 10/3 it is below 1%.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class ATMCDynamics(Dynamics):
         return Transition(position, {"momentum": p, "thermostat": z}, statistics)
 
     def _mobility(self, p: TensorVariable) -> TensorVariable:
-        """W = 1/u, the velocity that a unit of momentum gives."""
+        """Velocity that a unit of momentum gives, w = 1/u."""
         if self.speed_limit is None:
             return pt.ones_like(p)
         return 1 / pt.sqrt(1 + pt.sqr(p / self.speed_limit))
