@@ -315,3 +315,12 @@ def test_rejections_are_counted_and_leave_the_state_finite():
     assert 0 < statistics["rejected"].mean() < S
     assert all(np.isfinite(x).all() for x in (*statistics.values(), *end.values()))
     assert (end["rejected_in_a_row"] < 20).all()
+
+
+def test_every_chain_has_rows_of_its_own(engine):
+    """At one place that none leaves, only its rows tell a chain's potential from another's."""
+    state = start(engine, 4)
+    state["position"] = np.repeat(np.asarray(state["position"])[:1], 4, axis=0)
+    draws, _ = engine.run(state, np.zeros((6, 1)), H)
+    potentials = draws.statistics["potential_energy"]
+    assert len(np.unique(potentials)) == potentials.size

@@ -7,8 +7,16 @@ import time
 
 import numpy as np
 
+from pymc_sgmcmc.dynamics import SGLDDynamics
 from tests.laws import experiments as ex
-from tests.laws.simulate import estimate, sghmc_variance, sgld_variance, step_bias
+from tests.laws.simulate import (
+    estimate,
+    gaussian,
+    sghmc_variance,
+    sgld_variance,
+    simulate,
+    step_bias,
+)
 
 
 def _row(name, mean, error=None, reference=None, theory=None, width=14):
@@ -80,6 +88,27 @@ def step_sizes():
         _row(name, *estimate(ex.by_step_size(name)["q2"]), reference, expected)
 
 
+def temperatures():
+    noise = np.array([0.0, 40.0])
+    _heading("Variance/T at h=.05 (SGLD .2), D=1, by temperature", [f"V={v:g}" for v in noise])
+    for T in (0.25, 1.0, 4.0):
+        for name, dynamics, h in (
+            ("SGLD", SGLDDynamics(temperature=T), 0.2),
+            ("SGHMC", ex.sghmc(ex.H, 1, temperature=T), ex.H),
+            ("SGNHT", ex.sgnht(ex.H, 1, temperature=T), ex.H),
+            ("ATMC c=10/3", ex.atmc(ex.H, 1, c=10 / 3, temperature=T), ex.H),
+        ):
+            averages = simulate(
+                dynamics, gaussian(noise=noise[:, None]), (2, 2000), h,
+                draws=600, burn_in=400, factors=np.ones(20 if name == "SGLD" else 5),
+            )  # fmt: skip
+            theory = {
+                "SGLD": sgld_variance(h, noise=noise, temperature=T) / T,
+                "SGHMC": sghmc_variance(h, np.exp(-h), noise=noise, temperature=T) / T,
+            }.get(name, np.ones(2))
+            _row(f"{name} T={T:g}", *estimate(averages["q2"] / T), theory=theory, width=18)
+
+
 def schedules():
     columns = [f"hV/2D={0.01 * v / 2 / 10.5:.1g}" for v in ex.SCHEDULE_NOISE]
     _heading("Variance/target at the ends of cosine cycles", columns)
@@ -90,8 +119,10 @@ def schedules():
         _row(name, *estimate(ex.at_quarter_step(name)["ratio"]))
 
 
+TABLES = (noise_levels, discriminating, four_parameters, step_sizes, temperatures, schedules)
+
 if __name__ == "__main__":
     start = time.perf_counter()
-    for table in (noise_levels, discriminating, four_parameters, step_sizes, schedules):
+    for table in TABLES:
         table()
         print(f"[{time.perf_counter() - start:.0f} s]", flush=True)
