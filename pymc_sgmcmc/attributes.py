@@ -14,19 +14,38 @@ from xarray import DataTree
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
 
 if TYPE_CHECKING:
-    from pymc_sgmcmc.chains import Sampler
+    from pymc_sgmcmc.chains import Chains, Sampler
 
 _OURS = {"rejected", *UPDATE_STATISTICS}
 _GROUPS = ("posterior", "sample_stats", "warmup_posterior", "warmup_sample_stats")
 
 
-def attributes_of(sampler: Sampler, name: str) -> dict[str, Any]:
-    """What is run and by which versions, as values that netCDF can hold."""
-    potential = sampler.potential
+def attributes_of(sampler: Sampler, name: str, chains: Chains | None = None) -> dict[str, Any]:
+    """What is run and by which versions, as values that netCDF can hold.
+
+    With `chains`, what their warm-up found.
+    """
+    potential, chosen = sampler.potential, sampler.preconditioner
+    found = {"step_size": sampler.step_size, "steps_per_draw": sampler.steps_per_draw}
+    if chains is not None:
+        tuning = chains.tuning
+        found = {
+            "step_size": tuning.step_size,
+            "steps_per_draw": tuning.steps_per_draw,
+            "tuning_updates": chains.tuning_updates,
+            "control_variate": tuning.control_variate,
+            **tuning.report,
+        }
     attributes = {
         "sampler": name,
-        "step_size": sampler.step_size,
-        "steps_per_draw": sampler.steps_per_draw,
+        **found,
+        "preconditioner": chosen
+        if isinstance(chosen, str)
+        else "none"
+        if chosen is None
+        else "array",
+        "target_bias": sampler.target_bias,
+        "step_size_given": sampler.step_size is not None,
         "batch_size": potential.batch_size or potential.n_rows or "all rows",
         "n_rows": potential.n_rows,
         "schedule": str(getattr(sampler.schedule, "__name__", sampler.schedule)),
@@ -63,8 +82,7 @@ def _adding_attributes(convert: Any) -> Any:
             ours = sum(_OURS <= set(statistics) for statistics in steps)
             entries = list(_attributes.get(modelcontext(kwargs.get("model")), {}).values())
             if ours and len(entries) >= ours:
-                n_draws = (trace.report.n_tune or 0) + (trace.report.n_draws or 0)
-                attributes = _joined(entries[-ours:], n_draws)
+                attributes = _joined(entries[-ours:], trace.report.n_draws or 0)
                 for name in _GROUPS:
                     if name in idata:
                         idata[name].attrs.update(attributes)
@@ -76,7 +94,11 @@ def _adding_attributes(convert: Any) -> Any:
 
 def _joined(entries: list[dict[str, Any]], n_draws: int) -> dict[str, Any]:
     """Attributes of a run; where several steps differ, a text that lists them in their order."""
-    entries = [{**entry, "updates": n_draws * entry["steps_per_draw"]} for entry in entries]
+    entries = [
+        {**entry, "updates": entry["tuning_updates"] + n_draws * entry["steps_per_draw"]}
+        for entry in entries
+        if "tuning_updates" in entry
+    ]
     joined = {}
     for name in dict.fromkeys(name for entry in entries for name in entry):
         values = [entry.get(name, "-") for entry in entries]

@@ -17,19 +17,25 @@ import numpy as np
 from pymc.exceptions import SamplingError
 from pymc.model import Model
 
+from pymc_sgmcmc.coordinates import Coordinates
 from pymc_sgmcmc.dynamics import schedules
 from pymc_sgmcmc.dynamics.base import Dynamics
 from pymc_sgmcmc.engines.base import STUCK, Draws
+from pymc_sgmcmc.estimators import ControlVariate, Estimator, Preconditioned
 from pymc_sgmcmc.potential import StochasticPotential
+from pymc_sgmcmc.tuning import Tuning
 
 if TYPE_CHECKING:
     from pymc_sgmcmc.engines.base import Engine
+    from pymc_sgmcmc.warmup import WarmUp
 
 Point = Mapping[str, np.ndarray]
 
 # A block of draws should take about this long: short enough to interrupt, long enough to be cheap.
 _BLOCK_SECONDS = 0.5
 _JITTER_RETRIES = 20
+# Positions, at most, that show the warm-up where the chains have come to, and those of a block.
+_REMEMBERED, _OF_BLOCK = 512, 8
 
 
 @dataclass
@@ -40,31 +46,70 @@ class Sampler:
     ----------
     model : pm.Model
     dynamics : Dynamics
-    step_size : float
-        h₀.
-    steps_per_draw : int
-        Updates between two draws.
     schedule : callable
         Factor of the step size at an update.
     potential_arguments : dict
         ``vars``, ``batch_size``, ``data`` and ``dtype`` of the potential.
+    step_size : float or None
+        h₀; found by the warm-up when None.
+    steps_per_draw : int or None
+        Updates between two draws; found by the warm-up when None.
+    preconditioner : {"auto", "dense", "diagonal"}, ndarray or None
+        Covariance of what the coordinates of the sampler make standard.
+    control_variate : bool or "auto"
+        Whether gradients are taken relative to those at the mode.
+    target_bias : float
+        Relative error of variances that the step size may leave.
     """
 
     model: Model
     dynamics: Dynamics
-    step_size: float
-    steps_per_draw: int
     schedule: schedules.Schedule
     potential_arguments: dict[str, Any]
+    step_size: float | None = None
+    steps_per_draw: int | None = None
+    preconditioner: Any = "auto"
+    control_variate: bool | str = "auto"
+    target_bias: float = 0.02
     potential: StochasticPotential = field(init=False)
-    _engine: Engine | None = field(init=False, default=None)
+    _engines: dict[Any, Engine] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         _require_jax()
         self.potential = StochasticPotential(self.model, **self.potential_arguments)
 
-    def engine(self) -> Engine:
-        """Engine with the data as they are now, compiled anew only if more than those changed.
+    @property
+    def warms_up(self) -> bool:
+        """Whether anything is left for the warm-up to find."""
+        given = self.step_size is not None and self.preconditioner is None
+        return not given or self.control_variate is True
+
+    def given(self) -> Tuning:
+        """Settings of a run without a warm-up."""
+        assert self.step_size is not None
+        assert self.steps_per_draw is not None
+        return Tuning(self.step_size, self.steps_per_draw, self.steps_per_draw)
+
+    @property
+    def whitens(self) -> bool:
+        """Whether the coordinates of the sampler are those in which the posterior is standard."""
+        return isinstance(self.preconditioner, str) and self.preconditioner != "diagonal"
+
+    def coordinates(self, fitted: Coordinates) -> Coordinates:
+        """Coordinates as they were asked for, around those that fit the posterior."""
+        chosen = self.preconditioner
+        if chosen is None:
+            return Coordinates(fitted.centre, np.ones_like(fitted.centre))
+        if not isinstance(chosen, str):
+            factor = np.sqrt(chosen) if chosen.ndim == 1 else np.linalg.cholesky(chosen)
+            return Coordinates(fitted.centre, factor)
+        if chosen == "diagonal" and fitted.dense:
+            precision = np.square(np.linalg.inv(fitted.factor)).sum(0)
+            return Coordinates(fitted.centre, 1 / np.sqrt(precision))
+        return fitted
+
+    def refresh(self) -> None:
+        """Take the data as they are now; compile anew only if more than those changed.
 
         Raises
         ------
@@ -72,20 +117,29 @@ class Sampler:
             If variables were added to the model or taken from it.
         """
         refuse_forked_jax()
-        from pymc_sgmcmc.engines.jax import JaxEngine  # starts JAX
-
         if not self.potential.is_current():
             self.potential = StochasticPotential(self.model, **self.potential_arguments)
-            self._engine = None
-        if self._engine is None:
-            self._engine = JaxEngine(self.potential, self.dynamics)
-        else:
-            self._engine.load(self.potential.row_values())
-        return self._engine
+            self._engines = {}
+        for engine in self._engines.values():
+            engine.load(self.potential.row_values())
+
+    def engine(self, tuning: Tuning | None = None) -> Engine:
+        """Engine for the coordinates of some settings; the model's own when None."""
+        from pymc_sgmcmc.engines.jax import JaxEngine  # starts JAX
+
+        estimator, kind = Estimator(self.potential), None
+        if tuning is not None and tuning.places:
+            dense, controlled = tuning.places[0].coordinates.dense, tuning.control_variate
+            kind = dense, controlled
+            estimator = ControlVariate(estimator) if controlled else estimator
+            estimator = Preconditioned(estimator, dense)
+        if kind not in self._engines:
+            self._engines[kind] = JaxEngine(estimator, self.dynamics)
+        return self._engines[kind]
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled functions and device arrays stay behind; another process makes its own.
-        return {**self.__dict__, "_engine": None}
+        return {**self.__dict__, "_engines": {}}
 
 
 class ChainStuckError(SamplingError):
@@ -115,16 +169,24 @@ class Chains:
         unconstrained space, as PyMC's NUTS does.
     rngs : sequence of numpy.random.Generator
         One for each chain.
+    tune : int
+        Draws in which the chains warm up: those before the first that is kept.
     block : int, optional
         Draws that are asked for at once, at most.
 
     Attributes
     ----------
-    updates : int
-        Updates that every chain has made.
+    made : int
+        Draws that every chain has made.
+    updates, tuning_updates : int
+        Updates that every chain has made, and those among them of the tuning draws.
+    tuning : Tuning
+        Settings of the run; those after the warm-up stay.
 
     Raises
     ------
+    ValueError
+        If there is something to be found, and no tuning draw to find it in.
     SamplingError
         If the potential or its gradient is not finite at a start.
     """
@@ -134,22 +196,63 @@ class Chains:
         sampler: Sampler,
         points: Sequence[Point],
         rngs: Sequence[np.random.Generator],
+        tune: int = 0,
         block: int | None = None,
     ) -> None:
-        self.sampler = sampler
-        self.engine = sampler.engine()
+        self.sampler, self.tune = sampler, tune
+        sampler.refresh()
         self.others = self._others(points)
-        seeds = np.stack([rng.integers(2**32, size=2, dtype=np.uint32) for rng in rngs])
-        self.state = self.engine.init(self._starts(points, rngs, seeds[0]), seeds)
-        self.updates = 0
-        self._capacity = block or self.engine.capacity(len(points))
+        self._seeds = np.stack([rng.integers(2**32, size=2, dtype=np.uint32) for rng in rngs])
+        self._block = block
         self._next_block = 1
+        self.updates = self.tuning_updates = self.made = 0
+        self._warm_up: WarmUp | None = None
+        self._visited: list[np.ndarray] = []
+        if not sampler.warms_up:
+            self.tuning = sampler.given()
+            self.engine = sampler.engine()
+            self._begin(self._starts(points, rngs, self._evaluate))
+            return
+        if tune == 0:
+            raise ValueError(
+                "tune=0 leaves no draws to find the step size in. Use tune=1000, or give "
+                "step_size=... and preconditioner=None to the step."
+            )
+        from pymc_sgmcmc.warmup import warm_up  # starts JAX
+
+        first = {k: x[0] for k, x in self.others.items()}
+        rng = np.random.default_rng(self._seeds.ravel())
+        self._warm_up, self.tuning, starts = warm_up(
+            sampler, first, rng, lambda evaluate: self._starts(points, rngs, evaluate)
+        )
+        self._begin(starts)
+
+    def _begin(self, positions: np.ndarray) -> None:
+        """Start at positions ``(chains, d)``, with the settings as they are."""
+        tuning = self.tuning
+        self.engine = self.sampler.engine(tuning)
+        z = tuning.coordinates(positions)
+        origin = np.zeros_like(z) if tuning.control_variate else z
+        self.state = self.engine.init(z, self._seeds, origin)
+        self.state["update"] = np.full(len(z), self.updates, np.uint32)
+        if tuning.places:
+            noise = np.stack([place.noise for place in tuning.of_chains()])
+            settled = self.sampler.dynamics.settled(tuning.step_size, noise)
+            self.state |= {k: x.astype(z.dtype) for k, x in settled.items()}
+        self._capacity = self._block or self.engine.capacity(len(z))
 
     def move(self, point: Point) -> None:
         """Put a single chain at a point, keeping its momentum: other steps may have moved it."""
-        position = self.sampler.potential.ravel(point)[None]
+        position = self.tuning.coordinates(self.sampler.potential.ravel(point)[None])
         self.state |= {"position": position, "finite_position": position}
         self.others = self._others([point])
+        if self._warm_up is not None:
+            self._warm_up.others |= {k: x[0] for k, x in self.others.items()}
+            # What is right for the other variables' start need not be where they have come to.
+            if 0 < self.made < self.tune // 2 and self.made.bit_count() == 1:
+                here = self.sampler.potential.ravel(point)[None]
+                self.tuning, _ = self._warm_up.search(here)
+                self._begin(here)
 
     def advance(self, n_draws: int) -> Draws:
         """Next block of at most `n_draws` draws of every chain.
@@ -159,20 +262,46 @@ class Chains:
         ChainStuckError
             If a chain can't move on.
         """
-        sampler, started = self.sampler, time.perf_counter()
+        sampler, tuning, started = self.sampler, self.tuning, time.perf_counter()
+        steps = tuning.steps_per_draw
+        if self.made < self.tune:
+            # The settings change half-way through the tuning, and the updates of a draw after it.
+            steps = tuning.tuning_steps_per_draw
+            half = self.tune // 2
+            n_draws = min(n_draws, (half if self.made < half else self.tune) - self.made)
         n = max(1, min(n_draws, self._capacity, self._next_block))
-        factors = schedules.factors(sampler.schedule, self.updates, n * sampler.steps_per_draw)
-        step_sizes = sampler.step_size * factors.reshape(n, sampler.steps_per_draw)
+        factors = schedules.factors(sampler.schedule, self.updates, n * steps)
+        step_sizes = tuning.step_size * factors.reshape(n, steps)
         draws, self.state = self.engine.run(
-            self.state, step_sizes, sampler.step_size, self.others, self._capacity
+            self.state,
+            step_sizes,
+            tuning.step_size,
+            self.others,
+            self._capacity,
+            tuning.parameters(),
         )
         self.updates += step_sizes.size
-        self._refuse_stuck(draws)
+        self.made += n
+        if self.made <= self.tune:
+            self.tuning_updates = self.updates
+        self._refuse_stuck(draws, steps)
         pace = _BLOCK_SECONDS / max(time.perf_counter() - started, 1e-9)
         self._next_block = max(1, int(n * min(max(pace, 0.25), 4.0)))
+        if self._warm_up is not None and self.made <= self.tune // 2:
+            self._visited.append(draws.positions[:, :: -(-n // _OF_BLOCK)])
+            if self.made == self.tune // 2:
+                # Of the second half: before, the chains may still have been on their way.
+                visited = np.concatenate(self._visited[len(self._visited) // 2 :], axis=1)
+                most = max(_OF_BLOCK, _REMEMBERED // len(visited))
+                self.tuning = self._warm_up.settle(tuning, visited[:, -most:])
+                self._begin(draws.positions[:, -1])
+                self._visited = []
         return draws
 
-    def _refuse_stuck(self, draws: Draws) -> None:
+    def _evaluate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.engine.evaluate(positions, self.others, self._seeds[0])
+
+    def _refuse_stuck(self, draws: Draws, steps_per_draw: int) -> None:
         rejected = np.asarray(self.state["rejected_in_a_row"])
         if rejected.max() < STUCK:
             return
@@ -180,11 +309,11 @@ class Chains:
         error = ChainStuckError(
             f"Chain {chain} can't move: at update {self.updates}, its last {rejected[chain]} "
             "attempts gave numbers that are not finite, with "
-            f"step_size={self.sampler.step_size:g}. Use a smaller step size, or check that the "
+            f"step_size={self.tuning.step_size:g}. Use a smaller step size, or check that the "
             "model's gradient is finite around the chain's start."
         )
         # Up to two updates are an attempt: one that moves, one that finds it was no good.
-        stuck_draws = -(-2 * int(rejected[chain]) // self.sampler.steps_per_draw)
+        stuck_draws = -(-2 * int(rejected[chain]) // steps_per_draw)
         good = max(0, draws.positions.shape[1] - stuck_draws)
         error.draws = Draws(
             draws.positions[:, :good], {k: x[:, :good] for k, x in draws.statistics.items()}
@@ -196,7 +325,7 @@ class Chains:
         return {name: np.stack([point[name] for point in points]) for name in names}
 
     def _starts(
-        self, points: Sequence[Point], rngs: Sequence[np.random.Generator], seed: np.ndarray
+        self, points: Sequence[Point], rngs: Sequence[np.random.Generator], evaluate: Any
     ) -> np.ndarray:
         potential = self.sampler.potential
         given = np.stack([potential.ravel(point) for point in points])
@@ -208,7 +337,7 @@ class Chains:
             if jitter:
                 for chain in todo:
                     starts[chain] = given[chain] + rngs[int(chain)].uniform(-1, 1, potential.size)
-            value, gradient = self.engine.evaluate(starts, self.others, seed)
+            value, gradient = evaluate(starts)
             todo = np.flatnonzero(~(np.isfinite(value) & np.isfinite(gradient).all(1)))
             if not jitter or not todo.size:
                 break

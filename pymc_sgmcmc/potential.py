@@ -1,5 +1,6 @@
 """From a model to an unbiased estimate of its potential energy and gradient."""
 
+import copy
 import math
 import operator
 import os
@@ -123,13 +124,26 @@ class StochasticPotential:
         values = self.rows.values() if self.rows else []
         return [x.astype(self.dtype) if x.dtype.kind == "f" else x for x in values]
 
-    def inputs(self, all_rows: bool = False) -> tuple[Any, list[Any], list[Any]]:
+    def in_dtype(self, dtype: str) -> "StochasticPotential":
+        """Give the same potential in another precision; nothing is checked anew."""
+        other = copy.copy(self)
+        other.dtype = dtype
+        return other
+
+    def prior(self) -> "StochasticPotential":
+        """Give the potential of the prior alone, Jacobians and ``pm.Potential`` terms included."""
+        other = copy.copy(self)
+        other.likelihoods = []
+        return other
+
+    def inputs(self, length: int | None = None) -> tuple[Any, list[Any], list[Any]]:
         """Symbolic inputs of the potential, with static shapes.
 
         Parameters
         ----------
-        all_rows : bool
-            Whether the rows are all N of them rather than a batch of B.
+        length : int, optional
+            Number of rows: n of them stand for all N, as a batch does. B (or N, where every
+            update takes all rows) when None.
 
         Returns
         -------
@@ -138,7 +152,7 @@ class StochasticPotential:
         others : list of Variable
             The model's other value variables.
         rows : list of Variable
-            Rows of the row data, ``(B, ...)`` or ``(N, ...)``.
+            Rows of the row data, ``(length, ...)``.
         """
         position = pt.tensor("position", dtype=self.dtype, shape=(self.size,))
         others = []
@@ -148,7 +162,7 @@ class StochasticPotential:
             others.append(pt.tensor(v.name, dtype=dtype, shape=shape))
         rows = []
         for x in self.row_values():
-            n = len(x) if all_rows or self.batch_size is None else self.batch_size
+            n = length or self.batch_size or len(x)
             rows.append(pt.tensor("rows", dtype=x.dtype.name, shape=(n, *x.shape[1:])))
         return position, others, rows
 
@@ -164,7 +178,7 @@ class StochasticPotential:
         others : sequence of Variable
             Values of the model's other value variables.
         rows : sequence of Variable
-            Rows of the row data, ``(B, ...)`` each: a batch, or all of them.
+            Rows of the row data, ``(n, ...)`` each: a batch, or all of them.
 
         Returns
         -------

@@ -100,11 +100,12 @@ def sample(
 
     record = _Record(recorder, step, chains, kept)
     started, error = time.time(), None
+    run: Any = None
     with _progress(progressbar) as progress:
         task = progress.add_task("Starting", total=tune + draws, statistics="")
         made = 0
         try:
-            run = Chains(step.sampler, points, rngs)
+            run = Chains(step.sampler, points, rngs, tune)
             compiled, before = None, 0
             while made < tune + draws:
                 # A block lies within tuning or after it.
@@ -133,8 +134,8 @@ def sample(
                 made += stuck.draws.positions.shape[1]
 
     attributes = {
-        **step.attributes,
-        "updates": made * step.sampler.steps_per_draw,
+        **step.attributes(run),
+        "updates": run.updates,
         "sampling_time": time.time() - started,
         "tuning_steps": min(made, tune),
     }
@@ -148,7 +149,7 @@ def sample(
     assert idata is not None
     if made > tune:
         after_tuning = idata["sample_stats"].data_vars.items()
-        log_trouble({str(name): x.values for name, x in after_tuning}, step.sampler)
+        log_trouble({str(name): x.values for name, x in after_tuning}, attributes)
     return idata
 
 

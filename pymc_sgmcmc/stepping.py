@@ -6,12 +6,9 @@ import difflib
 import functools
 import inspect
 import logging
-import math
-import numbers
-import operator
 import pickle
 from collections.abc import Sequence
-from typing import Any, ClassVar, NoReturn, TypedDict
+from typing import Any, ClassVar, Literal, NoReturn, TypedDict
 
 import numpy as np
 from numpy.random import Generator
@@ -28,8 +25,15 @@ from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws
 from pymc_sgmcmc.output import warn_of_large_output
 from pymc_sgmcmc.potential import sampled_value_vars
 from pymc_sgmcmc.trust import log_trouble
+from pymc_sgmcmc.tuning_arguments import check_tuning_arguments, resolve_tuning_arguments
 
-_DEFAULTS = {"steps_per_draw": 100, "temperature": 1.0, "step_size": inspect.Parameter.empty}
+_DEFAULTS = {
+    "steps_per_draw": "auto",
+    "preconditioner": "auto",
+    "control_variate": "auto",
+    "target_bias": 0.02,
+    "temperature": 1.0,
+}
 
 
 class Options(TypedDict, total=False):
@@ -38,7 +42,10 @@ class Options(TypedDict, total=False):
     batch_size: int | None
     data: Sequence[str] | None
     step_size: float | None
-    steps_per_draw: int
+    steps_per_draw: int | Literal["auto"]
+    preconditioner: Any
+    control_variate: bool | Literal["auto"]
+    target_bias: float
     schedule: str | schedules.Schedule | None
     temperature: float
     dtype: str | None
@@ -56,12 +63,28 @@ data : list of str, optional
     Names of the row data, the arrays with one entry per row. When None, those that feed an
     observed variable and have its length (the greatest length, if observed variables differ;
     the terms of shorter ones are evaluated in full).
-step_size : float
-    h, the root-mean-square displacement of one parameter in one update, in the unconstrained
-    space. With s the smallest posterior standard deviation, min(0.2, 0.3 √(B/N)) s is a good
-    start: the second term keeps the noise of minibatches small.
-steps_per_draw : int, default 100
-    Updates between two draws.
+step_size : float, optional
+    h, the root-mean-square displacement of one preconditioned parameter in one update. When None,
+    the warm-up finds it, from the largest curvature and the gradient noise where the chains are.
+    When given, there is no preconditioner and no warm-up unless the next two arguments ask for
+    them: the chains take this step in the unconstrained space, from where they start. With s the
+    smallest posterior standard deviation there, min(0.2, 0.3 √(B/N)) s is a good one.
+steps_per_draw : int or "auto"
+    Updates between two draws. "auto" makes successive draws about independent where that takes at
+    most 250, with half as many in tuning; it is 100 where the scale of the posterior is not known
+    (a given step size, a schedule, a network).
+preconditioner : {"auto", "dense", "diagonal"}, array or None
+    Coordinates θ = μ + L z in which the chains move. "dense": the posterior is about N(0, I) in
+    them, by the curvature around its mode on a sample of the rows; "diagonal": each parameter
+    has its own scale. "auto" is dense up to 1,000 parameters and diagonal, from the Fisher
+    information, above. An array is L Lᵀ: a covariance ``(d, d)`` or variances ``(d,)`` of the
+    unconstrained parameters, in the order of the model's value variables.
+control_variate : bool or "auto"
+    Whether to take gradients relative to those at the mode, g̃(θ) − g̃(θ*) + ∇U(θ*): as unbiased,
+    and far less noisy where the posterior has one mode and is concentrated around it. "auto"
+    measures whether it is.
+target_bias : float, default 0.02
+    Relative error of a posterior variance that the step size found may leave.
 schedule : {"constant", "polynomial", "cyclical"} or callable, optional
     Factor of the step size as a function of the number of the update, counted from the first
     tuning update. "cyclical" has one cycle in every draw. An optax schedule with
@@ -136,31 +159,28 @@ class StochasticGradientStep(BlockedStep):
                 f"{', '.join(known)}."
             )
         model = modelcontext(options.get("model"))
-        steps_per_draw = _steps_per_draw(options.get("steps_per_draw", 100))
         self.sampler = Sampler(
             model=model,
             dynamics=self.dynamics_class(**dynamics, temperature=options.get("temperature", 1.0)),
-            step_size=_step_size(type(self).__name__, options.get("step_size")),
-            steps_per_draw=steps_per_draw,
-            schedule=schedules.resolve(options.get("schedule"), steps_per_draw),
             potential_arguments={
                 "vars": None if vars is None else list(sampled_value_vars(model, vars)),
                 **{k: options.get(k) for k in ("batch_size", "data", "dtype")},
             },
+            **resolve_tuning_arguments(options),
         )
+        check_tuning_arguments(self.sampler)
         self.vars = list(self.sampler.potential.value_vars)
         self.rng = get_random_generator(options.get("rng"))
         self.tune = True
         self._remember()
 
-    def _remember(self) -> None:
-        """Have the output say what is run: when made, and when run, with the data of then."""
-        remember_attributes(self.sampler.model, id(self.sampler), self.attributes)
+    def _remember(self, chains: Chains | None = None) -> None:
+        """Have the output say what is run: when made, and when run, with what was found then."""
+        remember_attributes(self.sampler.model, id(self.sampler), self.attributes(chains))
 
-    @property
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self, chains: Chains | None = None) -> dict[str, Any]:
         """What this step runs, as it stands in the attributes of the output."""
-        return attributes_of(self.sampler, type(self).__name__)
+        return attributes_of(self.sampler, type(self).__name__, chains)
 
     def _result(self, point: Point, draws: Draws, chain: int, draw: int) -> tuple[Any, Any]:
         """Point and statistics of one draw, as PyMC's trace takes them."""
@@ -204,16 +224,18 @@ class LoneStep(StochasticGradientStep):
         """Forget the chain before, and refuse a process in which JAX can't run."""
         super().setup_chain(rng, tune, draws)
         refuse_forked_jax()
-        self._chains = None
+        self._chains, self._tune, self._total = None, tune, tune + draws
 
     def step(self, point: Point) -> tuple[Any, Any]:
         """Advance this chain by one draw."""
         if self._chains is None:
-            self._chains = Chains(self.sampler, [point], [self.rng], block=1)
-            self._remember()
+            self._chains = Chains(self.sampler, [point], [self.rng], self._tune, block=1)
         else:
             self._chains.move(point)
-        return self._result(point, self._chains.advance(1), 0, 0)
+        draws = self._chains.advance(1)
+        if self._chains.made in (1, self._tune, self._total):
+            self._remember(self._chains)
+        return self._result(point, draws, 0, 0)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return _restore, (type(self).__mro__[1], {**self.__dict__, "_chains": None})
@@ -227,20 +249,20 @@ class Population:
         self.rngs: list[Generator] = []
         self.tune, self.total = 0, 0
         self.made = 0
-        self._chains: Chains | None = None
+        self.chains: Chains | None = None
         self._block: Draws | None = None
         self._statistics: list[dict[str, np.ndarray]] = []
 
     def draw(self, sampler: Sampler, number: int) -> tuple[Draws, int]:
         """Block that holds draw `number`, and its place there; made when first asked for."""
-        if self._chains is None:
-            self._chains = Chains(sampler, self.points, self.rngs)
+        if self.chains is None:
+            self.chains = Chains(sampler, self.points, self.rngs, self.tune)
         while number >= self.made:
-            self._block = self._chains.advance(self.total - self.made)
+            self._block = self.chains.advance(self.total - self.made)
             self.made += self._block.positions.shape[1]
             self._statistics.append(self._block.statistics)
             if self.made == self.total:
-                log_trouble(self._after_tuning(), sampler)
+                log_trouble(self._after_tuning(), attributes_of(sampler, "", self.chains))
         assert self._block is not None
         return self._block, number - self.made + self._block.positions.shape[1]
 
@@ -301,9 +323,9 @@ class PopulationStep(StochasticGradientStep, PopulationArrayStepShared):
                 f"{type(self).__name__}(vars=[...], ...), ...]."
             )
         block, place = self._population.draw(self.sampler, self._number)
-        if self._number == 0:
-            self._remember()
         self._number += 1
+        if self._number in (1, self._tune + 1):  # the last: with what the warm-up found
+            self._remember(self._population.chains)
         self._last, stats = self._result(point, block, self._chain, place)
         return self._last, stats
 
@@ -321,32 +343,6 @@ def _restore(step: type, state: dict[str, Any]) -> Any:
     lone: Any = object.__new__(_variant(step, LoneStep))
     lone.__dict__.update(state)
     return lone
-
-
-def _step_size(sampler: str, step_size: Any) -> float:
-    if step_size is None:
-        raise ValueError(
-            f"{sampler} needs step_size=..., the displacement of a parameter in one update. With "
-            "s the smallest posterior standard deviation (in the unconstrained space), B rows in "
-            "a batch and N in all, min(0.2, 0.3 * sqrt(B / N)) * s is a good start; halve it and "
-            "compare."
-        )
-    number = isinstance(step_size, numbers.Real) and not isinstance(step_size, bool)
-    if not (number and 0 < step_size < math.inf):
-        raise ValueError(f"step_size must be a positive number, got {step_size!r}.")
-    return float(step_size)
-
-
-def _steps_per_draw(steps_per_draw: Any) -> int:
-    try:
-        if isinstance(steps_per_draw, bool):
-            raise TypeError
-        steps = operator.index(steps_per_draw)
-    except TypeError:
-        raise TypeError(f"steps_per_draw must be an integer, got {steps_per_draw!r}.") from None
-    if steps < 1:
-        raise ValueError(f"steps_per_draw must be at least 1, got {steps}.")
-    return steps
 
 
 class _PopulationMessages(logging.Filter):

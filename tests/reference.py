@@ -8,6 +8,7 @@ import pytensor
 from pymc.pytensorf import compile as compile_graph
 
 from pymc_sgmcmc.engines.jax import compile_gradient
+from pymc_sgmcmc.estimators import Estimator
 
 
 def random_point(model, seed=0):
@@ -50,7 +51,9 @@ def by_jax(potential, all_rows=False):
             return float(value), np.asarray(gradient)
 
     with jax.enable_x64(precision):
-        function = jax.jit(compile_gradient(potential, all_rows))
+        function = jax.jit(
+            compile_gradient(Estimator(potential), potential.n_rows if all_rows else None)
+        )
     return evaluate
 
 

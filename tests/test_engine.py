@@ -103,6 +103,7 @@ def test_what_a_run_gives(engine):
         "gradient_noise",
         "potential_energy",
         "gradient_norm",
+        "configurational_temperature",
         "step_size",
         "rejected",
     }

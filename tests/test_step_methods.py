@@ -214,6 +214,7 @@ def test_names_dims_coords_and_types(model, step):
         "gradient_noise",
         "potential_energy",
         "gradient_norm",
+        "configurational_temperature",
         "step_size",
         "rejected",
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
@@ -64,6 +65,85 @@ class Dynamics(ABC):
         """
         fresh = {"momentum": self.temperature**0.5 * noise, "thermostat": pt.zeros_like(noise)}
         return {name: fresh[name].astype(position.dtype) for name in self.auxiliaries}
+
+    @abstractmethod
+    def friction(self, step_size: float, noise: np.ndarray) -> np.ndarray:
+        """Momentum lost to friction in one update, β h.
+
+        Parameters
+        ----------
+        step_size : float
+            h, constant.
+        noise : ndarray
+            Variance V of the gradient noise of each parameter, which thermostats adapt to.
+
+        Returns
+        -------
+        ndarray
+        """
+
+    @abstractmethod
+    def bias(self, step_size: float, curvature: float, noise: np.ndarray) -> float:
+        """Largest relative error of a variance that a step size leaves, as far as it depends on h.
+
+        Of coordinates in which the posterior is about a standard normal.
+
+        Parameters
+        ----------
+        step_size : float
+            h, constant.
+        curvature : float
+            Largest ω² of any direction.
+        noise : ndarray
+            Variance V of the gradient noise of each parameter.
+
+        Returns
+        -------
+        float
+            Increases with `step_size`, from 0 at 0.
+        """
+
+    def correlation(self, step_size: float, noise: np.ndarray, updates: np.ndarray) -> np.ndarray:
+        """Autocorrelation of the position in a direction of unit curvature, after some updates.
+
+        That of a harmonic oscillator with the friction β: the longest over the parameters.
+
+        Parameters
+        ----------
+        step_size : float
+            h, constant.
+        noise : ndarray
+            Variance V of the gradient noise of each parameter.
+        updates : ndarray
+            Numbers of updates.
+
+        Returns
+        -------
+        ndarray
+            Same shape as `updates`.
+        """
+        half = np.max(self.friction(step_size, noise)) / step_size / 2  # β/2
+        root = np.emath.sqrt(half**2 - 1 + 1e-9j)
+        fast, slow = half + root, half - root
+        t = step_size * np.asarray(updates)
+        return ((fast * np.exp(-slow * t) - slow * np.exp(-fast * t)) / (fast - slow)).real
+
+    def settled(self, step_size: float, noise: np.ndarray) -> dict[str, np.ndarray]:
+        """Auxiliaries, besides the momentum, that have adapted to gradient noise of variance V.
+
+        Parameters
+        ----------
+        step_size : float
+            h₀.
+        noise : ndarray
+            V of each parameter.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Same shape as `noise` each; empty for dynamics that do not adapt.
+        """
+        return {}
 
     @abstractmethod
     def transition(
@@ -141,6 +221,31 @@ def kick(
 def friction_coefficient(momentum_decay: float, base_step_size: TensorVariable) -> TensorVariable:
     """D, per unit of time: e^(−D h₀) is `momentum_decay`."""
     return -math.log(momentum_decay) / base_step_size
+
+
+def leapfrog_bias(step_size: float, curvature: float) -> float:
+    """Relative error h²ω²/4 of a variance from following a curved potential in steps of h."""
+    return step_size**2 * curvature / 4
+
+
+def heating(step_size: float, noise: np.ndarray, decay: float, temperature: float) -> float:
+    """Relative rise hV/2D of a temperature that gradient noise brings where nothing adapts.
+
+    `decay` is Dh, the momentum that constant friction takes in one update.
+    """
+    return step_size**2 * float(np.max(noise)) / (2 * decay * temperature)
+
+
+def thermostat_bias(friction: np.ndarray, decay: float, heat: float) -> float:
+    """Error of a variance that a thermostat leaves.
+
+    Where the kinetic temperature is held, a friction of x = βh in one update leaves the factor
+    (x/2) coth(x/2). And noise that is correlated between parameters heats some directions at the
+    cost of others: with the coordinates turned to the axes of a sample of the noise, by about a
+    tenth of what all of it would.
+    """
+    x, alone = float(np.max(friction)) / 2, decay / 2
+    return x / math.tanh(x) - alone / math.tanh(alone) + heat / 10
 
 
 def check_number(

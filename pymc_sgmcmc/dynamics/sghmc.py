@@ -1,9 +1,11 @@
 """Stochastic-gradient Hamiltonian Monte Carlo."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
@@ -12,7 +14,9 @@ from pymc_sgmcmc.dynamics.base import (
     Transition,
     check_number,
     friction_coefficient,
+    heating,
     kick,
+    leapfrog_bias,
 )
 
 
@@ -46,6 +50,15 @@ class SGHMCDynamics(Dynamics):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("momentum_decay", self.momentum_decay, 0, 1)
+
+    def friction(self, step_size: float, noise: np.ndarray) -> np.ndarray:
+        """Momentum lost to friction in one update; see `Dynamics.friction`."""
+        return np.full(np.shape(noise), -math.log(self.momentum_decay))
+
+    def bias(self, step_size: float, curvature: float, noise: np.ndarray) -> float:
+        """Largest relative error of a variance; see `Dynamics.bias`."""
+        heat = heating(step_size, noise, -math.log(self.momentum_decay), self.temperature)
+        return leapfrog_bias(step_size, curvature) + heat
 
     def transition(
         self,

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from pytensor.tensor.variable import TensorVariable
 
-from pymc_sgmcmc.dynamics.base import Dynamics, Transition
+from pymc_sgmcmc.dynamics.base import Dynamics, Transition, leapfrog_bias
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,19 @@ class SGLDDynamics(Dynamics):
     temperature : float
         T of the sampled law, proportional to exp(-U/T); 1 is the posterior.
     """
+
+    def friction(self, step_size: float, noise: np.ndarray) -> np.ndarray:
+        """Infinite: there is no momentum; see `Dynamics.friction`."""
+        return np.full(np.shape(noise), np.inf)
+
+    def bias(self, step_size: float, curvature: float, noise: np.ndarray) -> float:
+        """Largest relative error of a variance; see `Dynamics.bias`."""
+        noise_bias = step_size**2 * np.max(noise) / (4 * self.temperature)
+        return leapfrog_bias(step_size, curvature) + noise_bias
+
+    def correlation(self, step_size: float, noise: np.ndarray, updates: np.ndarray) -> np.ndarray:
+        """Autocorrelation of the position; see `Dynamics.correlation`."""
+        return (1 - step_size**2 / 2) ** np.asarray(updates)
 
     def transition(
         self,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
@@ -13,7 +14,10 @@ from pymc_sgmcmc.dynamics.base import (
     Transition,
     check_number,
     friction_coefficient,
+    heating,
     kick,
+    leapfrog_bias,
+    thermostat_bias,
 )
 
 
@@ -68,6 +72,27 @@ class SGNHTDynamics(Dynamics):
             raise ValueError(
                 f'thermostat must be "parameter" or "scalar", got {self.thermostat!r}.'
             )
+
+    def friction(self, step_size: float, noise: np.ndarray) -> np.ndarray:
+        """Momentum lost to friction in one update; see `Dynamics.friction`."""
+        adapted = step_size * self.settled(step_size, noise)["thermostat"]  # hζ
+        return -math.log(self.momentum_decay) + step_size * adapted
+
+    def bias(self, step_size: float, curvature: float, noise: np.ndarray) -> float:
+        """Largest relative error of a variance; see `Dynamics.bias`."""
+        h, decay, T = step_size, -math.log(self.momentum_decay), self.temperature
+        heat = heating(h, noise, decay, T)
+        error = leapfrog_bias(h, curvature) + thermostat_bias(self.friction(h, noise), decay, heat)
+        if self.thermostat == "scalar":  # noisier parameters stay hotter
+            error += heating(h, noise - np.mean(noise), decay, T)
+        return error
+
+    def settled(self, step_size: float, noise: np.ndarray) -> dict[str, np.ndarray]:
+        """Thermostats that have adapted; see `Dynamics.settled`."""
+        noise = np.asarray(noise, dtype=float)
+        if self.thermostat == "scalar":
+            noise = np.broadcast_to(noise.mean(-1, keepdims=True), noise.shape)
+        return {"thermostat": noise / (2 * self.temperature)}
 
     def transition(
         self,

@@ -10,8 +10,10 @@ State = dict[str, Any]
 needs to go on as if it had not stopped. A plain mapping of arrays, which stay on the device; as
 NumPy arrays they can be saved, and restored."""
 
-UPDATE_STATISTICS = ("potential_energy", "gradient_norm")
-"""What an engine reports of every update, besides the statistics of the dynamics."""
+UPDATE_STATISTICS = ("potential_energy", "gradient_norm", "configurational_temperature")
+"""What an engine reports of every update, besides the statistics of the dynamics: Ũ, the norm of
+its gradient, and (z − z₀)·∇Ũ/d, whose mean is the temperature for any origin z₀. The last two are
+taken in the coordinates of the sampler."""
 
 STUCK = 200
 """Rejected updates without a move in between after which a chain counts as unable to move."""
@@ -40,11 +42,27 @@ class Engine(Protocol):
     def load(self, rows: Sequence[np.ndarray]) -> None:
         """Take the row data, which later runs use."""
 
-    def init(self, positions: np.ndarray, seeds: np.ndarray) -> State:
-        """State of chains at `positions` ``(chains, d)`` with `seeds` ``(chains, 2)``, uint32."""
+    def init(
+        self, positions: np.ndarray, seeds: np.ndarray, origin: np.ndarray | None = None
+    ) -> State:
+        """State of chains that start.
+
+        Parameters
+        ----------
+        positions : ndarray
+            Coordinates of the sampler, ``(chains, d)``.
+        seeds : ndarray
+            Shape ``(chains, 2)``, uint32.
+        origin : ndarray, optional
+            z₀ of the configurational temperature, ``(chains, d)``; `positions` when None.
+        """
 
     def evaluate(
-        self, positions: np.ndarray, others: Mapping[str, np.ndarray], seed: np.ndarray
+        self,
+        positions: np.ndarray,
+        others: Mapping[str, np.ndarray],
+        seed: np.ndarray,
+        parameters: Mapping[str, np.ndarray] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Potential ``(chains,)`` and gradient ``(chains, d)`` from one random batch for each."""
 
@@ -58,6 +76,7 @@ class Engine(Protocol):
         base_step_size: float,
         others: Mapping[str, np.ndarray],
         capacity: int | None = None,
+        parameters: Mapping[str, np.ndarray] | None = None,
     ) -> tuple[Draws, State]:
         """Advance all chains by ``n_draws`` draws.
 
@@ -73,6 +92,8 @@ class Engine(Protocol):
         capacity : int, optional
             Draws to make room for, `capacity` of these chains when None; one compilation serves
             every run of up to as many draws.
+        parameters : mapping of str to ndarray, optional
+            Those of the estimator; one for all chains, or with a leading axis of chains.
 
         Returns
         -------

@@ -1,5 +1,6 @@
 """The JAX engine: all chains vectorised, updates scanned, state on the device."""
 
+import functools
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,8 +16,8 @@ from pytensor.graph.basic import Variable
 from pymc_sgmcmc.dynamics.base import Dynamics
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws, State
 from pymc_sgmcmc.engines.subsets import random_subset
+from pymc_sgmcmc.estimators import Estimator
 from pymc_sgmcmc.graphs import rebuild
-from pymc_sgmcmc.potential import StochasticPotential
 
 # Draws leave the device in blocks of at most this many bytes and this many draws.
 _BLOCK_BYTES = 2**25
@@ -24,7 +25,7 @@ _BLOCK_DRAWS = 256
 
 
 class JaxEngine:
-    """Chains of one potential and one dynamics, compiled by XLA for the default device.
+    """Chains of one estimator and one dynamics, compiled by XLA for the default device.
 
     Every chain has its own rows and its own noise, drawn from a key that depends on the chain's
     seed and the number of the update only; the same seed gives the same draws on the same device,
@@ -34,11 +35,13 @@ class JaxEngine:
 
     Parameters
     ----------
-    potential : StochasticPotential
+    estimator : Estimator
+        The potential, and the coordinates in which its chains move.
     dynamics : Dynamics
     """
 
-    def __init__(self, potential: StochasticPotential, dynamics: Dynamics) -> None:
+    def __init__(self, estimator: Estimator, dynamics: Dynamics) -> None:
+        potential = estimator.potential
         self.dtype = potential.dtype
         self.size = potential.size
         self.batch_size = potential.batch_size
@@ -47,9 +50,11 @@ class JaxEngine:
         self._other_names = tuple(v.name for v in potential.others)
         self._other_dtypes = [v.type.dtype for v in potential.inputs()[1]]
         with potential.model:
-            self._gradient = compile_gradient(potential)
+            self._gradient = compile_gradient(estimator)
+            self._theta = compile_position(estimator)
             self._transition = compile_transition(dynamics, self.size, self.dtype)
             self._fresh = compile_fresh(dynamics, self.size, self.dtype)
+        self._parameters = estimator.parameters
         self._compiled: dict[Any, Any] = {}
         self.load(potential.row_values())
 
@@ -57,44 +62,55 @@ class JaxEngine:
 
     def load(self, rows: Sequence[np.ndarray]) -> None:
         """Put the row data on the device, ``(N, ...)`` each."""
-        with self._precision():
-            self._rows = [jax.device_put(x) for x in rows]
+        with self.precision():
+            self.rows = [jax.device_put(x) for x in rows]
         self._n_rows = len(rows[0]) if rows else 0
 
-    def init(self, positions: np.ndarray, seeds: np.ndarray) -> State:
-        """State of chains at `positions` ``(chains, d)`` with `seeds` ``(chains, 2)``, uint32."""
+    def init(
+        self, positions: np.ndarray, seeds: np.ndarray, origin: np.ndarray | None = None
+    ) -> State:
+        """State of chains at the coordinates `positions`; see `Engine.init`."""
 
-        def one(position, seed):
+        def one(position, origin, seed):
             # The last number that an update can have: no update shares its noise.
-            noise = self._noise(_key(seed, jnp.uint32(2**32 - 1)))
+            noise = self._noise(key_of(seed, jnp.uint32(2**32 - 1)))
             fresh = dict(zip(self.auxiliaries, self._fresh(position, noise), strict=True))
             zero = jnp.zeros((), jnp.uint32)
             return {
                 "position": position,
                 "finite_position": position,
+                "origin": origin,
                 **fresh,
                 "key": seed,
                 "update": zero,
                 "rejected_in_a_row": zero,
             }
 
-        with self._precision():
-            args = (jnp.asarray(positions, self.dtype), jnp.asarray(seeds, jnp.uint32))
+        with self.precision():
+            start = jnp.asarray(positions, self.dtype)
+            zero = start if origin is None else jnp.asarray(origin, self.dtype)
+            args = (start, zero, jnp.asarray(seeds, jnp.uint32))
             return self._compile(jax.vmap(one), "init", args)(*args)
 
     def evaluate(
-        self, positions: np.ndarray, others: Mapping[str, np.ndarray], seed: np.ndarray
+        self,
+        positions: np.ndarray,
+        others: Mapping[str, np.ndarray],
+        seed: np.ndarray,
+        parameters: Mapping[str, np.ndarray] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Potential ``(chains,)`` and gradient ``(chains, d)`` from one random batch for each."""
 
-        def one(position, others, key, rows):
-            return self._gradient(position, *others, *self._batch(key, rows))
+        def one(position, others, parameters, key, rows):
+            return self._gradient(position, *others, *parameters, *self._batch(key, rows))
 
-        with self._precision():
-            keys = jax.random.split(_key(jnp.asarray(seed), jnp.uint32(0)), len(positions))
-            args = (jnp.asarray(positions, self.dtype), self._others(others), keys, self._rows)
-            function = self._compile(jax.vmap(one, in_axes=(0, 0, 0, None)), "evaluate", args)
-            value, gradient = function(*args)
+        with self.precision():
+            keys = jax.random.split(key_of(jnp.asarray(seed), jnp.uint32(0)), len(positions))
+            values, axes = self._arguments(parameters)
+            start = jnp.asarray(positions, self.dtype)
+            args = (start, self.others(others), values, keys, self.rows)
+            function = jax.vmap(one, in_axes=(0, 0, axes, 0, None))
+            value, gradient = self._compile(function, "evaluate", args)(*args)
             return np.asarray(value), np.asarray(gradient)
 
     def capacity(self, chains: int) -> int:
@@ -109,26 +125,30 @@ class JaxEngine:
         base_step_size: float,
         others: Mapping[str, np.ndarray] | None = None,
         capacity: int | None = None,
+        parameters: Mapping[str, np.ndarray] | None = None,
     ) -> tuple[Draws, State]:
         """Advance all chains by ``n_draws`` draws; see `Engine.run`."""
-        n_draws, _ = step_sizes.shape
+        n_draws, n_steps = step_sizes.shape
         chains = len(state["position"])
         capacity = self.capacity(chains) if capacity is None else capacity
         if n_draws > capacity:
             raise ValueError(f"At most {capacity} draws of {chains} chains fit a run: {n_draws}.")
-        with self._precision():
-            # Always the same shapes, whatever the number of draws: nothing compiles twice.
-            padded = np.zeros((capacity, step_sizes.shape[1]), self.dtype)
-            padded[:n_draws] = step_sizes
+        with self.precision():
+            # The same shapes whatever the number of draws, and up to the next power of two of
+            # updates: next to nothing compiles twice.
+            padded = np.zeros((capacity, 1 << (n_steps - 1).bit_length()), self.dtype)
+            padded[:n_draws, :n_steps] = step_sizes
+            values, axes = self._arguments(parameters)
             args = (
                 {k: jnp.asarray(v) for k, v in state.items()},
-                self._others(others or {}),
+                self.others(others or {}),
+                values,
                 jnp.asarray(padded),
                 jnp.asarray(base_step_size, self.dtype),
-                jnp.asarray(n_draws, jnp.int32),
-                self._rows,
+                jnp.asarray([n_draws, n_steps], jnp.int32),
+                self.rows,
             )
-            chain = jax.vmap(self._run_chain, in_axes=(0, 0, None, None, None, None))
+            chain = jax.vmap(self._run_chain, in_axes=(0, 0, axes, None, None, None, None))
             state, positions, statistics = self._compile(chain, "run", args)(*args)
             draws = Draws(
                 np.asarray(positions)[:, :n_draws],
@@ -138,29 +158,33 @@ class JaxEngine:
 
     # -- one chain -------------------------------------------------------------------------------
 
-    def _run_chain(self, state, others, step_sizes, base_step_size, n_draws, rows):
-        def update(carry, step_size):
-            state, sums = carry
-            state, accepted, statistics = self._update(
-                state, others, step_size, base_step_size, rows
-            )
-            sums = {k: sums[k] + jnp.where(accepted, v, 0) for k, v in statistics.items()} | {
-                "accepted": sums["accepted"] + accepted
-            }
-            return (state, sums), None
+    def _run_chain(self, state, others, parameters, step_sizes, base_step_size, numbers, rows):
+        n_draws, n_steps = numbers
+        estimate = functools.partial(self.estimate, others, parameters, rows)
 
         def draw(i, carry):
+            def update(j, carry):
+                state, sums = carry
+                state, accepted, statistics = self._update(
+                    state, estimate, step_sizes[i, j], base_step_size
+                )
+                sums = {k: sums[k] + jnp.where(accepted, v, 0) for k, v in statistics.items()} | {
+                    "accepted": sums["accepted"] + accepted
+                }
+                return state, sums
+
             state, positions, statistics = carry
             zeros = {k: jnp.zeros((), self.dtype) for k in (*self.statistics, "accepted")}
-            (state, sums), _ = lax.scan(update, (state, zeros), step_sizes[i])
-            state, left = self._leave_infinite(state, others, rows)
+            state, sums = lax.fori_loop(0, n_steps, update, (state, zeros))
+            state, left = self._leave_infinite(state, estimate)
             accepted = sums.pop("accepted")
             recorded = {k: v / jnp.maximum(accepted, 1) for k, v in sums.items()}
             recorded["gradient_norm"] = jnp.sqrt(recorded["gradient_norm"])
-            recorded["step_size"] = step_sizes[i, -1]
-            recorded["rejected"] = step_sizes.shape[1] - accepted + left
+            recorded["step_size"] = step_sizes[i, n_steps - 1]
+            recorded["rejected"] = n_steps - accepted + left
             statistics = {k: v.at[i].set(recorded[k]) for k, v in statistics.items()}
-            return state, positions.at[i].set(state["position"]), statistics
+            (theta,) = self._theta(state["position"], *parameters)
+            return state, positions.at[i].set(theta), statistics
 
         capacity = len(step_sizes)
         names = (*self.statistics, "step_size", "rejected")
@@ -168,11 +192,15 @@ class JaxEngine:
         positions = jnp.zeros((capacity, self.size), self.dtype)
         return lax.fori_loop(0, n_draws, draw, (state, positions, empty))
 
-    def _update(self, state, others, step_size, base_step_size, rows):
-        noise_key, batch_key = jax.random.split(_key(state["key"], state["update"]))
+    def estimate(self, others, parameters, rows, position, key):
+        """Potential and its gradient from a random batch."""
+        return self._gradient(position, *others, *parameters, *self._batch(key, rows))
+
+    def _update(self, state, estimate, step_size, base_step_size):
+        noise_key, batch_key = jax.random.split(key_of(state["key"], state["update"]))
         noise = self._noise(noise_key)
         position = state["position"]
-        potential, gradient = self._gradient(position, *others, *self._batch(batch_key, rows))
+        potential, gradient = estimate(position, batch_key)
         # XLA would otherwise fuse the noise's generator into the gradient's loop, and draw it
         # several times over.
         gradient, noise = lax.optimization_barrier((gradient, noise))
@@ -181,10 +209,11 @@ class JaxEngine:
             position, *auxiliaries, gradient, noise, step_size, base_step_size
         )
         new_auxiliaries = rest[: len(auxiliaries)]
+        virial = (position - state["origin"]) @ gradient / self.size
+        of_update = (potential, gradient @ gradient, virial)  # UPDATE_STATISTICS
         statistics = dict(
-            zip(self.statistics, (*rest[len(auxiliaries) :], potential, gradient @ gradient),
-                strict=True)
-        )  # fmt: skip
+            zip(self.statistics, (*rest[len(auxiliaries) :], *of_update), strict=True)
+        )
         # A sum is finite only if every term is.
         finite = jnp.isfinite(jnp.sum(new_position))
         for x in statistics.values():
@@ -206,16 +235,17 @@ class JaxEngine:
                     self.auxiliaries, new_auxiliaries, auxiliaries, fresh, strict=True
                 )
             },
+            "origin": state["origin"],
             "key": state["key"],
             "update": state["update"] + 1,
             "rejected_in_a_row": keep(jnp.where(moved, 0, count), count + 1),
         }
         return new_state, finite, statistics
 
-    def _leave_infinite(self, state, others, rows):
+    def _leave_infinite(self, state, estimate):
         """Return from a position whose potential the next update would find not finite."""
-        noise_key, batch_key = jax.random.split(_key(state["key"], state["update"]))
-        potential, _ = self._gradient(state["position"], *others, *self._batch(batch_key, rows))
+        noise_key, batch_key = jax.random.split(key_of(state["key"], state["update"]))
+        potential, _ = estimate(state["position"], batch_key)
         leave = ~jnp.isfinite(potential)
         noise = self._noise(jax.random.fold_in(noise_key, 1))
         fresh = dict(zip(self.auxiliaries, self._fresh(state["position"], noise), strict=True))
@@ -242,13 +272,23 @@ class JaxEngine:
 
     # -- compilation -----------------------------------------------------------------------------
 
-    def _precision(self):
+    def precision(self):
+        """Context in which JAX computes in the engine's precision."""
         return jax.enable_x64(self.dtype == "float64")
 
-    def _others(self, others: Mapping[str, np.ndarray]) -> list[jax.Array]:
+    def others(self, others: Mapping[str, np.ndarray]) -> list[jax.Array]:
+        """Values of the model's other value variables, in their order."""
         return [
             jnp.asarray(others[name], dtype)
             for name, dtype in zip(self._other_names, self._other_dtypes, strict=True)
+        ]
+
+    def _arguments(self, parameters: Mapping[str, np.ndarray] | None):
+        """Parameters of the estimator in their order, and which of them each chain has its own."""
+        values = [jnp.asarray((parameters or {})[k], self.dtype) for k in self._parameters]
+        shapes = self._parameters.values()
+        return values, [
+            0 if x.ndim > len(shape) else None for x, shape in zip(values, shapes, strict=True)
         ]
 
     def _compile(self, function, name: str, args):
@@ -262,16 +302,31 @@ class JaxEngine:
         return self._compiled[key]
 
 
-def _key(key_data, update):
+def key_of(key_data, update):
+    """Random key of an update of a chain with the seed `key_data`."""
     key = jax.random.wrap_key_data(key_data, impl="threefry2x32")
     return jax.random.fold_in(key, update)
 
 
-def compile_gradient(potential: StochasticPotential, all_rows: bool = False):
-    """JAX function (position, *others, *rows) → (value, gradient)."""
-    position, others, rows = potential.inputs(all_rows)
-    outputs = potential.value_and_gradient(position, others, rows)
-    return jax_function([position, *others, *rows], list(outputs))
+def compile_gradient(estimator: Estimator, length: int | None = None):
+    """JAX function (position, *others, *parameters, *rows) → (value, gradient)."""
+    position, others, rows = estimator.potential.inputs(length)
+    parameters = _symbols(estimator)
+    outputs = estimator.value_and_gradient(position, others, rows, parameters)
+    return jax_function([position, *others, *parameters.values(), *rows], list(outputs))
+
+
+def compile_position(estimator: Estimator):
+    """JAX function (coordinates, *parameters) → (position,)."""
+    coordinates, _, _ = estimator.potential.inputs()
+    parameters = _symbols(estimator)
+    position = estimator.position(coordinates, parameters)
+    return jax_function([coordinates, *parameters.values()], [position])
+
+
+def _symbols(estimator: Estimator) -> dict[str, Variable]:
+    dtype = estimator.potential.dtype
+    return {k: pt.tensor(k, dtype=dtype, shape=v) for k, v in estimator.parameters.items()}
 
 
 def compile_transition(dynamics: Dynamics, size: int, dtype: str):

@@ -1,0 +1,134 @@
+"""Estimators of a potential and its gradient, in the coordinates that a sampler moves in.
+
+An estimator wraps an estimator: dynamics and engines see a gradient, not how it was made.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytensor.tensor as pt
+
+from pymc_sgmcmc.potential import StochasticPotential
+
+
+class Estimator:
+    """The potential itself, at the position itself.
+
+    Parameters
+    ----------
+    potential : StochasticPotential
+
+    Attributes
+    ----------
+    parameters : dict of str to tuple of int
+        Names and shapes of what `position` and `value_and_gradient` need to know besides their
+        first argument: vectors and matrices that the warm-up finds.
+    """
+
+    def __init__(self, potential: StochasticPotential) -> None:
+        self.potential = potential
+        self.parameters: dict[str, tuple[int, ...]] = {}
+
+    def position(self, coordinates: Any, parameters: Mapping[str, Any]) -> Any:
+        """Position θ at `coordinates`, shape ``(d,)``."""
+        return coordinates
+
+    def value_and_gradient(
+        self,
+        coordinates: Any,
+        others: Sequence[Any],
+        rows: Sequence[Any],
+        parameters: Mapping[str, Any],
+    ) -> tuple[Any, Any]:
+        """Estimate of U in nats and of its gradient with respect to `coordinates`, ``(d,)``."""
+        return self.potential.value_and_gradient(coordinates, others, rows)
+
+
+class ControlVariate(Estimator):
+    r"""Estimate whose noise vanishes at a centre θ*.
+
+    .. math::
+
+        \tilde U(\theta) - \tilde U(\theta^*) + U(\theta^*), \qquad
+        \tilde g(\theta) - \tilde g(\theta^*) + \nabla U(\theta^*)
+
+    with the same rows in both estimates, and the terms at θ* without a tilde from all rows: as
+    unbiased as the estimator that is wrapped, and less noisy as long as θ is near θ*.
+
+    Baker, Fearnhead, Fox & Nemeth (2019), Control variates for stochastic gradient MCMC,
+    Statistics and Computing 29, equation 5.
+
+    Parameters
+    ----------
+    inner : Estimator
+    """
+
+    def __init__(self, inner: Estimator) -> None:
+        super().__init__(inner.potential)
+        self.inner = inner
+        size = inner.potential.size
+        self.parameters = inner.parameters | {
+            "anchor": (size,),
+            "anchor_value": (),
+            "anchor_gradient": (size,),
+        }
+
+    def value_and_gradient(
+        self,
+        coordinates: Any,
+        others: Sequence[Any],
+        rows: Sequence[Any],
+        parameters: Mapping[str, Any],
+    ) -> tuple[Any, Any]:
+        """Estimate of U and of its gradient."""
+        value, gradient = self.inner.value_and_gradient(coordinates, others, rows, parameters)
+        at_anchor = self.inner.value_and_gradient(parameters["anchor"], others, rows, parameters)
+        return (
+            value - at_anchor[0] + parameters["anchor_value"],
+            gradient - at_anchor[1] + parameters["anchor_gradient"],
+        )
+
+
+class Preconditioned(Estimator):
+    r"""Estimate in coordinates z in which the posterior is about a standard normal.
+
+    .. math::
+
+        \theta = \mu + L z, \qquad \nabla_z U = L^{\mathsf T} \nabla_\theta U
+
+    The law of θ does not depend on μ and L, and dynamics of unit mass in z are dynamics with mass
+    matrix (L Lᵀ)⁻¹ in θ.
+
+    Parameters
+    ----------
+    inner : Estimator
+    dense : bool
+        Whether L is a ``(d, d)`` matrix rather than the diagonal ``(d,)`` of one.
+    """
+
+    def __init__(self, inner: Estimator, dense: bool) -> None:
+        super().__init__(inner.potential)
+        self.inner = inner
+        size = inner.potential.size
+        factor = (size, size) if dense else (size,)
+        self.parameters = {"centre": (size,), "factor": factor} | inner.parameters
+
+    def position(self, coordinates: Any, parameters: Mapping[str, Any]) -> Any:
+        """Position θ = μ + L z, shape ``(d,)``."""
+        return parameters["centre"] + _times(parameters["factor"], coordinates)
+
+    def value_and_gradient(
+        self,
+        coordinates: Any,
+        others: Sequence[Any],
+        rows: Sequence[Any],
+        parameters: Mapping[str, Any],
+    ) -> tuple[Any, Any]:
+        """Estimate of U and of its gradient."""
+        position = self.position(coordinates, parameters)
+        value, gradient = self.inner.value_and_gradient(position, others, rows, parameters)
+        return value, _times(parameters["factor"].T, gradient)
+
+
+def _times(factor: Any, vector: Any) -> Any:
+    return factor * vector if factor.ndim == 1 else pt.dot(factor, vector)

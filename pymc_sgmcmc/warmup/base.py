@@ -1,0 +1,179 @@
+"""What every warm-up does once it knows where the posterior's mass is: noise, then step size."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from pymc_sgmcmc.coordinates import Coordinates
+from pymc_sgmcmc.tuning import Place, Tuning
+from pymc_sgmcmc.warmup.landscape import Landscape
+from pymc_sgmcmc.warmup.noise import gradient_noise
+from pymc_sgmcmc.warmup.step_size import largest_curvature, step_size, steps_per_draw
+
+if TYPE_CHECKING:
+    from pymc_sgmcmc.chains import Sampler
+
+# Positions at which curvature is measured.
+_POINTS = 16
+# Updates between draws where nothing is known of the softest direction.
+_STEPS = 100
+
+
+class WarmUp(ABC):
+    """Finds the settings of a run of one sampler; the step size is pooled over all chains.
+
+    Parameters
+    ----------
+    sampler : Sampler
+    others : mapping of str to ndarray
+        Values of the model's other value variables, which hold still.
+    rng : numpy.random.Generator
+
+    Attributes
+    ----------
+    landscape : Landscape
+        On which curvature is measured.
+    leniency : float
+        How many times the target the error of a variance may be in the stiffest direction.
+    report : dict
+        What was found, for the attributes of the output.
+    """
+
+    landscape: Landscape
+    leniency: ClassVar[float] = 1.0
+
+    def __init__(
+        self, sampler: Sampler, others: dict[str, np.ndarray], rng: np.random.Generator
+    ) -> None:
+        self.sampler, self.others, self.rng = sampler, others, rng
+        self.size = sampler.potential.size
+        self.report: dict[str, Any] = {}
+        self._seconds = 0.0
+        self._batches = 0
+        self._before = 0
+
+    def follow(self, other: WarmUp) -> None:
+        """Take over what another warm-up reports, and what it cost."""
+        self.report |= other.report
+        self._seconds += other._seconds
+        self._before += other.row_gradients
+
+    def search(self, starts: np.ndarray) -> tuple[Tuning, np.ndarray]:
+        """Find the settings to begin with.
+
+        Parameters
+        ----------
+        starts : ndarray
+            Shape ``(chains, d)``.
+
+        Returns
+        -------
+        tuning : Tuning
+        positions : ndarray
+            Where the chains then begin, ``(chains, d)``.
+        """
+        started = time.perf_counter()
+        places, place_of_chain, positions = self._locate(starts)
+        tuning = self._tuning(places, place_of_chain, positions[:, None], started)
+        return tuning, positions
+
+    def settle(self, tuning: Tuning, positions: np.ndarray) -> Tuning:
+        """Measure noise and curvature where the chains have come to, and adapt the step size.
+
+        Parameters
+        ----------
+        tuning : Tuning
+        positions : ndarray
+            Some of each chain, ``(chains, k, d)``.
+
+        Returns
+        -------
+        Tuning
+        """
+        started = time.perf_counter()
+        places = tuple(
+            self._settled(place, np.concatenate(positions[tuning.place_of_chain == i]))
+            for i, place in enumerate(tuning.places)
+        )
+        return self._tuning(places, tuning.place_of_chain, positions, started)
+
+    @abstractmethod
+    def _locate(self, starts: np.ndarray) -> tuple[tuple[Place, ...], np.ndarray, np.ndarray]:
+        """Places, the place of each chain, and where the chains begin."""
+
+    @abstractmethod
+    def _settled(self, place: Place, positions: np.ndarray) -> Place:
+        """Place with the noise, and perhaps the scale, of positions visited, ``(k, d)``."""
+
+    @property
+    def row_gradients(self) -> int:
+        """Gradients of single rows that were evaluated."""
+        rows = self.sampler.potential.batch_size or self.landscape.n_rows
+        of_landscapes = sum(landscape.row_gradients for landscape in self._landscapes())
+        return self._before + of_landscapes + self._batches * rows
+
+    @abstractmethod
+    def _landscapes(self) -> set[Landscape]:
+        """All that were evaluated."""
+
+    def _about_normal(self) -> bool:
+        """Whether the posterior is about a standard normal in the coordinates that were found."""
+        return False
+
+    def _noise(
+        self, coordinates: Coordinates, positions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Noise of the gradient, plain and with a control variate; nothing if all rows are used."""
+        if self.sampler.potential.batch_size is None:
+            nothing = np.zeros((1, self.size))
+            return nothing, nothing
+        self._batches += 4 * len(positions)
+        engine = self.sampler.engine()
+        return gradient_noise(engine, coordinates, positions, self.others, self.rng)
+
+    def _tuning(
+        self,
+        places: tuple[Place, ...],
+        place_of_chain: np.ndarray,
+        positions: np.ndarray,
+        started: float,
+    ) -> Tuning:
+        sampler, noise = self.sampler, np.stack([place.noise for place in places])
+        curvature = np.array(
+            [
+                largest_curvature(
+                    self.landscape, places[place_of_chain[chain]].coordinates, position, self.rng
+                )
+                for chain, position in self._some(positions)
+            ]
+        )
+        stiffest = max(float(curvature.max()), 1) / self.leniency
+        h = sampler.step_size
+        if h is None:
+            h = step_size(sampler.dynamics, sampler.target_bias, stiffest, noise)
+        if sampler.steps_per_draw is not None:
+            steps = tuning_steps = sampler.steps_per_draw
+        else:
+            normal = len(places) == 1 and self._about_normal()
+            steps = steps_per_draw(sampler.dynamics, h, noise) if normal else _STEPS
+            tuning_steps = -(-steps // 2)
+        self._seconds += time.perf_counter() - started
+        self.report |= {
+            "largest_curvature": curvature.max(),
+            "curvature_ratio": curvature.max() / np.median(curvature),
+            "largest_noise": noise.max(),
+            "expected_bias": sampler.dynamics.bias(h, stiffest, noise),
+            "warmup_row_gradients": self.row_gradients,
+            "warmup_seconds": self._seconds,
+        }
+        return Tuning(h, steps, tuning_steps, places, place_of_chain, dict(self.report))
+
+    def _some(self, positions: np.ndarray) -> Sequence[tuple[int, np.ndarray]]:
+        """Number of a chain and a position that it visited, a few times."""
+        pairs = [pair for at_once in positions.swapaxes(0, 1) for pair in enumerate(at_once)]
+        return [pairs[i] for i in self.rng.permutation(len(pairs))[:_POINTS]]

@@ -1,0 +1,92 @@
+"""Warm-up of models with too many dimensions for a Hessian, such as neural networks."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pymc_sgmcmc.coordinates import Coordinates
+from pymc_sgmcmc.tuning import Place
+from pymc_sgmcmc.warmup.base import WarmUp
+from pymc_sgmcmc.warmup.descent import descend
+from pymc_sgmcmc.warmup.landscape import Landscape
+
+if TYPE_CHECKING:
+    from pymc_sgmcmc.chains import Sampler
+
+# Rows on which curvature is measured, and pairs of batches that show the gradient's noise.
+_ROWS, _PAIRS = 2000, 64
+# Products that show the diagonal of a Hessian; smallest curvature that counts, over the median.
+_SIGNS, _FLOOR = 8, 1e-4
+
+
+class LargeWarmUp(WarmUp):
+    """Minibatch descent from every start, then a diagonal scale from the Fisher information.
+
+    Every chain stays where its own descent ends; the scale is pooled over all of them. It is
+    measured again when the chains have left the bottom, where gradients are small.
+
+    Ahn, Korattikara & Welling (2012), Bayesian posterior sampling via stochastic gradient Fisher
+    scoring, ICML: the Fisher information is N/B times smaller than the noise's variance.
+    """
+
+    # A parameter is a mixture of thousands of directions, and soft ones make up its variance: the
+    # few stiffest may be further off than what is asked of a parameter.
+    leniency = 5.0
+
+    def __init__(
+        self, sampler: Sampler, others: dict[str, np.ndarray], rng: np.random.Generator
+    ) -> None:
+        super().__init__(sampler, others, rng)
+        self.landscape = Landscape(sampler.potential, _ROWS, others, rng)
+        self._prior = Landscape(sampler.potential.prior(), None, others, rng)
+
+    def _landscapes(self) -> set[Landscape]:
+        return {self.landscape, self._prior}
+
+    def _locate(self, starts: np.ndarray) -> tuple[tuple[Place, ...], np.ndarray, np.ndarray]:
+        others = {k: np.stack([v] * len(starts)) for k, v in self.others.items()}
+        seeds = self.rng.integers(2**32, size=(len(starts), 2), dtype=np.uint32)
+        ends, potentials, updates = descend(self.sampler.engine(), starts, others, seeds)
+        self._batches += updates * len(starts)
+        self.report |= {"descent_updates": updates}
+        centre, anchor = np.zeros(self.size), None
+        if self.sampler.control_variate is True:
+            centre = ends[potentials.argmin()]
+            whole = Landscape(self.sampler.potential, None, self.others, self.rng)
+            values, gradients = whole.gradient(centre[None])
+            anchor = float(values[0]), gradients[0]
+        place = Place(Coordinates(centre, np.ones(self.size)), np.zeros(self.size), anchor)
+        return (self._settled(place, ends),), np.zeros(len(starts), int), ends
+
+    def _settled(self, place: Place, positions: np.ndarray) -> Place:
+        unscaled = Coordinates(place.coordinates.centre, np.ones(self.size))
+        chosen = self.rng.choice(positions, _PAIRS, replace=len(positions) < _PAIRS)
+        plain, controlled = self._noise(unscaled, chosen)
+        fitted = self._scale(np.square(plain).mean(0), chosen[0])
+        coordinates = self.sampler.coordinates(dataclasses.replace(unscaled, factor=fitted))
+        noise = controlled if place.anchor else plain
+        variance = np.square(coordinates.gradient(noise)).mean(0)
+        return dataclasses.replace(place, coordinates=coordinates, noise=variance)
+
+    def _scale(self, noise: np.ndarray, position: np.ndarray) -> np.ndarray:
+        """Diagonal of L from the variance of the gradient's noise, ``(d,)``."""
+        n, size = self.sampler.potential.n_rows, self.sampler.potential.batch_size
+        if n is None or size is None:
+            curvature = self._diagonal(self.landscape, position)
+        else:
+            taken = size / n
+            # Batches without replacement are less noisy; see `Engine`.
+            information = noise * taken / (1 if taken < 0.1 else 1 - taken)
+            curvature = information + self._diagonal(self._prior, position)
+        return 1 / np.sqrt(np.maximum(curvature, _FLOOR * np.median(curvature)))
+
+    def _diagonal(self, landscape: Landscape, position: np.ndarray) -> np.ndarray:
+        """Absolute diagonal of a Hessian, by products with random signs; exact if it is diagonal.
+
+        Bekas, Kokiopoulou & Saad (2007), An estimator for the diagonal of a matrix.
+        """
+        signs = self.rng.choice([-1.0, 1.0], (_SIGNS, self.size))
+        return np.abs(np.mean([v * landscape.product(position, v) for v in signs], axis=0))

@@ -1,0 +1,99 @@
+"""Modes of the posterior: by Newton's method, or by minibatch optimisation in many dimensions."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pymc_sgmcmc.warmup.landscape import Landscape
+
+_ITERATIONS = 200
+# Smallest curvature that counts, in units of the diagonal's: below it there is only rounding.
+FLOOR = 1e-12
+# Converged when a Newton step would lower U by less than this many nats: a tenth of a posterior
+# standard deviation, and the step is made all the same.
+_DECREMENT = 0.005
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A local minimum of U, or where the search for one ended.
+
+    Parameters
+    ----------
+    position : ndarray
+        Shape ``(d,)``.
+    potential : float
+        U there, in nats.
+    hessian : ndarray
+        Shape ``(d, d)``.
+    converged : bool
+    evaluations : int
+        Hessians that were evaluated.
+    """
+
+    position: np.ndarray
+    potential: float
+    hessian: np.ndarray
+    converged: bool
+    evaluations: int
+
+
+def newton(landscape: Landscape, start: np.ndarray) -> Mode:
+    """Follow Newton's method, damped as Levenberg and Marquardt do, from a start.
+
+    The damping is relative to the diagonal of the Hessian, so that the units of the parameters do
+    not matter; and curvature counts by its absolute value, so that saddles repel.
+
+    Parameters
+    ----------
+    landscape : Landscape
+    start : ndarray
+        Shape ``(d,)``.
+
+    Returns
+    -------
+    Mode
+
+    References
+    ----------
+    Moré (1978), The Levenberg-Marquardt algorithm: implementation and theory.
+    Dauphin et al. (2014), Identifying and attacking the saddle point problem in high-dimensional
+    non-convex optimization, NeurIPS.
+    """
+    position = np.asarray(start, dtype=float)
+    value, gradient, hessian = (x[0] for x in landscape.hessian(position[None]))
+    damping, converged, evaluations = 1e-3, False, 1
+    while not converged and evaluations < _ITERATIONS:
+        step = _damped_step(gradient, hessian, damping)
+        expected = -gradient @ step - step @ hessian @ step / 2
+        # Without curvature there is no mode to converge to, however small the slope.
+        near = damping <= 1e-3 and expected < _DECREMENT
+        trial = [x[0] for x in landscape.hessian((position + step)[None])]
+        evaluations += 1
+        finite = all(np.isfinite(x).all() for x in trial)
+        ratio = (value - trial[0]) / max(expected, 1e-300) if finite else -np.inf
+        # Close to the mode U itself is rounded more coarsely than its gradient.
+        if ratio > 0.01 or (near and finite):
+            position = position + step
+            value, gradient, hessian = trial
+            damping = max(damping * (0.1 if ratio > 0.5 else 1), 1e-8)
+            converged = near
+        else:
+            damping *= 10
+            if damping > 1e12:
+                break
+    return Mode(position, float(value), hessian, converged, evaluations)
+
+
+def _damped_step(gradient: np.ndarray, hessian: np.ndarray, damping: float) -> np.ndarray:
+    """Step −(|H| + τ diag|H|)⁻¹ g: where U curves down, as far as where it curves up as much."""
+    scale = np.sqrt(diagonal_scale(hessian))
+    values, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
+    values = np.maximum(np.abs(values), FLOOR) + damping
+    return -vectors @ (vectors.T @ (gradient / scale) / values) / scale
+
+
+def diagonal_scale(hessian: np.ndarray) -> np.ndarray:
+    """Absolute diagonal of a Hessian, with something positive where it vanishes."""
+    diagonal = np.abs(np.diag(hessian))
+    return np.maximum(diagonal, 1e-12 * max(diagonal.max(), 1e-12))

@@ -1,0 +1,54 @@
+"""The noise of minibatch gradients, with and without a control variate."""
+
+import numpy as np
+
+from pymc_sgmcmc.coordinates import Coordinates
+from pymc_sgmcmc.engines.base import Engine
+
+_AT_ONCE = 64
+
+
+def gradient_noise(
+    engine: Engine,
+    coordinates: Coordinates,
+    positions: np.ndarray,
+    others: dict[str, np.ndarray],
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Noise of the gradient at positions: plain, and with a control variate at the centre.
+
+    Differences of two batches at the same position, so that the exact gradient is not needed.
+
+    Parameters
+    ----------
+    engine : Engine
+        One that moves in the model's own coordinates.
+    coordinates : Coordinates
+    positions : ndarray
+        Shape ``(k, d)``.
+    others : dict of str to ndarray
+        Values of the model's other value variables.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    plain, controlled : ndarray
+        Samples of the noise of ∇_z Ũ, ``(k, d)`` each.
+    """
+    plain, controlled = [], []
+    for first in range(0, len(positions), _AT_ONCE):
+        # The same seed takes the same batches, wherever the gradient is evaluated.
+        seeds = rng.integers(2**32, size=(2, 2), dtype=np.uint32)
+        here = np.resize(positions[first : first + _AT_ONCE], (_AT_ONCE, positions.shape[1]))
+        centre = np.broadcast_to(coordinates.centre, here.shape)
+        known = {k: np.broadcast_to(x, (_AT_ONCE, *x.shape)) for k, x in others.items()}
+
+        def difference(points: np.ndarray, seeds=seeds, known=known) -> np.ndarray:
+            one, other = (engine.evaluate(points, known, seed)[1] for seed in seeds)
+            return coordinates.gradient((one - other).astype(float)) / np.sqrt(2)
+
+        n = len(positions) - first
+        noise = difference(here)[:n]
+        plain.append(noise)
+        controlled.append(noise - difference(centre)[:n])
+    return np.concatenate(plain), np.concatenate(controlled)

@@ -1,0 +1,158 @@
+"""Warm-up of models in which whole Hessians are affordable."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pymc_sgmcmc.coordinates import Coordinates
+from pymc_sgmcmc.tuning import Place
+from pymc_sgmcmc.warmup import scale
+from pymc_sgmcmc.warmup.base import WarmUp
+from pymc_sgmcmc.warmup.landscape import Landscape
+from pymc_sgmcmc.warmup.mode import Mode, newton
+
+if TYPE_CHECKING:
+    from pymc_sgmcmc.chains import Sampler
+
+# Searches for a mode, at least: one that the chains could miss is to be known of.
+_SEARCHES = 8
+# A control variate costs a second gradient: it must divide the noise's variance by this.
+_WORTH_IT = 4
+# Pairs of batches that show the noise of the gradient, or four for each dimension.
+_PAIRS = 1024
+# Mean square of ∇U − z over d from which on the posterior is not called about normal.
+_MISFIT = 0.5
+
+
+class SmallWarmUp(WarmUp):
+    """Newton's method from every start, then the normal that fits the posterior around each mode.
+
+    Centre and scale are pooled over the chains whose searches end in the same mode; chains in
+    different modes keep their own.
+    """
+
+    def __init__(
+        self, sampler: Sampler, others: dict[str, np.ndarray], rng: np.random.Generator
+    ) -> None:
+        super().__init__(sampler, others, rng)
+        potential, d = sampler.potential.in_dtype("float64"), self.size
+        # Rows that show where a mode is, and rows that show its shape to a few percent.
+        few = int(np.clip(2e8 / d**2, 4 * d, 2e4))
+        many = int(np.clip(1e9 / d**2, 20 * d, 5e4))
+        n = potential.n_rows
+        if n is None or n <= max(few, many / 4):
+            self.coarse = self.landscape = self.whole = Landscape(potential, None, others, rng)
+            return
+        self.coarse = Landscape(potential, few, others, rng)
+        self.landscape = Landscape(potential, many, others, rng)
+        complete = many >= n
+        self.whole = self.landscape if complete else Landscape(potential, None, others, rng)
+
+    def _landscapes(self) -> set[Landscape]:
+        return {self.coarse, self.landscape, self.whole}
+
+    def _about_normal(self) -> bool:
+        return self.sampler.whitens and self.report["misfit"] < _MISFIT
+
+    # -- modes -----------------------------------------------------------------------------------
+
+    def _locate(self, starts: np.ndarray) -> tuple[tuple[Place, ...], np.ndarray, np.ndarray]:
+        modes, labels = self._modes(starts)
+        inhabited, place_of_chain = np.unique(labels, return_inverse=True)
+        fits = [self._fit(modes[i]) for i in inhabited]
+        self.report |= {
+            "modes": max(1, sum(mode.converged for mode in modes)),
+            "mode_of_chain": place_of_chain,
+            "modes_found": int(sum(modes[i].converged for i in inhabited)),
+            "mode_mass": np.array([_log_mass(modes[i]) for i in inhabited]),
+            "misfit": max(misfit for _, misfit in fits),
+        }
+        places = self._places([c for c, _ in fits], unimodal=len(modes) == 1)
+        begin = [self._begin(places[i].coordinates) for i in place_of_chain]
+        return places, place_of_chain, np.stack(begin)
+
+    def _modes(self, starts: np.ndarray) -> tuple[list[Mode], np.ndarray]:
+        """Modes, and the number of the one that each chain's search ended in."""
+        extra = max(0, _SEARCHES - len(starts))
+        wide = starts[0] + self.rng.uniform(-2, 2, (extra, self.size))
+        modes: list[Mode] = []
+        labels = []
+        for start in (*starts, *wide):
+            found = newton(self.coarse, start)
+            same = [np.linalg.norm(scale.laplace(m).of(found.position)) < 0.5 for m in modes]
+            if not any(same):
+                modes.append(found)
+                same.append(True)
+            labels.append(same.index(True))
+        return modes, np.array(labels[: len(starts)])
+
+    def _begin(self, coordinates: Coordinates) -> np.ndarray:
+        """Draw a start from the normal that was fitted, closer to its centre if U is too high."""
+        z = self.sampler.dynamics.temperature**0.5 * self.rng.normal(size=self.size)
+        for _ in range(10):
+            points = coordinates.position(np.stack([z, np.zeros_like(z)]))
+            values, gradients = self.landscape.gradient(points)
+            if np.isfinite(gradients[0]).all() and values[0] - values[1] < 2 * self.size + 20:
+                return points[0]
+            z = z / 2
+        return coordinates.centre
+
+    # -- scale and noise -------------------------------------------------------------------------
+
+    def _fit(self, mode: Mode) -> tuple[Coordinates, float]:
+        """Coordinates around a mode as they were asked for, and how far from normal it is."""
+        fitted, misfit = scale.refine(scale.laplace(mode), self.landscape, self.rng)
+        if self.whole is not self.landscape:
+            fitted = self._recentred(fitted)
+        return self.sampler.coordinates(fitted), misfit
+
+    def _recentred(self, fitted: Coordinates) -> Coordinates:
+        """Move the centre by what all rows say besides those of the subset."""
+        _, of_subset = self.landscape.gradient(fitted.centre[None])
+        centre = fitted.centre
+        for _ in range(10):
+            _, of_all = self.whole.gradient(centre[None])
+            step = fitted.gradient(of_all - of_subset)[0]
+            centre = centre + (fitted.position(-step) - fitted.centre)
+            if np.abs(step).max() < 0.02:
+                break
+        return dataclasses.replace(fitted, centre=centre)
+
+    def _places(self, coordinates: list[Coordinates], unimodal: bool) -> tuple[Place, ...]:
+        samples = []
+        for c in coordinates:
+            z = self.rng.normal(size=(max(_PAIRS, 4 * self.size), self.size))
+            samples.append(self._noise(c, c.position(z)))
+        wanted = self.sampler.control_variate
+        if wanted == "auto":
+            plain, controlled = (np.mean([np.square(s[i]) for s in samples]) for i in (0, 1))
+            wanted = unimodal and controlled * _WORTH_IT < plain
+        places = []
+        for c, noise in zip(coordinates, samples, strict=True):
+            # Thermostats, one for each coordinate, need noise without correlations.
+            if c.dense:
+                sample = noise[bool(wanted)]
+                variance, axes = np.linalg.eigh(sample.T @ sample / len(sample))
+                c, variance = c.turned(axes), np.maximum(variance, 0)
+            else:
+                variance = np.square(noise[bool(wanted)]).mean(0)
+            places.append(Place(c, variance, self._anchor(c) if wanted else None))
+        return tuple(places)
+
+    def _anchor(self, coordinates: Coordinates) -> tuple[float, np.ndarray]:
+        values, gradients = self.whole.gradient(coordinates.centre[None])
+        return float(values[0]), gradients[0]
+
+    def _settled(self, place: Place, positions: np.ndarray) -> Place:
+        k = max(_PAIRS, 4 * self.size)
+        chosen = self.rng.choice(positions, k, replace=len(positions) < k)
+        noise = self._noise(place.coordinates, chosen)[place.anchor is not None]
+        return dataclasses.replace(place, noise=np.square(noise).mean(0))
+
+
+def _log_mass(mode: Mode) -> float:
+    """Laplace's approximation to the log of the posterior mass around a mode, up to a constant."""
+    return float(np.linalg.slogdet(scale.laplace(mode).factor)[1] - mode.potential)

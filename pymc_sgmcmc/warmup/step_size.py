@@ -1,0 +1,88 @@
+"""The step size that keeps every variance within a target, and the updates between draws."""
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from pymc_sgmcmc.coordinates import Coordinates
+from pymc_sgmcmc.dynamics import Dynamics
+from pymc_sgmcmc.warmup.landscape import Landscape
+
+# Below this dimension a whole Hessian costs less than compiling its products with vectors.
+_SMALL = 50
+# Draws are as good as independent where the Monte-Carlo variance of a posterior variance is at most
+# this part larger than with independent ones, that of a mean twice this. Updates to spend on it.
+_DEPENDENCE = 0.25
+_AFFORDABLE = 250
+_LAGS = 20
+
+
+def step_size(dynamics: Dynamics, target_bias: float, curvature: float, noise: np.ndarray) -> float:
+    """Largest step size at which no variance is off by more than the target.
+
+    Parameters
+    ----------
+    dynamics : Dynamics
+    target_bias : float
+        Relative error of a variance.
+    curvature : float
+        Largest ω², in the coordinates of the sampler.
+    noise : ndarray
+        Variance V of the gradient noise of each coordinate, ``(d,)``.
+
+    Returns
+    -------
+    float
+    """
+
+    def excess(log_h: float) -> float:
+        return dynamics.bias(np.exp(log_h), curvature, noise) - target_bias
+
+    largest = np.log(2 / np.sqrt(curvature))  # the limit of stability: the bias is 1 there
+    return float(np.exp(brentq(excess, largest - 35, largest)))
+
+
+def steps_per_draw(dynamics: Dynamics, step_size: float, noise: np.ndarray) -> int:
+    """Updates after which positions are about independent, where the posterior is about normal.
+
+    Parameters
+    ----------
+    dynamics : Dynamics
+    step_size : float
+        h, in coordinates in which the posterior is about a standard normal.
+    noise : ndarray
+        Variance V of the gradient noise of each coordinate, ``(d,)``.
+
+    Returns
+    -------
+    int
+        At most 250.
+    """
+    lags = np.arange(1, _LAGS + 1)
+    for updates in range(1, _AFFORDABLE):
+        correlation = dynamics.correlation(step_size, noise, updates * lags)
+        # Squares, whose mean is a variance, have the squared correlations.
+        of_mean, of_variance = 2 * correlation.sum(), 2 * np.square(correlation).sum()
+        if of_mean <= 2 * _DEPENDENCE and of_variance <= _DEPENDENCE:
+            return updates
+    return _AFFORDABLE
+
+
+def largest_curvature(
+    landscape: Landscape, coordinates: Coordinates, position: np.ndarray, rng: np.random.Generator
+) -> float:
+    """Largest eigenvalue of Lᵀ H L at a position, to a few percent (Lanczos' method)."""
+    d = len(position)
+    if d < _SMALL:
+        _, _, hessians = landscape.hessian(position[None])
+        return float(np.linalg.eigvalsh(coordinates.curvature(hessians[0]))[-1])
+
+    def times(z: np.ndarray) -> np.ndarray:
+        direction = coordinates.position(z.ravel()) - coordinates.centre
+        return coordinates.gradient(landscape.product(position, direction))
+
+    operator = LinearOperator((d, d), matvec=times, dtype=float)
+    values = eigsh(
+        operator, k=1, which="LA", tol=0.03, v0=rng.normal(size=d), return_eigenvectors=False
+    )
+    return float(values[0])
