@@ -7,6 +7,7 @@ import weakref
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pymc as pm
 from pymc.model import Model, modelcontext
 from xarray import DataTree
@@ -102,6 +103,6 @@ def _joined(entries: list[dict[str, Any]], n_draws: int) -> dict[str, Any]:
     joined = {}
     for name in dict.fromkeys(name for entry in entries for name in entry):
         values = [entry.get(name, "-") for entry in entries]
-        same = all(value == values[0] for value in values)
+        same = all(np.array_equal(value, values[0]) for value in values)
         joined[name] = values[0] if same else ", ".join(map(str, values))
     return joined

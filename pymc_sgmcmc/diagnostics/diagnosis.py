@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import arviz as az
 import numpy as np
 from xarray import Dataset, DataTree
 
@@ -92,6 +91,8 @@ def diagnose(idata: DataTree, var_names: Sequence[str] | None = None) -> Diagnos
 
 
 def _convergence(draws: Dataset) -> list[Finding]:
+    import arviz as az  # starts JAX
+
     findings = []
     if draws.sizes["chain"] < 2:
         findings.append(

@@ -22,6 +22,8 @@ from pymc_sgmcmc.graphs import rebuild
 # Draws leave the device in blocks of at most this many bytes and this many draws.
 _BLOCK_BYTES = 2**25
 _BLOCK_DRAWS = 256
+# Room for the updates of a draw.
+_STEPS = 128
 
 
 class JaxEngine:
@@ -134,9 +136,10 @@ class JaxEngine:
         if n_draws > capacity:
             raise ValueError(f"At most {capacity} draws of {chains} chains fit a run: {n_draws}.")
         with self.precision():
-            # The same shapes whatever the number of draws, and up to the next power of two of
-            # updates: next to nothing compiles twice.
-            padded = np.zeros((capacity, 1 << (n_steps - 1).bit_length()), self.dtype)
+            # The same shapes whatever the number of draws and, mostly, of updates between them:
+            # next to nothing compiles twice.
+            room = max(_STEPS, 1 << (n_steps - 1).bit_length())
+            padded = np.zeros((capacity, room), self.dtype)
             padded[:n_draws, :n_steps] = step_sizes
             values, axes = self._arguments(parameters)
             args = (

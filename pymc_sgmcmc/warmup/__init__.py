@@ -58,7 +58,7 @@ def warm_up(
         large = LargeWarmUp(sampler, others, rng)
         return large, *large.search(starts(large.landscape.gradient))
     small = SmallWarmUp(sampler, others, rng)
-    begin = starts(small.landscape.gradient)
+    begin = starts(lambda positions: small.coarse.hessian(positions)[:2])
     tuning, positions = small.search(begin)
     if sampler.whitens and not dense and small.report["misfit"] > _MISLEADING:
         # A small network, say: what is known of its modes stands, their scale does not.

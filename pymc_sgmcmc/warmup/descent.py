@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import lax
 
 from pymc_sgmcmc.engines.jax import key_of
@@ -14,6 +13,7 @@ from pymc_sgmcmc.engines.jax import key_of
 _LEARNING_RATE = 0.01
 _BLOCK = 200
 _BLOCKS = 50
+_RESTS = 2
 
 
 def descend(
@@ -22,7 +22,7 @@ def descend(
     """Descend with Adam until the potential has all but stopped falling.
 
     Where the mass of the posterior is, U lies about d/2 nats above its minimum: the descent ends
-    when 200 updates lower no chain's potential by more than a tenth of that.
+    when twice 200 updates lower no chain's potential by more than a tenth of that.
 
     Parameters
     ----------
@@ -48,6 +48,8 @@ def descend(
     ----------
     Kingma & Ba (2015), Adam: a method for stochastic optimization, ICLR.
     """
+    import optax  # takes a while
+
     optimiser = optax.adam(_LEARNING_RATE)
 
     def block(position, state, first, others, seed, rows):
@@ -68,11 +70,13 @@ def descend(
         state = jax.vmap(optimiser.init)(position)
         args = (engine.others(others), jnp.asarray(seeds, jnp.uint32), engine.rows)
         step = jax.jit(jax.vmap(block, in_axes=(0, 0, None, 0, 0, None)))
-        before = np.full(len(starts), np.inf)
+        before, rests = np.full(len(starts), np.inf), 0
         for i in range(_BLOCKS):
             position, state, values = step(position, state, jnp.uint32(i * _BLOCK), *args)
             values = np.asarray(values, dtype=float)
-            if np.all(before - values < starts.shape[1] / 20):
+            falls = before - values > starts.shape[1] / 20
+            rests = 0 if falls.any() else rests + 1
+            if rests == _RESTS:
                 break
-            before = values
+            before = np.minimum(before, values)
         return np.asarray(position, dtype=float), values, (i + 1) * _BLOCK

@@ -12,7 +12,7 @@ from pymc_sgmcmc.engines.jax import compile_gradient
 from pymc_sgmcmc.estimators import Estimator
 from pymc_sgmcmc.potential import StochasticPotential
 
-# Numbers that one intermediate array of a vectorised evaluation may hold.
+# Numbers that an intermediate array of a vectorised evaluation may hold for each parameter or row.
 _CHUNK = 2**22
 
 
@@ -94,10 +94,10 @@ class Landscape:
             def gradient(q):
                 return self._estimate(q, *others, *rows)[1]
 
-            return jax.jvp(gradient, (pair[0],), (pair[1],))[1]
+            return (jax.jvp(gradient, (pair[0],), (pair[1],))[1],)
 
         self.row_gradients += 2 * self.n_rows
-        return self._map("product", one, np.stack([position, direction])[None], chunk=1)[0]
+        return self._map("product", one, np.stack([position, direction])[None])[0][0]
 
     @property
     def _chunk(self) -> int:
@@ -105,18 +105,22 @@ class Landscape:
 
     def _map(self, name, one, points, chunk=None):
         """Value of `one` at every point, some of them at a time."""
+        size = min(len(points), chunk or self._chunk)
+        # What is compiled for more points serves fewer as well.
+        size = min((s for key, s in self._compiled if key == name and s >= size), default=size)
         with _precision(self.dtype):
-            points = jnp.asarray(points, self.dtype)
             others = [jnp.asarray(self._others[name]) for name in self._other_names]
-            size = min(len(points), chunk or self._chunk)
-            key = (name, points.shape)
-            if key not in self._compiled:
-
-                def every(points, others, rows):
-                    return lax.map(lambda x: one(x, others, rows), points, batch_size=size)
-
-                self._compiled[key] = _jit(every, points, others, self._rows)
-            return jax.tree.map(np.asarray, self._compiled[key](points, others, self._rows))
+            parts = []
+            for first in range(0, len(points), size):
+                part = points[first : first + size]
+                whole = np.resize(part, (size, *part.shape[1:]))
+                args = (jnp.asarray(whole, self.dtype), others, self._rows)
+                if (name, size) not in self._compiled:
+                    function = jax.vmap(one, in_axes=(0, None, None))
+                    self._compiled[name, size] = _jit(function, *args)
+                results = self._compiled[name, size](*args)
+                parts.append([np.asarray(x)[: len(part)] for x in results])
+        return tuple(np.concatenate(x) for x in zip(*parts, strict=True))
 
 
 def _precision(dtype: str):

@@ -1,13 +1,12 @@
 """The scale of the posterior: coordinates in which it is about a standard normal."""
 
 import numpy as np
-from scipy.stats import special_ortho_group
 
 from pymc_sgmcmc.coordinates import Coordinates
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.mode import FLOOR, Mode, diagonal_scale
 
-_REFINEMENTS = 5
+_REFINEMENTS = 8
 
 
 def laplace(mode: Mode) -> Coordinates:
@@ -45,8 +44,8 @@ def refine(
     -------
     Coordinates
     misfit : float
-        Mean square of ∇_z U − z over the points and d: 0 for a normal posterior, 1 where the
-        approximation explains nothing.
+        Mean square of ∇_z U − z, less its mean, over the points and d: 0 for a normal posterior,
+        1 where the approximation explains nothing.
 
     References
     ----------
@@ -59,13 +58,13 @@ def refine(
         slopes = coordinates.gradient(gradients)
         if not np.isfinite(slopes).all():
             return coordinates, np.inf
-        misfit = float(np.square(slopes - z).mean())
         mean, curvature = slopes.mean(0), slopes.T @ z / len(z)
+        misfit = float(np.square(slopes - mean - z).mean())
         values, vectors = np.linalg.eigh((curvature + curvature.T) / 2)
-        # Small steps: far from normal, the points see little of the posterior.
+        # Small changes: far from normal, the points see little of the posterior.
         values = np.clip(values, 0.25, 4)
         step = vectors @ (vectors.T @ mean / values)
-        step *= min(1, np.sqrt(d) / max(np.linalg.norm(step), 1e-300))
+        step *= min(1, np.sqrt(d) / max(misfit, 1e-2) / max(np.linalg.norm(step), 1e-300))
         coordinates = Coordinates(
             coordinates.position(-step), coordinates.factor @ (vectors / np.sqrt(values))
         )
@@ -76,5 +75,5 @@ def refine(
 
 def cubature(d: int, rng: np.random.Generator) -> np.ndarray:
     """Points ±√d along the axes of a random frame, shape ``(2d, d)``."""
-    frame = special_ortho_group.rvs(d, random_state=rng) if d > 1 else np.ones((1, 1))
+    frame, _ = np.linalg.qr(rng.normal(size=(d, d)))
     return np.sqrt(d) * np.concatenate([frame, -frame])
