@@ -160,7 +160,6 @@ def draw_picture(predictive: np.ndarray, X: np.ndarray, y: np.ndarray, path: Pat
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--step-size", type=float, default=0.01)
     parser.add_argument("--draws", type=int, default=300)
     parser.add_argument("--tune", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
@@ -175,7 +174,7 @@ def main() -> None:
             draws=arguments.draws,
             tune=arguments.tune,
             chains=4,
-            step=ATMC(batch_size=128, step_size=arguments.step_size, dtype="float32"),
+            step=ATMC(batch_size=128, dtype="float32"),
             var_names=[v.name for v in model.free_RVs],  # not the probabilities of each image
             compute_convergence_checks=False,  # of weights: neurons can swap places
             random_seed=arguments.seed,

@@ -73,7 +73,6 @@ def draw_picture(surfaces: dict, X: np.ndarray, y: np.ndarray, path: Path) -> No
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--step-size", type=float, default=0.02)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     X, y = load()
@@ -89,8 +88,7 @@ def main() -> None:
             }
             started = time.time()
             if name == "ATMC":
-                step = ATMC(batch_size=50, step_size=arguments.step_size)
-                idata = pm.sample(1000, tune=200, step=step, **settings)
+                idata = pm.sample(step=ATMC(batch_size=50), **settings)
             else:
                 idata = pm.sample(1000, tune=1000, nuts_sampler="pymc", cores=1, **settings)
             print(f"{name}: {time.time() - started:.0f} s")

@@ -42,11 +42,10 @@ def build_model(X: np.ndarray, y: np.ndarray, names: list[str]) -> pm.Model:
     return model
 
 
-def compare(title: str, X: np.ndarray, y: np.ndarray, names: list[str], step_size: float) -> None:
+def compare(title: str, X: np.ndarray, y: np.ndarray, names: list[str]) -> None:
     with build_model(X, y, names):
-        # A fifth of the smallest posterior sd, about 1/√N here; a fifth of the rows in a batch.
-        step = ATMC(batch_size=len(X) // 5, step_size=step_size)
-        ours = pm.sample(1000, tune=300, chains=4, step=step, random_seed=0, progressbar=False)
+        step = ATMC(batch_size=len(X) // 10)
+        ours = pm.sample(chains=4, step=step, random_seed=0, progressbar=False)
         nuts = pm.sample(
             2000, chains=4, random_seed=0, progressbar=False, nuts_sampler="pymc", cores=1
         )
@@ -65,8 +64,8 @@ def compare(title: str, X: np.ndarray, y: np.ndarray, names: list[str], step_siz
 
 
 def main() -> None:
-    compare("Made-up data, 2,000 rows", *made_up(), step_size=0.003)
-    compare("Diabetes, 442 patients", *diabetes(), step_size=0.005)
+    compare("Made-up data, 2,000 rows", *made_up())
+    compare("Diabetes, 442 patients", *diabetes())
 
 
 if __name__ == "__main__":

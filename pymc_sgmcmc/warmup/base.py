@@ -161,7 +161,8 @@ class WarmUp(ABC):
         else:
             normal = len(places) == 1 and self._about_normal()
             steps = steps_per_draw(sampler.dynamics, h, noise) if normal else _STEPS
-            tuning_steps = -(-steps // 2)
+            # Chains that begin in the posterior's mass have little left to settle.
+            tuning_steps = -(-steps // (4 if normal else 2))
         self._seconds += time.perf_counter() - started
         self.report |= {
             "largest_curvature": curvature.max(),

@@ -5,7 +5,7 @@ import numpy as np
 from pymc_sgmcmc.coordinates import Coordinates
 from pymc_sgmcmc.engines.base import Engine
 
-_AT_ONCE = 64
+_AT_ONCE = 128
 
 
 def gradient_noise(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Searches for a mode, at least: one that the chains could miss is to be known of.
 _SEARCHES = 8
+# Points at which U is looked at between a start and a mode.
+_WAYPOINTS = 32
 # A control variate costs a second gradient: it must divide the noise's variance by this.
 _WORTH_IT = 4
 # Pairs of batches that show the noise of the gradient, or four for each dimension.
@@ -41,18 +43,15 @@ class SmallWarmUp(WarmUp):
         potential, d = sampler.potential.in_dtype("float64"), self.size
         # Rows that show where a mode is, and rows that show its shape to a few percent.
         few = int(np.clip(2e8 / d**2, 4 * d, 2e4))
-        many = int(np.clip(1e9 / d**2, 20 * d, 5e4))
-        n = potential.n_rows
-        if n is None or n <= max(few, many / 4):
-            self.coarse = self.landscape = self.whole = Landscape(potential, None, others, rng)
-            return
+        many = int(np.clip(1e9 / d**2, max(20 * d, few), 5e4))
+        n = potential.n_rows or 0  # all of them, where rows are not known
         self.coarse = Landscape(potential, few, others, rng)
-        self.landscape = Landscape(potential, many, others, rng)
-        complete = many >= n
-        self.whole = self.landscape if complete else Landscape(potential, None, others, rng)
+        self.fine = self.coarse if n <= few else Landscape(potential, many, others, rng)
+        self.whole = self.fine if n <= many else Landscape(potential, None, others, rng)
+        self.landscape = self.coarse if few >= 20 * d else self.fine
 
     def _landscapes(self) -> set[Landscape]:
-        return {self.coarse, self.landscape, self.whole}
+        return {self.coarse, self.fine, self.whole}
 
     def _about_normal(self) -> bool:
         return self.sampler.whitens and self.report["misfit"] < _MISFIT
@@ -81,20 +80,30 @@ class SmallWarmUp(WarmUp):
         modes: list[Mode] = []
         labels = []
         for start in (*starts, *wide):
-            found = newton(self.coarse, start)
-            same = [np.linalg.norm(scale.laplace(m).of(found.position)) < 0.5 for m in modes]
+            same = [self._leads_down(start, mode) for mode in modes]
             if not any(same):
-                modes.append(found)
-                same.append(True)
+                found = newton(self.coarse, start)
+                same = [np.linalg.norm(scale.laplace(m).of(found.position)) < 0.5 for m in modes]
+                if not any(same):
+                    modes.append(found)
+                    same.append(True)
             labels.append(same.index(True))
         return modes, np.array(labels[: len(starts)])
+
+    def _leads_down(self, start: np.ndarray, mode: Mode) -> bool:
+        """Whether U falls all the way from a start straight to a mode: no search is needed then."""
+        if not mode.converged:
+            return False
+        way = np.linspace(start, mode.position, _WAYPOINTS)
+        values, _ = self.coarse.gradient(way)
+        return bool(np.isfinite(values).all() and (np.diff(values) < 0).all())
 
     def _begin(self, coordinates: Coordinates) -> np.ndarray:
         """Draw a start from the normal that was fitted, closer to its centre if U is too high."""
         z = self.sampler.dynamics.temperature**0.5 * self.rng.normal(size=self.size)
         for _ in range(10):
             points = coordinates.position(np.stack([z, np.zeros_like(z)]))
-            values, gradients = self.landscape.gradient(points)
+            values, gradients = self.fine.gradient(points)
             if np.isfinite(gradients[0]).all() and values[0] - values[1] < 2 * self.size + 20:
                 return points[0]
             z = z / 2
@@ -104,14 +113,14 @@ class SmallWarmUp(WarmUp):
 
     def _fit(self, mode: Mode) -> tuple[Coordinates, float]:
         """Coordinates around a mode as they were asked for, and how far from normal it is."""
-        fitted, misfit = scale.refine(scale.laplace(mode), self.landscape, self.rng)
-        if self.whole is not self.landscape:
+        fitted, misfit = scale.refine(scale.laplace(mode), self.fine, self.rng)
+        if self.whole is not self.fine:
             fitted = self._recentred(fitted)
         return self.sampler.coordinates(fitted), misfit
 
     def _recentred(self, fitted: Coordinates) -> Coordinates:
         """Move the centre by what all rows say besides those of the subset."""
-        _, of_subset = self.landscape.gradient(fitted.centre[None])
+        _, of_subset = self.fine.gradient(fitted.centre[None])
         centre = fitted.centre
         for _ in range(10):
             _, of_all = self.whole.gradient(centre[None])
@@ -129,7 +138,7 @@ class SmallWarmUp(WarmUp):
         wanted = self.sampler.control_variate
         if wanted == "auto":
             plain, controlled = (np.mean([np.square(s[i]) for s in samples]) for i in (0, 1))
-            wanted = unimodal and controlled * _WORTH_IT < plain
+            wanted = unimodal and bool(controlled * _WORTH_IT < plain)
         places = []
         for c, noise in zip(coordinates, samples, strict=True):
             # Thermostats, one for each coordinate, need noise without correlations.

@@ -1,0 +1,120 @@
+"""Errors of posterior moments against step size and batch size, on real data, against NUTS.
+
+A logistic regression (scikit-learn's breast cancer data: 569 rows, 10 standardised features) and a
+small network (the two moons of ``examples/moons.py``). Prints the tables of docs/exactness.md:
+
+    uv run python -m benchmarks.exactness regression
+    uv run python -m benchmarks.exactness network
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pymc as pm
+from scipy.linalg import eigvalsh
+from sklearn.datasets import load_breast_cancer
+from sklearn.preprocessing import scale
+
+import pymc_sgmcmc as sg
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
+import moons
+
+SAMPLERS = (sg.SGLD, sg.SGHMC, sg.SGNHT, sg.ATMC)
+QUIET = {"progressbar": False, "random_seed": 1}
+
+
+def regression_model() -> pm.Model:
+    data = load_breast_cancer()
+    X = scale(data.data[:, :10])
+    with pm.Model() as model:
+        intercept = pm.Normal("intercept", 0, 2.5)
+        slopes = pm.Normal("slopes", 0, 2.5, shape=10)
+        logit = intercept + pm.Data("X", X) @ slopes
+        pm.Bernoulli("benign", logit_p=logit, observed=data.target)
+    return model
+
+
+def vector(idata) -> np.ndarray:
+    """Draws of intercept and slopes, of shape ``(draws, 11)``."""
+    draws = idata["posterior"].stack(sample=("chain", "draw"))
+    return np.column_stack([draws["intercept"].values, draws["slopes"].transpose("sample", ...)])
+
+
+def nuts(model: pm.Model, draws: int, **kwargs):
+    with model:
+        return pm.sample(
+            draws, tune=1000, chains=4, cores=1, nuts_sampler="pymc", **QUIET, **kwargs
+        )
+
+
+def regression() -> None:
+    model = regression_model()
+    reference = vector(nuts(model, 5000))
+    mean, covariance = reference.mean(0), np.cov(reference, rowvar=False)
+    sd = np.sqrt(np.diag(covariance))
+    print("sampler | batch | control variate | h | max mean error / sd | sds | any direction")
+    for sampler in SAMPLERS:
+        found = [{"batch_size": b} for b in (32, 57, 285)]
+        given = [{"batch_size": None, "step_size": h} for h in (0.1, 0.2, 0.4)] + [
+            {"batch_size": b, "control_variate": controlled, "step_size": h}
+            for b in (57, 285)
+            for controlled in (False, True)
+            for h in (0.1, 0.2)
+        ]
+        for kwargs in (*found, *given):
+            if "step_size" in kwargs:  # draws about as independent, whatever the step
+                h = kwargs["step_size"]
+                steps = 4 / h**2 if sampler is sg.SGLD else 3 / h
+                kwargs |= {"preconditioner": "dense", "steps_per_draw": round(steps)}
+            with model:
+                idata = sg.sample(2000, chains=8, step=sampler(**kwargs), **QUIET)
+            draws, attributes = vector(idata), idata["posterior"].attrs
+            ratio = draws.std(0) / sd
+            directions = eigvalsh(np.cov(draws, rowvar=False), covariance)
+            whose = "" if "step_size" in kwargs else " (found)"
+            print(
+                f"{sampler.__name__} | {kwargs['batch_size'] or 'all'} | "
+                f"{'yes' if attributes['control_variate'] else 'no'} | "
+                f"{attributes['step_size']:.3g}{whose} | "
+                f"{np.abs((draws.mean(0) - mean) / sd).max():.3f} | "
+                f"{ratio.min():.2f}-{ratio.max():.2f} | "
+                f"{directions[0]:.2f}-{directions[-1]:.2f}",
+                flush=True,
+            )
+
+
+def network() -> None:
+    X, y = moons.load()
+    grid = np.stack(np.meshgrid(moons.SIDE, moons.SIDE), axis=-1).reshape(-1, 2)
+    quick = {"compute_convergence_checks": False}
+    model = moons.build_model(X, y)
+    reference = moons.predict(model, nuts(model, 2000, **quick), grid)
+    print("sampler | batch | h | mean error of the predictive mean, of the sd")
+    for sampler in SAMPLERS:
+        for batch_size in (50, None):
+            for step_size in (None, 0.01, 0.02, 0.04):
+                with moons.build_model(X, y) as model:
+                    step = sampler(batch_size=batch_size, step_size=step_size)
+                    idata = sg.sample(1000, chains=4, step=step, **QUIET)
+                predictions = moons.predict(model, idata, grid)
+                mean, sd = (
+                    np.abs(a - b).mean() for a, b in zip(predictions, reference, strict=True)
+                )
+                h = "found" if step_size is None else step_size
+                print(
+                    f"{sampler.__name__} | {batch_size or 'all'} | {h} | {mean:.4f}, {sd:.4f}",
+                    flush=True,
+                )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("regression", "network"))
+    {"regression": regression, "network": network}[parser.parse_args().what]()
+
+
+if __name__ == "__main__":
+    main()
