@@ -120,8 +120,11 @@ class Sampler:
         if not self.potential.is_current():
             self.potential = StochasticPotential(self.model, **self.potential_arguments)
             self._engines = {}
-        for engine in self._engines.values():
-            engine.load(self.potential.row_values())
+        if self._engines:
+            first, *others = self._engines.values()
+            first.load(self.potential.row_values())
+            for engine in others:
+                engine.share_rows(first)
 
     def engine(self, tuning: Tuning | None = None) -> Engine:
         """Engine for the coordinates of some settings; the model's own when None."""
@@ -134,7 +137,8 @@ class Sampler:
             estimator = ControlVariate(estimator) if controlled else estimator
             estimator = Preconditioned(estimator, dense)
         if kind not in self._engines:
-            self._engines[kind] = JaxEngine(estimator, self.dynamics)
+            same_rows = next(iter(self._engines.values()), None)
+            self._engines[kind] = JaxEngine(estimator, self.dynamics, same_rows)
         return self._engines[kind]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -232,7 +236,9 @@ class Chains:
         tuning = self.tuning
         self.engine = self.sampler.engine(tuning)
         z = tuning.coordinates(positions)
-        origin = np.zeros_like(z) if tuning.control_variate else z
+        # Fitted coordinates have the posterior around zero.
+        fitted = bool(tuning.places) and tuning.places[0].coordinates.dense
+        origin = np.zeros_like(z) if fitted else z
         self.state = self.engine.init(z, self._seeds, origin)
         self.state["update"] = np.full(len(z), self.updates, np.uint32)
         if tuning.places:
@@ -295,7 +301,7 @@ class Chains:
                 most = max(_OF_BLOCK, _REMEMBERED // len(visited))
                 self.tuning = self._warm_up.settle(tuning, visited[:, -most:])
                 self._begin(draws.positions[:, -1])
-                self._visited = []
+                self._warm_up, self._visited = None, []
         return draws
 
     def _evaluate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

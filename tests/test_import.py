@@ -5,8 +5,8 @@ import sys
 
 SCRIPT = """
 import os, sys
-before = dict(os.environ)
 import pymc
+before = dict(os.environ)  # PyMC sets some variables of its own
 loaded = set(sys.modules)
 import pymc_sgmcmc
 new = {name.split(".")[0] for name in set(sys.modules) - loaded}

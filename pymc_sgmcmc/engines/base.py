@@ -42,6 +42,9 @@ class Engine(Protocol):
     def load(self, rows: Sequence[np.ndarray]) -> None:
         """Take the row data, which later runs use."""
 
+    def share_rows(self, other: "Engine") -> None:
+        """Take the row data that another engine has loaded."""
+
     def init(
         self, positions: np.ndarray, seeds: np.ndarray, origin: np.ndarray | None = None
     ) -> State:

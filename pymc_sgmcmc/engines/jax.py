@@ -40,9 +40,11 @@ class JaxEngine:
     estimator : Estimator
         The potential, and the coordinates in which its chains move.
     dynamics : Dynamics
+    same_rows : JaxEngine, optional
+        One that has loaded the row data already.
     """
 
-    def __init__(self, estimator: Estimator, dynamics: Dynamics) -> None:
+    def __init__(self, estimator: Estimator, dynamics: Dynamics, same_rows: Any = None) -> None:
         potential = estimator.potential
         self.dtype = potential.dtype
         self.size = potential.size
@@ -58,7 +60,10 @@ class JaxEngine:
             self._fresh = compile_fresh(dynamics, self.size, self.dtype)
         self._parameters = estimator.parameters
         self._compiled: dict[Any, Any] = {}
-        self.load(potential.row_values())
+        if same_rows is None:
+            self.load(potential.row_values())
+        else:
+            self.share_rows(same_rows)
 
     # -- the contract ----------------------------------------------------------------------------
 
@@ -67,6 +72,10 @@ class JaxEngine:
         with self.precision():
             self.rows = [jax.device_put(x) for x in rows]
         self._n_rows = len(rows[0]) if rows else 0
+
+    def share_rows(self, other: Any) -> None:
+        """Take the row data that another engine has put on the device."""
+        self.rows, self._n_rows = other.rows, other._n_rows
 
     def init(
         self, positions: np.ndarray, seeds: np.ndarray, origin: np.ndarray | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -144,14 +143,7 @@ class WarmUp(ABC):
         started: float,
     ) -> Tuning:
         sampler, noise = self.sampler, np.stack([place.noise for place in places])
-        curvature = np.array(
-            [
-                largest_curvature(
-                    self.landscape, places[place_of_chain[chain]].coordinates, position, self.rng
-                )
-                for chain, position in self._some(positions)
-            ]
-        )
+        curvature = self._curvature(places, place_of_chain, positions)
         stiffest = max(float(curvature.max()), 1) / self.leniency
         h = sampler.step_size
         if h is None:
@@ -174,7 +166,14 @@ class WarmUp(ABC):
         }
         return Tuning(h, steps, tuning_steps, places, place_of_chain, dict(self.report))
 
-    def _some(self, positions: np.ndarray) -> Sequence[tuple[int, np.ndarray]]:
-        """Number of a chain and a position that it visited, a few times."""
+    def _curvature(
+        self, places: tuple[Place, ...], place_of_chain: np.ndarray, positions: np.ndarray
+    ) -> np.ndarray:
+        """Largest curvature at some of the positions ``(chains, k, d)``, where it is finite."""
         pairs = [pair for at_once in positions.swapaxes(0, 1) for pair in enumerate(at_once)]
-        return [pairs[i] for i in self.rng.permutation(len(pairs))[:_POINTS]]
+        found = []
+        for i in self.rng.permutation(len(pairs))[:_POINTS]:
+            chain, position = pairs[i]
+            coordinates = places[place_of_chain[chain]].coordinates
+            found.append(largest_curvature(self.landscape, coordinates, position, self.rng))
+        return np.array([x for x in found if np.isfinite(x)] or [1.0])

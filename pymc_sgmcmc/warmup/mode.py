@@ -62,6 +62,8 @@ def newton(landscape: Landscape, start: np.ndarray) -> Mode:
     """
     position = np.asarray(start, dtype=float)
     value, gradient, hessian = (x[0] for x in landscape.hessian(position[None]))
+    if not np.isfinite(hessian).all():
+        return Mode(position, float(value), np.eye(len(position)), False, 1)
     damping, converged, evaluations = 1e-3, False, 1
     while not converged and evaluations < _ITERATIONS:
         step = _damped_step(gradient, hessian, damping)

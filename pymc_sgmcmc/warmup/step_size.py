@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from pymc_sgmcmc.coordinates import Coordinates
 from pymc_sgmcmc.dynamics import Dynamics
@@ -71,18 +71,24 @@ def steps_per_draw(dynamics: Dynamics, step_size: float, noise: np.ndarray) -> i
 def largest_curvature(
     landscape: Landscape, coordinates: Coordinates, position: np.ndarray, rng: np.random.Generator
 ) -> float:
-    """Largest eigenvalue of Lᵀ H L at a position, to a few percent (Lanczos' method)."""
+    """Largest eigenvalue of Lᵀ H L at a position, to a few percent; nan where H is not finite."""
     d = len(position)
     if d < _SMALL:
         _, _, hessians = landscape.hessian(position[None])
+        if not np.isfinite(hessians).all():
+            return np.nan
         return float(np.linalg.eigvalsh(coordinates.curvature(hessians[0]))[-1])
 
     def times(z: np.ndarray) -> np.ndarray:
         direction = coordinates.position(z.ravel()) - coordinates.centre
         return coordinates.gradient(landscape.product(position, direction))
 
+    start = rng.normal(size=d)
+    if not np.isfinite(times(start)).all():
+        return np.nan
     operator = LinearOperator((d, d), matvec=times, dtype=float)
-    values = eigsh(
-        operator, k=1, which="LA", tol=0.03, v0=rng.normal(size=d), return_eigenvectors=False
-    )
+    try:  # Lanczos' method
+        values = eigsh(operator, 1, which="LA", tol=0.03, v0=start, return_eigenvectors=False)
+    except ArpackNoConvergence:
+        return np.nan
     return float(values[0])

@@ -1,0 +1,142 @@
+"""Samplers without any tuning argument leave the exact law of models that have one."""
+
+import numpy as np
+import pymc as pm
+import pytest
+
+from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, sample
+from tests.moments import assert_moments, regression_posterior
+
+SAMPLERS = [SGLD, SGHMC, SGNHT, ATMC]
+N, NOISE = 500, 0.7
+
+pytestmark = pytest.mark.filterwarnings("ignore:Found chain dimension to be longer than draw")
+
+
+def draw(model, step, draws=500, **kwargs):
+    settings = {"tune": 100, "chains": 20, "random_seed": 1, "progressbar": False}
+    return sample(draws, step=step, model=model, **(settings | kwargs))
+
+
+@pytest.fixture(scope="module")
+def conjugate():
+    """A linear regression with correlated columns; its posterior is normal."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(N, 3)) + 1.5 * rng.normal(size=(N, 1))
+    y = X @ [1.0, -1.0, 0.5] + NOISE * rng.normal(size=N)
+    with pm.Model() as model:
+        b = pm.Normal("b", 0, 1, shape=3)
+        pm.Normal("y", pm.Data("X", X) @ b, NOISE, observed=y)
+    covariance = np.linalg.inv(X.T @ X / NOISE**2 + np.eye(3))
+    return model, covariance @ X.T @ y / NOISE**2, covariance
+
+
+@pytest.fixture(scope="module")
+def badly_scaled():
+    """Columns from 1e-3 to 1e3, two of them with a correlation of 0.99, and unknown noise."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(300, 4))
+    X[:, 3] = X[:, 2] + 0.14 * rng.normal(size=300)
+    X *= [1e-3, 1, 1e3, 30]
+    y = X @ [1e3, 1, 1e-3, 0.01] + NOISE * rng.normal(size=300)
+    with pm.Model() as model:
+        b = pm.Flat("b", shape=4)
+        s = pm.HalfFlat("s")
+        pm.Normal("y", pm.Data("X", X) @ b, s, observed=y)
+    return model, *regression_posterior(X, y)
+
+
+def with_log_s(idata):
+    posterior = idata["posterior"]
+    return np.concatenate([posterior["b"].values, np.log(posterior["s"].values)[..., None]], -1)
+
+
+# -- the law -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_normal_without_data(sampler):
+    mean = np.array([3.0, -200.0, 0.01])
+    factor = np.diag([1, 100, 0.01]) @ np.array([[1, 0, 0], [0.9, 0.4, 0], [-0.7, 0.5, 0.3]])
+    with pm.Model() as model:
+        pm.MvNormal("x", mean, chol=factor)
+        step = sampler()
+    idata = draw(model, step)
+    assert_moments(idata["posterior"]["x"].values, mean, factor @ factor.T)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_conjugate_regression_on_minibatches(conjugate, sampler):
+    model, mean, covariance = conjugate
+    idata = draw(model, sampler(batch_size=50, model=model))
+    assert_moments(idata["posterior"]["b"].values, mean, covariance)
+
+
+@pytest.mark.parametrize("sampler", [SGHMC, ATMC])
+def test_a_badly_scaled_regression(badly_scaled, sampler):
+    model, mean, covariance = badly_scaled
+    idata = draw(model, sampler(batch_size=60, model=model))
+    assert_moments(with_log_s(idata), mean, covariance)
+
+
+# -- the arguments beside it ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", [SGLD, ATMC])
+def test_another_temperature(conjugate, sampler):
+    model, mean, covariance = conjugate
+    idata = draw(model, sampler(batch_size=50, temperature=4.0, model=model))
+    assert_moments(idata["posterior"]["b"].values, mean, 4 * covariance)
+
+
+def test_single_precision(conjugate):
+    model, mean, covariance = conjugate
+    idata = draw(model, ATMC(batch_size=50, dtype="float32", model=model))
+    assert idata["posterior"].attrs["dtype"] == "float32"
+    assert_moments(idata["posterior"]["b"].values, mean, covariance)
+
+
+@pytest.mark.parametrize("chosen", ["dense", "diagonal", None, "covariance", "variances"], ids=str)
+def test_preconditioners(conjugate, chosen):
+    model, mean, covariance = conjugate
+    arrays = {"covariance": covariance, "variances": np.diag(covariance)}
+    step = ATMC(batch_size=50, preconditioner=arrays.get(chosen, chosen), model=model)
+    idata = draw(model, step)
+    assert_moments(idata["posterior"]["b"].values, mean, covariance)
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+@pytest.mark.parametrize("sampler", [SGHMC, ATMC])
+def test_control_variates(conjugate, sampler, chosen):
+    model, mean, covariance = conjugate
+    idata = draw(model, sampler(batch_size=50, control_variate=chosen, model=model))
+    assert idata["posterior"].attrs["control_variate"] == chosen
+    assert_moments(idata["posterior"]["b"].values, mean, covariance)
+
+
+# -- beside other steps, and by both doors ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("other", [pm.Metropolis, pm.NUTS])
+def test_another_variable_that_starts_far_away(badly_scaled, other):
+    # Where s starts, b may vary seventy times as much as where it ends.
+    model, mean, covariance = badly_scaled
+    with model:
+        steps = [ATMC(["b"], batch_size=60), other([model["s"]])]
+        idata = pm.sample(
+            1000, tune=400, chains=4, cores=1, step=steps, initvals={"s": 50.0}, random_seed=1,
+            progressbar=False, compute_convergence_checks=False,
+        )  # fmt: skip
+    assert_moments(with_log_s(idata)[..., :4], mean[:4], covariance[:4, :4])
+
+
+def test_both_doors_give_the_same_draws(conjugate):
+    model, _, _ = conjugate
+    step = ATMC(batch_size=50, model=model)
+    settings = {"tune": 20, "chains": 2, "random_seed": 3, "progressbar": False}
+    with model:
+        theirs = pm.sample(30, step=step, compute_convergence_checks=False, **settings)
+    ours = sample(30, step=step, model=model, **settings)
+    assert ours["posterior"].equals(theirs["posterior"])
+    for name in ("step_size", "steps_per_draw", "updates", "control_variate", "expected_bias"):
+        assert ours["posterior"].attrs[name] == theirs["posterior"].attrs[name]
