@@ -307,11 +307,16 @@ class JaxEngine:
         shapes = jax.tree.map(lambda x: (x.shape, x.dtype), args)
         key = (name, str(shapes))
         if key not in self._compiled:
-            with warnings.catch_warnings():
-                # PyTensor names 64-bit types in places where JAX has 32 bits: as meant.
-                warnings.filterwarnings("ignore", message=".*requested dtype.*")
-                self._compiled[key] = jax.jit(function).lower(*args).compile()
+            self._compiled[key] = compile_for(function, *args)
         return self._compiled[key]
+
+
+def compile_for(function, *args):
+    """Compile a function for arguments of such shapes and types."""
+    with warnings.catch_warnings():
+        # PyTensor names 64-bit types in places where JAX has 32 bits: as meant.
+        warnings.filterwarnings("ignore", message=".*requested dtype.*")
+        return jax.jit(function).lower(*args).compile()
 
 
 def key_of(key_data, update):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pymc_sgmcmc.engines.jax import key_of
+from pymc_sgmcmc.engines.jax import compile_for, key_of
 
 _LEARNING_RATE = 0.01
 _BLOCK = 200
@@ -69,7 +69,8 @@ def descend(
         position = jnp.asarray(starts, engine.dtype)
         state = jax.vmap(optimiser.init)(position)
         args = (engine.others(others), jnp.asarray(seeds, jnp.uint32), engine.rows)
-        step = jax.jit(jax.vmap(block, in_axes=(0, 0, None, 0, 0, None)))
+        chains = jax.vmap(block, in_axes=(0, 0, None, 0, 0, None))
+        step = compile_for(chains, position, state, jnp.uint32(0), *args)
         before, rests = np.full(len(starts), np.inf), 0
         for i in range(_BLOCKS):
             position, state, values = step(position, state, jnp.uint32(i * _BLOCK), *args)

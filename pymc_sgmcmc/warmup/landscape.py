@@ -1,6 +1,5 @@
 """The potential on fixed rows and on random batches, for the warm-up: values, slopes, curvature."""
 
-import warnings
 from collections.abc import Mapping
 
 import jax
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pymc_sgmcmc.engines.jax import compile_gradient
+from pymc_sgmcmc.engines.jax import compile_for, compile_gradient
 from pymc_sgmcmc.estimators import Estimator
 from pymc_sgmcmc.potential import StochasticPotential
 
@@ -117,7 +116,7 @@ class Landscape:
                 args = (jnp.asarray(whole, self.dtype), others, self._rows)
                 if (name, size) not in self._compiled:
                     function = jax.vmap(one, in_axes=(0, None, None))
-                    self._compiled[name, size] = _jit(function, *args)
+                    self._compiled[name, size] = compile_for(function, *args)
                 results = self._compiled[name, size](*args)
                 parts.append([np.asarray(x)[: len(part)] for x in results])
         return tuple(np.concatenate(x) for x in zip(*parts, strict=True))
@@ -125,10 +124,3 @@ class Landscape:
 
 def _precision(dtype: str):
     return jax.enable_x64(dtype == "float64")
-
-
-def _jit(function, *args):
-    with warnings.catch_warnings():
-        # PyTensor names 64-bit types in places where JAX has 32 bits: as meant.
-        warnings.filterwarnings("ignore", message=".*requested dtype.*")
-        return jax.jit(function).lower(*args).compile()

@@ -1,0 +1,340 @@
+"""What the warm-up finds, held against what is known of models that have closed forms."""
+
+import dataclasses
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+import pytest
+from scipy import special
+
+from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, sample
+from pymc_sgmcmc.chains import Chains
+from pymc_sgmcmc.coordinates import Coordinates
+from pymc_sgmcmc.dynamics import ATMCDynamics, SGHMCDynamics, SGLDDynamics, SGNHTDynamics
+from pymc_sgmcmc.potential import StochasticPotential
+from pymc_sgmcmc.warmup.landscape import Landscape
+from pymc_sgmcmc.warmup.mode import newton
+from pymc_sgmcmc.warmup.noise import gradient_noise
+from pymc_sgmcmc.warmup.scale import laplace, refine
+from pymc_sgmcmc.warmup.step_size import largest_curvature, step_size, steps_per_draw
+from tests.laws.simulate import gaussian, simulate
+from tests.moments import regression_posterior, standard_error
+
+DYNAMICS = [SGLDDynamics(), SGHMCDynamics(), SGNHTDynamics(), ATMCDynamics()]
+
+every_dynamics = pytest.mark.parametrize("dynamics", DYNAMICS, ids=lambda x: type(x).__name__)
+
+
+def landscape_of(model):
+    potential = StochasticPotential(model).in_dtype("float64")
+    return Landscape(potential, None, {}, np.random.default_rng(0))
+
+
+def normal(mean, covariance):
+    with pm.Model() as model:
+        pm.MvNormal("x", np.asarray(mean), cov=np.asarray(covariance))
+    return landscape_of(model)
+
+
+# -- modes ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def badly_scaled():
+    """A landscape, and the mode of (b, log s)."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(100, 5))
+    X[:, 4] = 0.99 * X[:, 3] + np.sqrt(1 - 0.99**2) * X[:, 4]
+    X *= [1e-3, 1, 1e3, 1, 10]
+    y = X @ [100, 1, 1e-3, 1, -0.1] + rng.normal(size=100)
+    with pm.Model() as model:
+        b = pm.Flat("b", shape=5)
+        s = pm.HalfFlat("s")
+        pm.Normal("y", pm.Data("X", X) @ b, s, observed=y)
+    b = np.linalg.lstsq(X / np.abs(X).max(0), y)[0] / np.abs(X).max(0)
+    # The density of log s has the factor s.
+    log_s = np.log(np.sum((y - X @ b) ** 2) / (100 - 1)) / 2
+    return landscape_of(model), np.append(b, log_s), regression_posterior(X, y)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("spread", [1, 30])
+def test_newton_finds_the_mode_of_a_badly_scaled_regression(badly_scaled, seed, spread):
+    landscape, mode, (_, covariance) = badly_scaled
+    start = np.random.default_rng(seed).uniform(-spread, spread, 6)
+    start[5] = np.clip(start[5], -5, 5)
+    found = newton(landscape, start)
+    assert found.converged
+    away = found.position - mode
+    assert away @ np.linalg.solve(covariance, away) < 0.01
+    assert found.evaluations < 100
+
+
+@pytest.mark.parametrize("start", [[0.0, 0.0], [1e-6, 0.5], [-1e-6, 0.0]])
+def test_saddles_repel(start):
+    # U = (x² − 1)²/4·8 + y²/2 has a saddle at 0, and modes at (±1, 0).
+    with pm.Model() as model:
+        x, y = pm.Flat("x"), pm.Flat("y")
+        pm.Potential("p", -2 * (x**2 - 1) ** 2 - y**2 / 2)
+    found = newton(landscape_of(model), np.array(start))
+    if start[0] == 0:  # nowhere to go from the saddle itself, which is no mode
+        assert not found.converged or abs(abs(found.position[0]) - 1) < 0.05
+    else:
+        assert found.converged
+        np.testing.assert_allclose(found.position, [np.sign(start[0]), 0], atol=0.05)
+
+
+def test_where_there_is_no_mode_none_is_found():
+    with pm.Model() as model:
+        pm.Potential("p", -pt.exp(-pm.Flat("x")))
+    assert not newton(landscape_of(model), np.zeros(1)).converged
+
+
+# -- scale ---------------------------------------------------------------------------------------
+
+
+def test_refine_gives_the_moments_of_a_normal_posterior_in_one_go():
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=(4, 4)) * [[1], [100], [0.01], [1]]
+    mean, covariance = np.array([1.0, -300.0, 0.02, 5.0]), factor @ factor.T
+    landscape = normal(mean, covariance)
+    start = newton(landscape, np.zeros(4))
+    moved = dataclasses.replace(laplace(start), centre=start.position + factor @ np.full(4, 0.2))
+    found, misfit = refine(moved, landscape, rng)
+    assert misfit < 1e-6
+    scale = np.sqrt(np.diag(covariance))
+    np.testing.assert_allclose((found.centre - mean) / scale, 0, atol=1e-3)
+    found_covariance = found.factor @ found.factor.T
+    np.testing.assert_allclose(
+        (found_covariance - covariance) / np.outer(scale, scale), 0, atol=1e-3
+    )
+
+
+def test_refine_finds_the_mass_of_a_skewed_posterior():
+    # Logarithms of Gamma(2) variables: mode log 2 − ..., mean ψ(2), variance ψ'(2).
+    with pm.Model() as model:
+        pm.Gamma("x", 2, 1, shape=3)
+    landscape = landscape_of(model)
+    mode = newton(landscape, np.full(3, 3.0))
+    np.testing.assert_allclose(mode.position, np.log(2), atol=0.05)
+    found, misfit = refine(laplace(mode), landscape, np.random.default_rng(0))
+    mean, sd = special.digamma(2), special.polygamma(1, 2) ** 0.5
+    assert np.abs(found.centre - mean).max() < 0.1 * sd
+    assert np.abs(mode.position - mean).min() > 0.3 * sd
+    laplace_sd = np.sqrt(np.diag(laplace(mode).factor @ laplace(mode).factor.T))
+    found_sd = np.sqrt(np.diag(found.factor @ found.factor.T))
+    assert (np.abs(found_sd / sd - 1) < np.abs(laplace_sd / sd - 1)).all()
+    assert 0.01 < misfit < 0.5
+
+
+@pytest.mark.parametrize("d", [5, 49, 60])
+@pytest.mark.parametrize("dense", [True, False])
+def test_the_largest_curvature_is_that_of_the_hessian(d, dense):
+    rng = np.random.default_rng(d)
+    root = rng.normal(size=(d, 2 * d)) * np.geomspace(0.5, 2, d)[:, None]
+    precision = root @ root.T
+    with pm.Model() as model:
+        pm.MvNormal("x", np.zeros(d), tau=precision)
+    factor = rng.normal(size=(d, d)) if dense else rng.uniform(0.5, 2, d)
+    coordinates = Coordinates(np.zeros(d), factor)
+    found = largest_curvature(landscape_of(model), coordinates, np.ones(d), rng)
+    matrix = factor if dense else np.diag(factor)
+    expected = np.linalg.eigvalsh(matrix.T @ precision @ matrix)[-1]
+    assert found == pytest.approx(expected, rel=1e-6 if d < 50 else 0.05)
+
+
+# -- noise ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [10, 100], ids=["with replacement", "without"])
+@pytest.mark.parametrize("controlled", [False, True])
+def test_gradient_noise_has_the_exact_covariance(batch_size, controlled):
+    rng = np.random.default_rng(0)
+    n = 200
+    X = rng.normal(size=(n, 2)) + [1, 0]
+    y = X @ [1, 2] + rng.normal(size=n)
+    with pm.Model() as model:
+        b = pm.Normal("b", shape=2)
+        pm.Normal("y", pm.Data("X", X) @ b, 1, observed=y)
+        step = SGLD(batch_size=batch_size)
+    factor, centre = np.array([[0.1, 0.0], [0.05, 0.2]]), np.array([1.0, 2.0])
+    position = np.array([1.3, 1.5])
+    noise = gradient_noise(
+        step.sampler.engine(),
+        Coordinates(centre, factor),
+        np.tile(position, (6400, 1)),
+        {},
+        rng,
+    )[controlled]
+    rows = X * (X @ position - y)[:, None]  # gradients of single rows
+    if controlled:
+        rows = rows - X * (X @ centre - y)[:, None]
+    covariance = np.cov(rows.T, bias=True) * n**2 / batch_size
+    if batch_size >= n / 10:
+        covariance *= (n - batch_size) / (n - 1)
+    expected = factor.T @ covariance @ factor
+    products = noise[:, :, None] * noise[:, None, :]
+    error = products.std(0) / np.sqrt(len(noise))
+    assert (np.abs(products.mean(0) - expected) < 5 * error).all()
+    assert (error < 0.1 * np.abs(expected).max()).all()
+
+
+# -- step size and updates between draws ---------------------------------------------------------
+
+
+@every_dynamics
+@pytest.mark.parametrize("target", [0.002, 0.02, 0.1])
+@pytest.mark.parametrize("curvature", [1.0, 50.0])
+@pytest.mark.parametrize("noise", [0.0, 0.1, 300.0])
+def test_the_step_size_leaves_the_target_bias(dynamics, target, curvature, noise):
+    V = np.full(3, noise)
+    h = step_size(dynamics, target, curvature, V)
+    assert dynamics.bias(h, curvature, V) == pytest.approx(target, rel=1e-6)
+    assert dynamics.bias(0.9 * h, curvature, V) < target
+    assert h <= step_size(dynamics, target, curvature, V / 2)
+
+
+@every_dynamics
+@pytest.mark.parametrize(("noise", "h"), [(0.0, 0.4), (0.5, 0.15)])
+def test_the_expected_bias_is_about_that_of_a_simulation(dynamics, noise, h):
+    # A third of the expected bias and more would be a step size half as large as it could be.
+    result = simulate(
+        dynamics, gaussian(noise=noise), (1500,), h, draws=400, burn_in=200, factors=np.ones(8),
+        settled=True,
+    )  # fmt: skip
+    del result
+
+
+@every_dynamics
+def test_smaller_steps_need_more_updates_between_draws(dynamics):
+    V = np.zeros(2)
+    updates = [steps_per_draw(dynamics, h, V) for h in (0.5, 0.3, 0.2, 0.1, 0.03, 1e-3)]
+    assert updates == sorted(updates)
+    assert 1 <= updates[0] < updates[2] < 250
+    assert updates[-1] == 250
+
+
+# -- what a run does with it ----------------------------------------------------------------------
+
+
+def two_modes():
+    """y ~ N(θ², 1): one mode at each of ±1."""
+    y = np.random.default_rng(0).normal(1, 1, 200)
+    with pm.Model() as model:
+        theta = pm.Normal("theta", 0, 10)
+        pm.Normal("y", theta**2, 1, observed=y)
+    # Moments of the half above 0.
+    grid = np.linspace(0, 3, 20_001)
+    log_p = -((grid**2)[:, None] - y).__pow__(2).sum(1) / 2 - grid**2 / 200
+    p = np.exp(log_p - log_p.max())
+    p /= p.sum()
+    mean = p @ grid
+    return model, mean, (p @ (grid - mean) ** 2) ** 0.5
+
+
+@pytest.mark.parametrize("sampler", [SGNHT, ATMC])
+def test_chains_in_different_modes_keep_their_own_coordinates(sampler):
+    model, mean, sd = two_modes()
+    with model:
+        step = sampler(batch_size=50)
+        initvals = [{"theta": s * x} for s in (1, -1) for x in (0.3, 0.8, 2.0, 3.0)]
+        idata = sample(
+            800, tune=100, chains=8, step=step, initvals=initvals, random_seed=1, progressbar=False
+        )
+    attributes = idata["posterior"].attrs
+    assert attributes["modes"] == 2
+    np.testing.assert_array_equal(attributes["mode_of_chain"] == attributes["mode_of_chain"][0],
+                                  [True] * 4 + [False] * 4)  # fmt: skip
+    theta = idata["posterior"]["theta"].values
+    for half, sign in ((theta[:4], 1), (theta[4:], -1)):
+        z = (sign * half - mean) / sd
+        assert (half * sign > 0).all()
+        assert abs(z.mean()) < 0.1
+        assert abs((z**2).mean() - 1) < 0.03 + 5 * standard_error(z**2)
+
+
+def test_chains_in_one_mode_share_a_place():
+    y = np.random.default_rng(0).normal(1, 1, 100)
+    with pm.Model() as model:
+        pm.Normal("y", pm.Normal("theta", 0, 10), 1, observed=y)
+        step = ATMC(batch_size=25)
+    points = [{"theta": np.array(x)} for x in (-30.0, 0.0, 5.0)]
+    rngs = [np.random.default_rng(i) for i in range(3)]
+    tuning = Chains(step.sampler, points, rngs, tune=10).tuning
+    assert len(tuning.places) == 1
+    np.testing.assert_array_equal(tuning.place_of_chain, [0, 0, 0])
+    del model
+
+
+@pytest.fixture(scope="module")
+def logistic():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    with pm.Model() as model:
+        b = pm.Normal("b", 0, 2, shape=2)
+        y = rng.random(300) < 1 / (1 + np.exp(-X @ [1, -1]))
+        pm.Bernoulli("y", logit_p=pm.Data("X", X) @ b, observed=y.astype(int))
+        step = ATMC(batch_size=30)
+    return model, step
+
+
+def test_tuning_is_frozen_afterwards(logistic):
+    model, step = logistic
+    idata = sample(
+        20, tune=40, chains=2, step=step, model=model, random_seed=1, progressbar=False,
+        discard_tuned_samples=False,
+    )  # fmt: skip
+    before = idata["warmup_sample_stats"]["step_size"].values
+    after = idata["sample_stats"]["step_size"].values
+    assert len(np.unique(after)) == 1
+    assert len(np.unique(before[:, :20])) == 1
+    np.testing.assert_array_equal(before[:, 20:], after[0, 0])
+    assert before[0, 0] != after[0, 0]  # measured anew half-way
+    assert idata["posterior"].attrs["step_size"] == pytest.approx(after[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "finds"),
+    [
+        ({}, True),
+        ({"step_size": 0.01}, False),
+        ({"step_size": 0.01, "preconditioner": "dense"}, True),
+        ({"step_size": 0.01, "preconditioner": [1.0, 1.0]}, True),
+        ({"step_size": 0.01, "control_variate": True}, True),
+        ({"preconditioner": None}, True),
+    ],
+    ids=str,
+)
+def test_what_is_to_be_found_needs_tuning_draws(logistic, arguments, finds):
+    model, _ = logistic
+    step = SGHMC(batch_size=30, model=model, **arguments)
+    assert step.sampler.warms_up == finds
+    point, rng = model.initial_point(0), np.random.default_rng(0)
+    if finds:
+        with pytest.raises(ValueError, match=r"tune=0 leaves no draws.*tune=1000, or give step_size="):
+            Chains(step.sampler, [point], [rng], tune=0)
+    else:
+        Chains(step.sampler, [point], [rng], tune=0)
+
+
+# -- too large for Hessians ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", [SGHMC, ATMC])
+def test_twelve_hundred_normals_of_different_scales(sampler):
+    sd = np.geomspace(0.1, 10, 1200)
+    with pm.Model() as model:
+        pm.Normal("x", np.linspace(-1, 1, 1200) * sd, sd)
+        step = sampler(steps_per_draw=40)
+    idata = sample(
+        60, tune=20, chains=10, step=step, model=model, random_seed=1, progressbar=False
+    )
+    z = idata["posterior"]["x"].values / sd - np.linspace(-1, 1, 1200)
+    z = z.reshape(10, 60, 12, 100)  # a hundred parameters of about the same scale
+    means, variances = z.mean(3), (z**2).mean(3)
+    # Of the whole group, and every direction is one of the stiffest here: five times the target.
+    assert (np.abs(means.mean((0, 1))) < 5 * standard_error(means)).all()
+    errors = np.abs(variances.mean((0, 1)) - 1)
+    assert (errors < 0.1 + 5 * standard_error(variances)).all()
+    assert standard_error(variances).max() < 0.02
