@@ -111,9 +111,7 @@ def test_single_precision(conjugate):
 def test_preconditioners_and_control_variates(conjugate, chosen, control_variate):
     model, mean, covariance = conjugate
     chosen = {"covariance": covariance, "variances": np.diag(covariance)}.get(chosen, chosen)
-    step = ATMC(
-        batch_size=50, preconditioner=chosen, control_variate=control_variate, model=model
-    )
+    step = ATMC(batch_size=50, preconditioner=chosen, control_variate=control_variate, model=model)
     idata = draw(model, step, 300)
     if control_variate != "auto":
         assert idata["posterior"].attrs["control_variate"] == control_variate

@@ -1,37 +1,41 @@
-"""A real logistic regression against reference moments (posteriordb's wells, 3,020 households)."""
+"""Posteriors of posteriordb without any tuning argument, against their reference moments."""
 
 import os
-from pathlib import Path
 
-import numpy as np
-import pymc as pm
 import pytest
 
-import pymc_sgmcmc as sg
+from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, sample
+from tests import posteriors
 
-DATA = os.environ.get("PYMC_SGMCMC_DATA")
 pytestmark = pytest.mark.skipif(
-    DATA is None, reason="set PYMC_SGMCMC_DATA to the folder of the reference posteriors"
+    "PYMC_SGMCMC_DATA" not in os.environ,
+    reason="set PYMC_SGMCMC_DATA to the folder of the reference posteriors",
 )
 
+# Rows of a minibatch.
+NAMES = {
+    "GLM_Poisson_Data-GLM_Poisson_model": None,
+    "kidiq-kidscore_momiq": 100,
+    "mesquite-logmesquite": None,
+    "sblri-blr": 25,
+    "wells_data-wells_interaction_model": 300,
+}
 
-@pytest.fixture(scope="module")
-def wells():
-    with np.load(Path(DATA) / "posteriordb" / "wells_data-wells_dist100_model.npz") as file:
-        return dict(file)
+
+@pytest.fixture(scope="module", params=NAMES)
+def posterior(request):
+    return posteriors.load(request.param)
 
 
-@pytest.mark.parametrize(
-    ("sampler", "batch_size"), [(sg.SGHMC, None), (sg.SGNHT, 302), (sg.ATMC, 302)]
-)
-def test_moments_are_those_of_the_reference(sampler, batch_size, wells):
-    smallest = np.linalg.eigvalsh(wells["ref_cov"])[0] ** 0.5
-    rule = min(0.2, 0.3 * ((batch_size or 3020) / 3020) ** 0.5)
-    with pm.Model():
-        beta = pm.Flat("beta", shape=2)
-        pm.Bernoulli("switched", logit_p=pm.Data("X", wells["X"]) @ beta, observed=wells["y"])
-        step = sampler(batch_size=batch_size, step_size=rule * smallest)
-        idata = sg.sample(400, tune=100, chains=8, step=step, random_seed=3, progressbar=False)
-    draws = idata["posterior"]["beta"].stack(sample=("chain", "draw")).values
-    error = (draws.mean(1) - wells["ref_mean"]) / wells["ref_sd"]
-    assert np.abs(error).max() < 0.1
+@pytest.mark.parametrize("sampler", [SGLD, SGHMC, SGNHT, ATMC])
+def test_moments_are_those_of_the_reference(posterior, sampler):
+    step = sampler(batch_size=NAMES[posterior.name], model=posterior.model)
+    idata = sample(
+        600, tune=200, chains=16, step=step, model=posterior.model, random_seed=1,
+        progressbar=False,
+    )  # fmt: skip
+    found = posteriors.compare(posterior, posterior.vector(idata))
+    low, high = (0.8, 1.25) if posterior.n_rows >= 100 else (0.7, 1.4)
+    assert found.mean_error < 0.1
+    assert 0.9 < found.sd_ratio[0] <= found.sd_ratio[1] < 1.1
+    assert low < found.eigenvalues[0] <= found.eigenvalues[1] < high

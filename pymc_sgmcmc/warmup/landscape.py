@@ -11,7 +11,7 @@ from pymc_sgmcmc.engines.jax import compile_for, compile_gradient
 from pymc_sgmcmc.estimators import Estimator
 from pymc_sgmcmc.potential import StochasticPotential
 
-# Numbers that an intermediate array of a vectorised evaluation may hold for each parameter or row.
+# Rows times positions that are evaluated at once.
 _CHUNK = 2**22
 
 
@@ -108,7 +108,7 @@ class Landscape:
         # What is compiled for more points serves fewer as well.
         size = min((s for key, s in self._compiled if key == name and s >= size), default=size)
         with _precision(self.dtype):
-            others = [jnp.asarray(self._others[name]) for name in self._other_names]
+            others = [jnp.asarray(self._others[k]) for k in self._other_names]
             parts = []
             for first in range(0, len(points), size):
                 part = points[first : first + size]

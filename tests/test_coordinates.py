@@ -1,0 +1,69 @@
+"""θ = μ + L z with a matrix and with a diagonal."""
+
+import numpy as np
+import pytest
+
+from pymc_sgmcmc.chains import Sampler
+from pymc_sgmcmc.coordinates import Coordinates
+
+D = 3
+MATRIX = np.random.default_rng(0).normal(size=(D, D))
+HESSIAN = np.array([[2.0, 0.5, 0.1], [0.5, 3.0, -0.2], [0.1, -0.2, 1.0]])
+CENTRE = np.array([1.0, -2.0, 3.0])
+
+
+@pytest.fixture(params=["dense", "diagonal"])
+def both(request):
+    """Coordinates, and their factor as a matrix."""
+    if request.param == "dense":
+        return Coordinates(CENTRE, MATRIX), MATRIX
+    return Coordinates(CENTRE, np.array([0.1, 2.0, 30.0])), np.diag([0.1, 2.0, 30.0])
+
+
+@pytest.mark.parametrize("shape", [(D,), (5, D), (2, 5, D)])
+def test_positions_and_back(both, shape):
+    coordinates, matrix = both
+    z = np.random.default_rng(1).normal(size=shape)
+    position = coordinates.position(z)
+    np.testing.assert_allclose(position, CENTRE + np.einsum("ij,...j->...i", matrix, z))
+    if z.ndim < 3:
+        np.testing.assert_allclose(coordinates.of(position), z)
+
+
+def test_slopes_and_curvature_are_those_of_a_quadratic(both):
+    coordinates, matrix = both
+    z = np.random.default_rng(1).normal(size=(5, D))
+    gradients = (coordinates.position(z) - CENTRE) @ HESSIAN  # of U = (θ − μ)ᵀ H (θ − μ)/2
+    expected = matrix.T @ HESSIAN @ matrix
+    np.testing.assert_allclose(coordinates.gradient(gradients), z @ expected)
+    np.testing.assert_allclose(coordinates.curvature(HESSIAN), expected)
+    np.testing.assert_allclose(coordinates.curvature(np.stack([HESSIAN] * 2))[1], expected)
+
+
+def test_turned_coordinates_keep_the_covariance(both):
+    coordinates, matrix = both
+    rotation, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(D, D)))
+    turned = coordinates.turned(rotation)
+    np.testing.assert_allclose(turned.factor @ turned.factor.T, matrix @ matrix.T, atol=1e-12)
+    z = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_allclose(turned.position(z), coordinates.position(rotation @ z))
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ("auto", MATRIX),
+        ("dense", MATRIX),
+        ("diagonal", 1 / np.sqrt(np.diag(np.linalg.inv(MATRIX @ MATRIX.T)))),
+        (None, np.ones(D)),
+        (np.array([4.0, 9.0, 1.0]), np.array([2.0, 3.0, 1.0])),
+        (HESSIAN, np.linalg.cholesky(HESSIAN)),
+    ],
+    ids=["auto", "dense", "diagonal", "None", "variances", "covariance"],
+)
+def test_coordinates_as_they_are_asked_for(chosen, expected):
+    sampler = object.__new__(Sampler)
+    sampler.preconditioner = chosen
+    found = sampler.coordinates(Coordinates(CENTRE, MATRIX))
+    np.testing.assert_allclose(found.factor, expected)
+    np.testing.assert_array_equal(found.centre, CENTRE)

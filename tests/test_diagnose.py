@@ -1,0 +1,262 @@
+"""`diagnose`: what it finds in good runs, in bad ones, and in planted statistics."""
+
+import numpy as np
+import pymc as pm
+import pytest
+from xarray import Dataset, DataTree
+
+from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, diagnose, sample
+from pymc_sgmcmc.trust import signs_of_trouble
+
+SHAPE = (4, 200)
+
+
+def run(model, step, draws=400, **kwargs):
+    settings = {"tune": 200, "chains": 4, "random_seed": 1, "progressbar": False}
+    return sample(draws, step=step, model=model, **(settings | kwargs))
+
+
+# -- whole runs ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def regression():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2))
+    with pm.Model() as model:
+        b = pm.Normal("b", 0, 1, shape=2)
+        s = pm.HalfNormal("s")
+        pm.Normal("y", pm.Data("X", X) @ b, s, observed=X.sum(1) + rng.normal(size=400))
+    return model
+
+
+@pytest.mark.parametrize("sampler", [SGLD, SGHMC, SGNHT, ATMC])
+def test_good_runs_are_not_flagged(regression, sampler):
+    step = sampler(batch_size=40, model=regression)
+    for seed in range(3):
+        found = diagnose(run(regression, step, random_seed=seed))
+        assert found.trustworthy, str(found)
+        assert str(found).startswith("No sign of trouble.")
+
+
+def test_a_funnel_is_flagged():
+    with pm.Model() as model:
+        v = pm.Normal("v", 0, 3)
+        pm.Normal("x", 0, pm.math.exp(v / 2), shape=9)
+        step = ATMC()
+    for seed in range(3):
+        found = diagnose(run(model, step, 200, random_seed=seed))
+        assert not found.trustworthy
+        assert "configurational temperature" in {f.check for f in found.findings if f.problem}
+
+
+def test_a_target_of_two_modes_is_flagged():
+    with pm.Model() as model:
+        pm.NormalMixture("x", [0.5, 0.5], [-4.0, 4.0], [1.0, 0.5])
+        step = ATMC()
+    for seed in range(3):
+        idata = run(model, step, 100, random_seed=seed)
+        found = diagnose(idata)
+        assert not found.trustworthy
+        (modes,) = [f for f in found.findings if f.check == "modes"]
+        assert modes.problem
+        assert "at least 2 modes" in modes.message
+        # With names, modes are worth knowing, and no problem by themselves.
+        (modes,) = [f for f in diagnose(idata, ["x"]).findings if f.check == "modes"]
+        assert not modes.problem
+
+
+def test_a_step_that_is_too_large_is_flagged(regression):
+    step = SGHMC(batch_size=40, step_size=0.02, steps_per_draw=10, model=regression)
+    found = diagnose(run(regression, step))
+    assert not found.trustworthy
+    assert "kinetic temperature" in {f.check for f in found.findings if f.problem}
+
+
+def test_findings_read_well(regression):
+    step = SGLD(batch_size=40, step_size=1e-4, steps_per_draw=1, model=regression)
+    found = diagnose(run(regression, step, 50))
+    first, *others = str(found).splitlines()
+    assert first.startswith("The draws can't be trusted: ")
+    assert len(others) == len(found.findings)
+    assert all(line.startswith(("✗ ", "· ")) for line in others)
+    marks = [line[0] for line in others]
+    assert marks == sorted(marks, key="✗·".index)  # problems first
+    assert repr(found) == str(found)
+    checks = {f.check: f for f in found.findings}
+    assert checks["R-hat"].problem
+    assert "R-hat is" in checks["R-hat"].message
+    assert checks["effective sample size"].problem
+    assert "larger steps_per_draw" in checks["effective sample size"].message
+
+
+def test_one_chain_is_too_few(regression):
+    step = ATMC(batch_size=40, step_size=0.005, steps_per_draw=5, model=regression)
+    found = diagnose(run(regression, step, 20, tune=5, chains=1))
+    (chains,) = [f for f in found.findings if f.check == "chains"]
+    assert not chains.problem
+    assert "run four" in chains.message
+
+
+@pytest.mark.parametrize("attributes", [{}, {"sampler": "NUTS"}])
+def test_draws_of_others_are_refused(attributes):
+    draws = Dataset({"x": (("chain", "draw"), np.zeros((2, 10)))}, attrs=attributes)
+    stats = Dataset({"diverging": (("chain", "draw"), np.zeros((2, 10), bool))})
+    for groups in ({"posterior": draws}, {"posterior": draws, "sample_stats": stats}):
+        with pytest.raises(ValueError, match=r"needs the output of pm\.sample\(step=\.\.\.\)"):
+            diagnose(DataTree.from_dict(groups))
+
+
+def test_draws_of_nuts_are_refused():
+    with pm.Model():
+        pm.Normal("x")
+        idata = pm.sample(
+            10, tune=10, chains=1, progressbar=False, compute_convergence_checks=False
+        )
+    with pytest.raises(ValueError, match="one of this package's steps"):
+        diagnose(idata)
+
+
+# -- planted ---------------------------------------------------------------------------------------
+
+
+def good(seed=0):
+    """Statistics and attributes of a run in which all is well."""
+    rng = np.random.default_rng(seed)
+    statistics = {
+        "kinetic_temperature": rng.normal(1, 0.1, SHAPE),
+        "configurational_temperature": rng.normal(1, 0.5, SHAPE),
+        "gradient_noise": rng.normal(0.5, 0.1, SHAPE),
+        "potential_energy": rng.normal(500, 1.5, SHAPE),
+        "rejected": np.zeros(SHAPE, int),
+        "step_size": np.full(SHAPE, 0.3),
+    }
+    attributes = {
+        "temperature": 1.0,
+        "step_size": 0.3,
+        "step_size_given": 0,
+        "steps_per_draw": 20,
+        "momentum_decay": 0.9,
+        "target_bias": 0.02,
+        "expected_bias": 0.02,
+        "modes": 1,
+        "modes_found": 1,
+        "mode_mass": np.array([-3.0]),
+        "mode_of_chain": np.zeros(4, int),
+        "curvature_ratio": 1.5,
+    }
+    return statistics, attributes
+
+
+def test_nothing_is_found_where_nothing_is_wrong():
+    for seed in range(50):
+        assert signs_of_trouble(*good(seed)) == []
+
+
+def drift(statistics):
+    noise = statistics["gradient_noise"]
+    return noise + np.linspace(0, 5, noise.shape[1])
+
+
+TWO = {"modes": 2, "modes_found": 2, "mode_of_chain": np.array([0, 0, 1, 1])}
+
+PLANTED = {
+    "step size": ({}, {"expected_bias": 0.08, "step_size_given": 1}, r"8% off.*step_size=0\.15\."),
+    "kinetic temperature": (
+        {"kinetic_temperature": lambda s: s["kinetic_temperature"] * 1.1},
+        {},
+        r"temperature is 1\.(1|09) instead of 1.*Try target_bias=0\.005",
+    ),
+    "configurational temperature": (
+        {"configurational_temperature": lambda s: s["configurational_temperature"] + 0.3},
+        {},
+        r"is 1\.(3|2\d) ± .*longer tune=\.\.\., then target_bias=0\.005",
+    ),
+    "gradient noise": (
+        {"gradient_noise": lambda s: s["gradient_noise"] + 10},
+        {},
+        r"takes 0\.47 of the momentum.*Try target_bias=",
+    ),
+    "thermostat": ({"gradient_noise": drift}, {}, r"still adapting.*Try a longer tune="),
+    "rejected updates": (
+        {"rejected": lambda s: np.ones(SHAPE, int)},
+        {},
+        r"800 updates .*try target_bias=",
+    ),
+    "modes": (
+        {},
+        {**TWO, "mode_mass": np.array([-3.0, -4.0])},
+        r"at least 2 modes; 2 of them have chains in them \(2, 2\)",
+    ),
+    "worse modes": (
+        {},
+        {**TWO, "mode_mass": np.array([-3.0, -13.0])},
+        r"Chains 2, 3 sit in modes .*e\^-10 .*idata\.sel\(chain=",
+    ),
+    "mode": ({}, {"modes_found": 0}, r"No mode .*Reparametrise"),
+    "potential energy": (
+        {"potential_energy": lambda s: s["potential_energy"] + [[0], [20], [0], [0]]},
+        {},
+        r"Chains 1 have .* 20.* above that of chain \d.*longer tune=",
+    ),
+    "curvature": ({}, {"curvature_ratio": 40.0}, "factor of 40 .*Reparametrise"),
+}
+
+
+@pytest.mark.parametrize("check", PLANTED)
+def test_what_is_planted_is_found(check):
+    changes, attributes, message = PLANTED[check]
+    for seed in range(5):
+        statistics, found = good(seed)
+        statistics |= {name: change(statistics) for name, change in changes.items()}
+        findings = {f.check: f for f in signs_of_trouble(statistics, found | attributes)}
+        expected = {"modes", "worse modes"} if check == "worse modes" else {check}
+        assert set(findings) == expected
+        assert findings[check].problem
+        assert_matches(findings[check].message, message)
+
+
+def assert_matches(text, pattern):
+    with pytest.raises(AssertionError, match=pattern):
+        raise AssertionError(text)
+
+
+def test_a_few_rejected_updates_are_no_problem():
+    statistics, attributes = good()
+    statistics["rejected"][0, :3] = 1
+    (finding,) = signs_of_trouble(statistics, attributes)
+    assert not finding.problem
+    assert finding.message.startswith("3 updates")
+
+
+def test_a_step_size_that_was_given_gets_one_as_advice():
+    statistics, attributes = good()
+    statistics["kinetic_temperature"] = statistics["kinetic_temperature"] + 0.2
+    (finding,) = signs_of_trouble(statistics, attributes | {"step_size_given": 1})
+    assert "Try step_size=0.15," in finding.message
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "sd"),
+    [
+        ("kinetic_temperature", 1, 0.6),
+        ("configurational_temperature", 1, 3),
+        ("gradient_noise", 0.5, 5),
+        ("potential_energy", 500, 30),
+    ],
+)
+def test_chance_is_not_taken_for_trouble(name, mean, sd):
+    # A short run of a small model: its averages are worth little.
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        statistics, attributes = good(seed)
+        statistics = {k: x[:2, :30] for k, x in statistics.items()}
+        statistics[name] = rng.normal(mean, sd, (2, 30))
+        problems = [f for f in signs_of_trouble(statistics, attributes) if f.problem]
+        assert not problems, problems
+
+
+def test_temperature_zero_has_no_temperature_to_miss():
+    statistics, attributes = good()
+    statistics = {k: x * 0 for k, x in statistics.items() if k != "gradient_noise"}
+    assert signs_of_trouble(statistics, attributes | {"temperature": 0.0}) == []

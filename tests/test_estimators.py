@@ -1,0 +1,128 @@
+"""Control variates and preconditioned coordinates, against the gradient of all rows."""
+
+import warnings
+
+import jax
+import numpy as np
+import pymc as pm
+import pytest
+
+from pymc_sgmcmc.coordinates import Coordinates
+from pymc_sgmcmc.engines.jax import compile_gradient, compile_position
+from pymc_sgmcmc.estimators import ControlVariate, Estimator, Preconditioned
+from pymc_sgmcmc.potential import StochasticPotential
+from pymc_sgmcmc.tuning import Place
+from tests.reference import by_pymc
+
+N, B, D = 60, 12, 4
+CENTRE = np.array([0.3, -0.2, 0.5, 0.1])
+Z = np.array([0.7, -1.1, 0.4, 2.0])
+FACTORS = {
+    "dense": np.random.default_rng(1).normal(size=(D, D)),
+    "diagonal": np.array([0.1, 2.0, 0.5, 1.5]),
+}
+
+dense_and_diagonal = pytest.mark.parametrize("kind", FACTORS)
+
+
+@pytest.fixture(scope="module")
+def potential():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(N, 3))
+    with pm.Model() as model:
+        b = pm.Normal("b", 0, 2, shape=3)
+        s = pm.HalfNormal("s")
+        pm.StudentT("y", 5, pm.Data("X", X) @ b, s, observed=X.sum(1) + rng.normal(size=N))
+    return StochasticPotential(model, batch_size=B, dtype="float64")
+
+
+def exact(potential, position):
+    values = potential.unravel(position[None, None])
+    return by_pymc(potential, {name: x[0, 0] for name, x in values.items()})
+
+
+def compiled(estimator, parameters):
+    """Function (coordinates, rows) → (value, gradient)."""
+    with estimator.potential.model:
+        function = compile_gradient(estimator)
+    rows = estimator.potential.row_values()
+    values = [np.asarray(parameters[name]) for name in estimator.parameters]
+
+    def evaluate(coordinates, batch):
+        with jax.enable_x64(True), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*requested dtype.*")
+            value, gradient = jitted(coordinates, *values, *(x[batch] for x in rows))
+            return float(value), np.asarray(gradient)
+
+    with jax.enable_x64(True):
+        jitted = jax.jit(function)
+    return evaluate
+
+
+def epoch(evaluate, coordinates):
+    """Values ``(batches,)`` and gradients ``(batches, d)`` of batches that take each row once."""
+    batches = np.random.default_rng(2).permutation(N).reshape(-1, B)
+    values, gradients = zip(*[evaluate(coordinates, batch) for batch in batches], strict=True)
+    return np.array(values), np.array(gradients)
+
+
+def place(potential, factor, anchored=True):
+    anchor = exact(potential, CENTRE) if anchored else None
+    return Place(Coordinates(CENTRE, factor), np.zeros(D), anchor).parameters()
+
+
+def test_a_control_variate_is_unbiased(potential):
+    position = CENTRE + 0.3 * Z
+    evaluate = compiled(ControlVariate(Estimator(potential)), place(potential, np.ones(D)))
+    values, gradients = epoch(evaluate, position)
+    value, gradient = exact(potential, position)
+    np.testing.assert_allclose(values.mean(), value, rtol=1e-10)
+    np.testing.assert_allclose(
+        gradients.mean(0), gradient, rtol=1e-10, atol=1e-10 * np.linalg.norm(gradient)
+    )
+
+
+def test_its_noise_vanishes_at_the_centre_and_grows_with_the_distance(potential):
+    evaluate = compiled(ControlVariate(Estimator(potential)), place(potential, np.ones(D)))
+    plain = compiled(Estimator(potential), {})
+    value, gradient = exact(potential, CENTRE)
+    values, gradients = epoch(evaluate, CENTRE)
+    np.testing.assert_allclose(values, value, rtol=1e-10)
+    np.testing.assert_allclose(gradients - gradient, 0, atol=1e-10 * np.linalg.norm(gradient))
+    noise = [epoch(evaluate, CENTRE + r * Z)[1].std(0) for r in (0.01, 0.1)]
+    assert (noise[0] > 0).all()
+    assert (noise[1] > 5 * noise[0]).all()
+    assert (noise[1] < epoch(plain, CENTRE + 0.1 * Z)[1].std(0)).all()
+
+
+@dense_and_diagonal
+def test_preconditioned_coordinates(potential, kind):
+    factor = FACTORS[kind]
+    matrix = factor if factor.ndim == 2 else np.diag(factor)
+    parameters = place(potential, factor, anchored=False)
+    estimator = Preconditioned(Estimator(potential), dense=kind == "dense")
+    position = CENTRE + matrix @ Z
+    values, gradients = epoch(compiled(estimator, parameters), Z)
+    value, gradient = exact(potential, position)
+    np.testing.assert_allclose(values.mean(), value, rtol=1e-10)
+    np.testing.assert_allclose(gradients.mean(0), matrix.T @ gradient, rtol=1e-9)
+    with jax.enable_x64(True):
+        (theta,) = compile_position(estimator)(Z, CENTRE, factor)
+    np.testing.assert_allclose(theta, position, rtol=1e-12)
+
+
+@dense_and_diagonal
+def test_a_control_variate_in_preconditioned_coordinates(potential, kind):
+    factor = FACTORS[kind]
+    matrix = factor if factor.ndim == 2 else np.diag(factor)
+    estimator = Preconditioned(ControlVariate(Estimator(potential)), dense=kind == "dense")
+    evaluate = compiled(estimator, place(potential, factor))
+    values, gradients = epoch(evaluate, Z)
+    value, gradient = exact(potential, CENTRE + matrix @ Z)
+    np.testing.assert_allclose(values.mean(), value, rtol=1e-10)
+    np.testing.assert_allclose(gradients.mean(0), matrix.T @ gradient, rtol=1e-9)
+    _, at_centre = epoch(evaluate, np.zeros(D))
+    expected = matrix.T @ exact(potential, CENTRE)[1]
+    np.testing.assert_allclose(
+        at_centre - expected, 0, atol=1e-10 * np.linalg.norm(expected) + 1e-12
+    )
