@@ -34,6 +34,7 @@ def attributes_of(sampler: Sampler, name: str, chains: Chains | None = None) -> 
             "step_size": tuning.step_size,
             "steps_per_draw": tuning.steps_per_draw,
             "tuning_updates": chains.tuning_updates,
+            "warmup_updates": chains.warmup_updates,
             "control_variate": tuning.control_variate,
             **tuning.report,
         }

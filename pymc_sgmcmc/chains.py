@@ -247,6 +247,14 @@ class Chains:
             self.state |= {k: x.astype(z.dtype) for k, x in settled.items()}
         self._capacity = self._block or self.engine.capacity(len(z))
 
+    @property
+    def warmup_updates(self) -> int:
+        """Updates that the warm-up cost each chain: tuning draws, and gradients besides them."""
+        potential, chains = self.sampler.potential, len(self._seeds)
+        rows_of_update = potential.batch_size or potential.n_rows or 1
+        rows = self.tuning.report.get("warmup_row_gradients", 0)
+        return self.tuning_updates + -(-rows // (rows_of_update * chains))
+
     def move(self, point: Point) -> None:
         """Put a single chain at a point, keeping its momentum: other steps may have moved it."""
         position = self.tuning.coordinates(self.sampler.potential.ravel(point)[None])

@@ -71,7 +71,7 @@ step_size : float, optional
     smallest posterior standard deviation there, min(0.2, 0.3 √(B/N)) s is a good one.
 steps_per_draw : int or "auto"
     Updates between two draws. "auto" makes successive draws about independent where that takes at
-    most 250, and takes a quarter to a half as many in tuning; it is 100 where the scale of the
+    most 250, and takes a quarter to a third as many in tuning; it is 100 where the scale of the
     posterior is not known (a given step size, a schedule, a network).
 preconditioner : {"auto", "dense", "diagonal"}, array or None
     Coordinates θ = μ + L z in which the chains move. "dense": the posterior is about N(0, I) in

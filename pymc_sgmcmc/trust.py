@@ -195,15 +195,18 @@ def _rejected(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> I
 def _modes(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
     modes, mass = int(attributes.get("modes", 1)), np.atleast_1d(attributes.get("mode_mass", 0.0))
     if modes > 1:
-        chains = np.bincount(np.atleast_1d(attributes["mode_of_chain"]))
+        place = attributes.get("mode_of_chain")
+        where = ""
+        if place is not None:
+            chains = np.bincount(np.atleast_1d(place))
+            where = f"; {len(chains)} of them have chains in them ({', '.join(map(str, chains))})"
         yield Finding(
             "modes",
             True,
-            f"The posterior has at least {modes} modes; {len(chains)} of them have chains in them "
-            f"({', '.join(map(str, chains))}). The share of draws in each says nothing of its "
-            "share of the posterior, and modes without chains are missing. Order or constrain the "
-            "parameters if the modes are copies of each other; for a network, look at its "
-            "predictions instead of its weights.",
+            f"The posterior has at least {modes} modes{where}. The share of draws in each says "
+            "nothing of its share of the posterior, and modes without chains are missing. Order or "
+            "constrain the parameters if the modes are copies of each other; for a network, look "
+            "at its predictions instead of its weights.",
         )
         behind = mass.max() - mass
         worse = np.flatnonzero(behind > _CLEARLY)

@@ -57,8 +57,9 @@ class WarmUp(ABC):
         self._before = 0
 
     def follow(self, other: WarmUp) -> None:
-        """Take over what another warm-up reports, and what it cost."""
-        self.report |= other.report
+        """Take over what another warm-up knows of the posterior's shape, and what it cost."""
+        known = ("modes", "modes_found", "misfit")
+        self.report |= {name: other.report[name] for name in known}
         self._seconds += other._seconds
         self._before += other.row_gradients
 
@@ -154,7 +155,7 @@ class WarmUp(ABC):
             normal = len(places) == 1 and self._about_normal()
             steps = steps_per_draw(sampler.dynamics, h, noise) if normal else _STEPS
             # Chains that begin in the posterior's mass have little left to settle.
-            tuning_steps = -(-steps // (4 if normal else 2))
+            tuning_steps = -(-steps // (4 if normal else 3))
         self._seconds += time.perf_counter() - started
         self.report |= {
             "largest_curvature": curvature.max(),
