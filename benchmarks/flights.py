@@ -165,7 +165,8 @@ def timed(name: str, tune: int | None, draws: int | None, seed: int, limit: floa
                 return {"seconds": limit, "failed": "stopped"}
         seconds = time.time() - started
         if process.returncode or not out.exists():
-            return {"seconds": seconds, "failed": log.read_text().strip().split("\n")[-1]}
+            last = log.read_text().strip().split("\n")[-1]
+            return {"seconds": seconds, "failed": f"exit status {process.returncode}: {last}"}
         return {"seconds": seconds, "started": started, **json.loads(out.read_text())}
 
 

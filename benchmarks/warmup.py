@@ -1,7 +1,7 @@
 """What the warm-up costs on the examples: seconds and updates, beside those of the whole run.
 
-Updates of the warm-up are those of the tuning draws and the gradients on which modes, scale, noise
-and step size are found, in batches for each chain.
+Updates of the warm-up are those of the tuning draws, and as many as have the gradients from which
+modes, scale, noise and step size are found.
 
     uv run python -m benchmarks.warmup
 """
@@ -40,9 +40,9 @@ def main() -> None:
             random_seed=0, progressbar=False,
         )  # fmt: skip
         found = idata["posterior"].attrs
-        searched = found["warmup_updates"] - found["tuning_updates"]
         print(
-            f"{name:21}  {found['warmup_updates']:16,} {found['updates'] + searched:12,} "
+            f"{name:21}  {found['warmup_updates']:16,} "
+            f"{found['updates'] + found['search_updates']:12,} "
             f"{found['warmup_seconds']:17.1f} {time.time() - started:10.1f}",
             flush=True,
         )

@@ -249,11 +249,8 @@ class Chains:
 
     @property
     def warmup_updates(self) -> int:
-        """Updates that the warm-up cost each chain: tuning draws, and gradients besides them."""
-        potential, chains = self.sampler.potential, len(self._seeds)
-        rows_of_update = potential.batch_size or potential.n_rows or 1
-        rows = self.tuning.report.get("warmup_row_gradients", 0)
-        return self.tuning_updates + -(-rows // (rows_of_update * chains))
+        """Updates that the warm-up cost each chain: tuning draws, and as many as its search."""
+        return self.tuning_updates + self.tuning.report.get("search_updates", 0)
 
     def move(self, point: Point) -> None:
         """Put a single chain at a point, keeping its momentum: other steps may have moved it."""

@@ -110,6 +110,11 @@ class WarmUp(ABC):
     def _settled(self, place: Place, positions: np.ndarray) -> Place:
         """Place with the noise, and perhaps the scale, of positions visited, ``(k, d)``."""
 
+    def _updates(self, chains: int) -> int:
+        """Updates of every chain that would have evaluated as many gradients of rows."""
+        rows = self.sampler.potential.batch_size or self.landscape.n_rows
+        return -(-self.row_gradients // (rows * chains))
+
     @property
     def row_gradients(self) -> int:
         """Gradients of single rows that were evaluated."""
@@ -162,7 +167,7 @@ class WarmUp(ABC):
             "curvature_ratio": curvature.max() / np.median(curvature),
             "largest_noise": noise.max(),
             "expected_bias": sampler.dynamics.bias(h, stiffest, noise),
-            "warmup_row_gradients": self.row_gradients,
+            "search_updates": self._updates(len(place_of_chain)),
             "warmup_seconds": self._seconds,
         }
         return Tuning(h, steps, tuning_steps, places, place_of_chain, dict(self.report))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Rows on which curvature is measured, and pairs of batches that show the gradient's noise.
 _ROWS, _PAIRS = 2000, 64
 # Products that show the diagonal of a Hessian; smallest curvature that counts, over the median.
-_SIGNS, _FLOOR = 8, 1e-4
+_SIGNS, _FLOOR = 32, 1e-2
 
 
 class LargeWarmUp(WarmUp):
@@ -65,28 +65,29 @@ class LargeWarmUp(WarmUp):
         unscaled = Coordinates(place.coordinates.centre, np.ones(self.size))
         chosen = self.rng.choice(positions, _PAIRS, replace=len(positions) < _PAIRS)
         plain, controlled = self._noise(unscaled, chosen)
-        fitted = self._scale(np.square(plain).mean(0), chosen[0])
+        fitted = self._scale(np.square(plain).mean(0), chosen[:_SIGNS])
         coordinates = self.sampler.coordinates(dataclasses.replace(unscaled, factor=fitted))
         noise = controlled if place.anchor else plain
         variance = np.square(coordinates.gradient(noise)).mean(0)
         return dataclasses.replace(place, coordinates=coordinates, noise=variance)
 
-    def _scale(self, noise: np.ndarray, position: np.ndarray) -> np.ndarray:
+    def _scale(self, noise: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Diagonal of L from the variance of the gradient's noise, ``(d,)``."""
         n, size = self.sampler.potential.n_rows, self.sampler.potential.batch_size
         if n is None or size is None:
-            curvature = self._diagonal(self.landscape, position)
+            curvature = self._diagonal(self.landscape, positions)
         else:
             taken = size / n
             # Batches without replacement are less noisy; see `Engine`.
             information = noise * taken / (1 if taken < 0.1 else 1 - taken)
-            curvature = information + self._diagonal(self._prior, position)
+            curvature = information + self._diagonal(self._prior, positions)
         return 1 / np.sqrt(np.maximum(curvature, _FLOOR * np.median(curvature)))
 
-    def _diagonal(self, landscape: Landscape, position: np.ndarray) -> np.ndarray:
-        """Absolute diagonal of a Hessian, by products with random signs; exact if it is diagonal.
+    def _diagonal(self, landscape: Landscape, positions: np.ndarray) -> np.ndarray:
+        """Absolute diagonal of the mean Hessian, by products with random signs.
 
         Bekas, Kokiopoulou & Saad (2007), An estimator for the diagonal of a matrix.
         """
-        signs = self.rng.choice([-1.0, 1.0], (_SIGNS, self.size))
-        return np.abs(np.mean([v * landscape.product(position, v) for v in signs], axis=0))
+        signs = self.rng.choice([-1.0, 1.0], positions.shape)
+        pairs = zip(positions, signs, strict=True)
+        return np.abs(np.mean([v * landscape.product(q, v) for q, v in pairs], axis=0))
