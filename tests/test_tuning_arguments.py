@@ -69,7 +69,7 @@ def test_temperature_zero_needs_a_step_size(model):
 
 
 def test_control_variates_need_all_variables(model):
-    with pytest.raises(ValueError, match="needs a step that samples all variables.*'y'"):
+    with pytest.raises(ValueError, match=r"needs a step that samples all variables.*'y'"):
         ATMC(["x"], control_variate=True, model=model)
     assert ATMC(["x"], model=model).sampler.control_variate is False
     assert ATMC(model=model).sampler.control_variate == "auto"
