@@ -84,7 +84,8 @@ def _adding_attributes(convert: Any) -> Any:
             ours = sum(_OURS <= set(statistics) for statistics in steps)
             entries = list(_attributes.get(modelcontext(kwargs.get("model")), {}).values())
             if ours and len(entries) >= ours:
-                attributes = _joined(entries[-ours:], trace.report.n_draws or 0)
+                lengths = (trace.report.n_tune or 0, trace.report.n_draws or 0)
+                attributes = _joined(entries[-ours:], *lengths)
                 for name in _GROUPS:
                     if name in idata:
                         idata[name].attrs.update(attributes)
@@ -94,13 +95,17 @@ def _adding_attributes(convert: Any) -> Any:
     return to_inference_data
 
 
-def _joined(entries: list[dict[str, Any]], n_draws: int) -> dict[str, Any]:
+def _updates(entry: dict[str, Any], n_tune: int, n_draws: int) -> dict[str, int]:
+    """Updates of a chain, if they are known: what was found in another process is not."""
+    steps = entry.get("steps_per_draw")
+    if steps is None:
+        return {}
+    return {"updates": entry.get("tuning_updates", n_tune * steps) + n_draws * steps}
+
+
+def _joined(entries: list[dict[str, Any]], n_tune: int, n_draws: int) -> dict[str, Any]:
     """Attributes of a run; where several steps differ, a text that lists them in their order."""
-    entries = [
-        {**entry, "updates": entry["tuning_updates"] + n_draws * entry["steps_per_draw"]}
-        for entry in entries
-        if "tuning_updates" in entry
-    ]
+    entries = [{**entry, **_updates(entry, n_tune, n_draws)} for entry in entries]
     joined = {}
     for name in dict.fromkeys(name for entry in entries for name in entry):
         values = [entry.get(name, "-") for entry in entries]

@@ -34,8 +34,8 @@ Point = Mapping[str, np.ndarray]
 # A block of draws should take about this long: short enough to interrupt, long enough to be cheap.
 _BLOCK_SECONDS = 0.5
 _JITTER_RETRIES = 20
-# Positions, at most, that show the warm-up where the chains have come to, and those of a block.
-_REMEMBERED, _OF_BLOCK = 512, 8
+# Positions that show the warm-up where the chains have come to: of all chains, and of each at least.
+_REMEMBERED, _OF_CHAIN = 512, 8
 
 
 @dataclass
@@ -299,15 +299,25 @@ class Chains:
         pace = _BLOCK_SECONDS / max(time.perf_counter() - started, 1e-9)
         self._next_block = max(1, int(n * min(max(pace, 0.25), 4.0)))
         if self._warm_up is not None and self.made <= self.tune // 2:
-            self._visited.append(draws.positions[:, :: -(-n // _OF_BLOCK)])
+            self._remember(draws.positions)
             if self.made == self.tune // 2:
-                # Of the second half: before, the chains may still have been on their way.
-                visited = np.concatenate(self._visited[len(self._visited) // 2 :], axis=1)
-                most = max(_OF_BLOCK, _REMEMBERED // len(visited))
-                self.tuning = self._warm_up.settle(tuning, visited[:, -most:])
+                visited = np.concatenate(self._visited, axis=1)
+                self.tuning = self._warm_up.settle(tuning, visited)
                 self._begin(draws.positions[:, -1])
                 self._warm_up, self._visited = None, []
         return draws
+
+    def _remember(self, positions: np.ndarray) -> None:
+        """Keep some positions of the second quarter of the tuning, however it is cut in blocks.
+
+        Before, the chains may still have been on their way.
+        """
+        chains, n, _ = positions.shape
+        first, last = self.tune // 4, self.tune // 2 - 1
+        spacing = -(-(last + 1 - first) // max(_OF_CHAIN, _REMEMBERED // chains))
+        numbers = np.arange(self.made - n, self.made)
+        wanted = (numbers >= first) & ((last - numbers) % spacing == 0)
+        self._visited.append(positions[:, wanted])
 
     def _evaluate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.engine.evaluate(positions, self.others, self._seeds[0])

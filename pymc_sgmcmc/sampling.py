@@ -135,7 +135,7 @@ def sample(
 
     attributes = {
         **step.attributes(run),
-        "updates": run.updates,
+        "updates": run.updates - _dropped(run, made),
         "sampling_time": time.time() - started,
         "tuning_steps": min(made, tune),
     }
@@ -151,6 +151,14 @@ def sample(
         after_tuning = idata["sample_stats"].data_vars.items()
         log_trouble({str(name): x.values for name, x in after_tuning}, attributes)
     return idata
+
+
+def _dropped(run: Chains, made: int) -> int:
+    """Updates of draws that are not among the `made` that can be kept."""
+    tuning = run.tuning
+    tuned = made < run.tune
+    steps = tuning.tuning_steps_per_draw if tuned else tuning.steps_per_draw
+    return (run.made - made) * steps
 
 
 class _Record:

@@ -111,12 +111,15 @@ def _step_size(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Findi
 
 def _kinetic(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[Finding]:
     T, kinetic = attributes["temperature"], statistics.get("kinetic_temperature")
-    if kinetic is None or T == 0 or abs(kinetic.mean() / T - 1) <= _TEMPERATURE:
+    if kinetic is None or T == 0:
+        return
+    mean, error = _mean_and_error(kinetic)
+    if abs(mean / T - 1) <= max(_TEMPERATURE, _ERRORS * error / T):
         return
     yield Finding(
         "kinetic temperature",
         True,
-        f"The kinetic temperature is {kinetic.mean():.3g} instead of {T:g}: the step is too "
+        f"The kinetic temperature is {mean:.3g} instead of {T:g}: the step is too "
         f"large, or tuning was too short. Try {_smaller_step(attributes)}, or larger batches.",
     )
 

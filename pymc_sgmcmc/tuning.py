@@ -20,12 +20,15 @@ class Place:
     coordinates : Coordinates
     noise : ndarray
         Variance V of the gradient noise of each coordinate, ``(d,)``.
+    correlated : float
+        Variance of the noise in any direction, beyond what that of the coordinates explains.
     anchor : tuple of (float, ndarray), optional
         U in nats and ∇U ``(d,)`` of all rows at the centre, if that is a control variate's.
     """
 
     coordinates: Coordinates
     noise: np.ndarray
+    correlated: float
     anchor: tuple[float, np.ndarray] | None = None
 
     def parameters(self) -> dict[str, np.ndarray]:

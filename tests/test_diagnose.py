@@ -67,7 +67,7 @@ def test_a_target_of_two_modes_is_flagged():
 
 
 def test_a_step_that_is_too_large_is_flagged(regression):
-    step = SGHMC(batch_size=40, step_size=0.02, steps_per_draw=10, model=regression)
+    step = SGHMC(batch_size=40, step_size=0.01, steps_per_draw=10, model=regression)
     found = diagnose(run(regression, step))
     assert not found.trustworthy
     assert "kinetic temperature" in {f.check for f in found.findings if f.problem}
@@ -170,7 +170,7 @@ PLANTED = {
     "configurational temperature": (
         {"configurational_temperature": lambda s: s["configurational_temperature"] + 0.3},
         {},
-        r"is 1\.(3|2\d) ± .*longer tune=\.\.\., then target_bias=0\.005",
+        r"is 1\.[23]\d? ± .*longer tune=\.\.\., then target_bias=0\.005",
     ),
     "gradient noise": (
         {"gradient_noise": lambda s: s["gradient_noise"] + 10},

@@ -32,7 +32,8 @@ def potential():
     with pm.Model() as model:
         b = pm.Normal("b", 0, 2, shape=3)
         s = pm.HalfNormal("s")
-        pm.StudentT("y", 5, pm.Data("X", X) @ b, s, observed=X.sum(1) + rng.normal(size=N))
+        mu = pm.Data("X", X) @ b
+        pm.StudentT("y", nu=5, mu=mu, sigma=s, observed=X.sum(1) + rng.normal(size=N))
     return StochasticPotential(model, batch_size=B, dtype="float64")
 
 

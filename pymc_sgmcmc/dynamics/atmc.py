@@ -100,15 +100,18 @@ class ATMCDynamics(Dynamics):
         adapted = step_size**2 * np.asarray(noise) / (2 * self.temperature)  # ξ h
         return np.maximum(-math.log(self.momentum_decay), adapted)
 
-    def bias(self, step_size: float, curvature: float, noise: np.ndarray) -> float:
+    def bias(
+        self, step_size: float, curvature: float, noise: np.ndarray, correlated: float = 0.0
+    ) -> float:
         """Largest relative error of a variance; see `Dynamics.bias`."""
         h, decay = step_size, -math.log(self.momentum_decay)
-        heat = heating(h, noise, decay, self.temperature)
-        error = leapfrog_bias(h, curvature) + thermostat_bias(self.friction(h, noise), decay, heat)
+        left = heating(h, correlated, decay, self.temperature)
+        error = leapfrog_bias(h, curvature) + thermostat_bias(self.friction(h, noise), decay, left)
         if self.speed_limit is not None:
             # The noise of real batches varies with the position, and v² feels hot spells less than
             # cold ones: E[pv] − T = 1.5 Var(T')/c² for a local temperature T'. Measured on linear
             # regressions, Var(T') is about ten times the square of the mean heat.
+            heat = heating(h, noise, decay, self.temperature)
             error += 15 * (heat / self.speed_limit) ** 2
         return error
 

@@ -83,7 +83,9 @@ class Dynamics(ABC):
         """
 
     @abstractmethod
-    def bias(self, step_size: float, curvature: float, noise: np.ndarray) -> float:
+    def bias(
+        self, step_size: float, curvature: float, noise: np.ndarray, correlated: float = 0.0
+    ) -> float:
         """Largest relative error of a variance that a step size leaves, as far as it depends on h.
 
         Of coordinates in which the posterior is about a standard normal.
@@ -96,6 +98,9 @@ class Dynamics(ABC):
             Largest ω² of any direction.
         noise : ndarray
             Variance V of the gradient noise of each parameter.
+        correlated : float
+            Variance of the noise in any direction, beyond what `noise` explains; no thermostat
+            absorbs it.
 
         Returns
         -------
@@ -228,7 +233,7 @@ def leapfrog_bias(step_size: float, curvature: float) -> float:
     return step_size**2 * curvature / 4
 
 
-def heating(step_size: float, noise: np.ndarray, decay: float, temperature: float) -> float:
+def heating(step_size: float, noise: Any, decay: float, temperature: float) -> float:
     """Relative rise hV/2D of a temperature that gradient noise brings where nothing adapts.
 
     `decay` is Dh, the momentum that constant friction takes in one update.
@@ -240,12 +245,10 @@ def thermostat_bias(friction: np.ndarray, decay: float, heat: float) -> float:
     """Error of a variance that a thermostat leaves.
 
     Where the kinetic temperature is held, a friction of x = βh in one update leaves the factor
-    (x/2) coth(x/2). And noise that is correlated between parameters heats some directions at the
-    cost of others: with the coordinates turned to the axes of a sample of the noise, by about a
-    tenth of what all of it would.
+    (x/2) coth(x/2); noise that is correlated between parameters heats some directions by `heat`.
     """
     x, alone = float(np.max(friction)) / 2, decay / 2
-    return x / math.tanh(x) - alone / math.tanh(alone) + heat / 10
+    return x / math.tanh(x) - alone / math.tanh(alone) + heat
 
 
 def check_number(

@@ -55,9 +55,13 @@ class SGHMCDynamics(Dynamics):
         """Momentum lost to friction in one update; see `Dynamics.friction`."""
         return np.full(np.shape(noise), -math.log(self.momentum_decay))
 
-    def bias(self, step_size: float, curvature: float, noise: np.ndarray) -> float:
+    def bias(
+        self, step_size: float, curvature: float, noise: np.ndarray, correlated: float = 0.0
+    ) -> float:
         """Largest relative error of a variance; see `Dynamics.bias`."""
-        heat = heating(step_size, noise, -math.log(self.momentum_decay), self.temperature)
+        heat = heating(
+            step_size, np.max(noise) + correlated, -math.log(self.momentum_decay), self.temperature
+        )
         return leapfrog_bias(step_size, curvature) + heat
 
     def transition(

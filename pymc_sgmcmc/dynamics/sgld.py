@@ -32,9 +32,11 @@ class SGLDDynamics(Dynamics):
         """Infinite: there is no momentum; see `Dynamics.friction`."""
         return np.full(np.shape(noise), np.inf)
 
-    def bias(self, step_size: float, curvature: float, noise: np.ndarray) -> float:
+    def bias(
+        self, step_size: float, curvature: float, noise: np.ndarray, correlated: float = 0.0
+    ) -> float:
         """Largest relative error of a variance; see `Dynamics.bias`."""
-        noise_bias = step_size**2 * np.max(noise) / (4 * self.temperature)
+        noise_bias = step_size**2 * (np.max(noise) + correlated) / (4 * self.temperature)
         return leapfrog_bias(step_size, curvature) + noise_bias
 
     def correlation(self, step_size: float, noise: np.ndarray, updates: np.ndarray) -> np.ndarray:

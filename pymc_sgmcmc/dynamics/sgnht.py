@@ -78,10 +78,12 @@ class SGNHTDynamics(Dynamics):
         adapted = step_size * self.settled(step_size, noise)["thermostat"]  # hζ
         return -math.log(self.momentum_decay) + step_size * adapted
 
-    def bias(self, step_size: float, curvature: float, noise: np.ndarray) -> float:
+    def bias(
+        self, step_size: float, curvature: float, noise: np.ndarray, correlated: float = 0.0
+    ) -> float:
         """Largest relative error of a variance; see `Dynamics.bias`."""
         h, decay, T = step_size, -math.log(self.momentum_decay), self.temperature
-        heat = heating(h, noise, decay, T)
+        heat = heating(h, correlated, decay, T)
         error = leapfrog_bias(h, curvature) + thermostat_bias(self.friction(h, noise), decay, heat)
         if self.thermostat == "scalar":  # noisier parameters stay hotter
             error += heating(h, noise - np.mean(noise), decay, T)

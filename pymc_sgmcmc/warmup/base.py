@@ -150,10 +150,11 @@ class WarmUp(ABC):
     ) -> Tuning:
         sampler, noise = self.sampler, np.stack([place.noise for place in places])
         curvature = self._curvature(places, place_of_chain, positions)
+        correlated = max(place.correlated for place in places)
         stiffest = max(float(curvature.max()), 1) / self.leniency
         h = sampler.step_size
         if h is None:
-            h = step_size(sampler.dynamics, sampler.target_bias, stiffest, noise)
+            h = step_size(sampler.dynamics, sampler.target_bias, stiffest, noise, correlated)
         if sampler.steps_per_draw is not None:
             steps = tuning_steps = sampler.steps_per_draw
         else:
@@ -166,7 +167,7 @@ class WarmUp(ABC):
             "largest_curvature": curvature.max(),
             "curvature_ratio": curvature.max() / np.median(curvature),
             "largest_noise": noise.max(),
-            "expected_bias": sampler.dynamics.bias(h, stiffest, noise),
+            "expected_bias": sampler.dynamics.bias(h, stiffest, noise, correlated),
             "search_updates": self._updates(len(place_of_chain)),
             "warmup_seconds": self._seconds,
         }

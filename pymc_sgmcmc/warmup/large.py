@@ -12,6 +12,7 @@ from pymc_sgmcmc.tuning import Place
 from pymc_sgmcmc.warmup.base import WarmUp
 from pymc_sgmcmc.warmup.descent import descend
 from pymc_sgmcmc.warmup.landscape import Landscape
+from pymc_sgmcmc.warmup.noise import correlated_part
 
 if TYPE_CHECKING:
     from pymc_sgmcmc.chains import Sampler
@@ -58,7 +59,7 @@ class LargeWarmUp(WarmUp):
             whole = Landscape(self.sampler.potential, None, self.others, self.rng)
             values, gradients = whole.gradient(centre[None])
             anchor = float(values[0]), gradients[0]
-        place = Place(Coordinates(centre, np.ones(self.size)), np.zeros(self.size), anchor)
+        place = Place(Coordinates(centre, np.ones(self.size)), np.zeros(self.size), 0.0, anchor)
         return (self._settled(place, ends),), np.zeros(len(starts), int), ends
 
     def _settled(self, place: Place, positions: np.ndarray) -> Place:
@@ -68,8 +69,13 @@ class LargeWarmUp(WarmUp):
         fitted = self._scale(np.square(plain).mean(0), chosen[:_SIGNS])
         coordinates = self.sampler.coordinates(dataclasses.replace(unscaled, factor=fitted))
         noise = controlled if place.anchor else plain
-        variance = np.square(coordinates.gradient(noise)).mean(0)
-        return dataclasses.replace(place, coordinates=coordinates, noise=variance)
+        noise = coordinates.gradient(noise)
+        return dataclasses.replace(
+            place,
+            coordinates=coordinates,
+            noise=np.square(noise).mean(0),
+            correlated=correlated_part(noise, turned=False),
+        )
 
     def _scale(self, noise: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Diagonal of L from the variance of the gradient's noise, ``(d,)``."""

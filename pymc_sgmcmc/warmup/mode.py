@@ -66,10 +66,10 @@ def newton(landscape: Landscape, start: np.ndarray) -> Mode:
         return Mode(position, float(value), np.eye(len(position)), False, 1)
     damping, converged, evaluations = 1e-3, False, 1
     while not converged and evaluations < _ITERATIONS:
-        step = _damped_step(gradient, hessian, damping)
+        step, least = _damped_step(gradient, hessian, damping)
         expected = -gradient @ step - step @ hessian @ step / 2
-        # Without curvature there is no mode to converge to, however small the slope.
-        near = damping <= 1e-3 and expected < _DECREMENT
+        # Where U is flat, or curves down, there is no mode, however small the slope.
+        near = damping <= 1e-3 and expected < _DECREMENT and least > FLOOR
         trial = [x[0] for x in landscape.hessian((position + step)[None])]
         evaluations += 1
         finite = all(np.isfinite(x).all() for x in trial)
@@ -87,12 +87,21 @@ def newton(landscape: Landscape, start: np.ndarray) -> Mode:
     return Mode(position, float(value), hessian, converged, evaluations)
 
 
-def _damped_step(gradient: np.ndarray, hessian: np.ndarray, damping: float) -> np.ndarray:
-    """Step −(|H| + τ diag|H|)⁻¹ g: where U curves down, as far as where it curves up as much."""
+def _damped_step(
+    gradient: np.ndarray, hessian: np.ndarray, damping: float
+) -> tuple[np.ndarray, float]:
+    """Step −(|H| + τ diag|H|)⁻¹ g, and the least curvature in units of the diagonal.
+
+    Where U curves down it goes as far as where U curves up as much, and where there is next to no
+    slope besides, a length of |curvature|^(−1/2): off a saddle.
+    """
     scale = np.sqrt(diagonal_scale(hessian))
-    values, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
-    values = np.maximum(np.abs(values), FLOOR) + damping
-    return -vectors @ (vectors.T @ (gradient / scale) / values) / scale
+    curvature, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
+    size = np.maximum(np.abs(curvature), FLOOR)
+    step = -(vectors.T @ (gradient / scale)) / (size + damping)
+    on_top = (curvature < -FLOOR) & (np.abs(step) * np.sqrt(size) < 0.1)
+    step = np.where(on_top, np.copysign(1 / np.sqrt(size + damping), step), step)
+    return vectors @ step / scale, float(curvature[0])
 
 
 def diagonal_scale(hessian: np.ndarray) -> np.ndarray:

@@ -8,6 +8,20 @@ from pymc_sgmcmc.engines.base import Engine
 _AT_ONCE = 128
 
 
+def correlated_part(sample: np.ndarray, turned: bool) -> float:
+    """Largest variance of noise in any direction, beyond what that of the coordinates explains.
+
+    Where the coordinates were turned to the axes of another sample, a tenth of the largest
+    variance is left, by the error of its covariance.
+    """
+    largest = float(np.square(sample).mean(0).max())
+    if turned or len(sample) < sample.shape[1]:
+        return largest / 10
+    covariance = sample.T @ sample / len(sample)
+    np.fill_diagonal(covariance, 0)
+    return max(largest / 10, float(np.linalg.eigvalsh(covariance)[-1]))
+
+
 def gradient_noise(
     engine: Engine,
     coordinates: Coordinates,

@@ -13,6 +13,7 @@ from pymc_sgmcmc.warmup import scale
 from pymc_sgmcmc.warmup.base import WarmUp
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.mode import Mode, newton
+from pymc_sgmcmc.warmup.noise import correlated_part
 
 if TYPE_CHECKING:
     from pymc_sgmcmc.chains import Sampler
@@ -142,13 +143,14 @@ class SmallWarmUp(WarmUp):
         places = []
         for c, noise in zip(coordinates, samples, strict=True):
             # Thermostats, one for each coordinate, need noise without correlations.
+            sample = noise[bool(wanted)]
             if c.dense:
-                sample = noise[bool(wanted)]
                 variance, axes = np.linalg.eigh(sample.T @ sample / len(sample))
                 c, variance = c.turned(axes), np.maximum(variance, 0)
             else:
-                variance = np.square(noise[bool(wanted)]).mean(0)
-            places.append(Place(c, variance, self._anchor(c) if wanted else None))
+                variance = np.square(sample).mean(0)
+            correlated = correlated_part(sample, turned=c.dense)
+            places.append(Place(c, variance, correlated, self._anchor(c) if wanted else None))
         return tuple(places)
 
     def _anchor(self, coordinates: Coordinates) -> tuple[float, np.ndarray]:
@@ -159,7 +161,11 @@ class SmallWarmUp(WarmUp):
         k = max(_PAIRS, 4 * self.size)
         chosen = self.rng.choice(positions, k, replace=len(positions) < k)
         noise = self._noise(place.coordinates, chosen)[place.anchor is not None]
-        return dataclasses.replace(place, noise=np.square(noise).mean(0))
+        return dataclasses.replace(
+            place,
+            noise=np.square(noise).mean(0),
+            correlated=correlated_part(noise, turned=place.coordinates.dense),
+        )
 
 
 def _log_mass(mode: Mode) -> float:

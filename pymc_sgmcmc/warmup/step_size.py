@@ -17,7 +17,13 @@ _AFFORDABLE = 250
 _LAGS = 20
 
 
-def step_size(dynamics: Dynamics, target_bias: float, curvature: float, noise: np.ndarray) -> float:
+def step_size(
+    dynamics: Dynamics,
+    target_bias: float,
+    curvature: float,
+    noise: np.ndarray,
+    correlated: float = 0.0,
+) -> float:
     """Largest step size at which no variance is off by more than the target.
 
     Parameters
@@ -29,6 +35,8 @@ def step_size(dynamics: Dynamics, target_bias: float, curvature: float, noise: n
         Largest ω², in the coordinates of the sampler.
     noise : ndarray
         Variance V of the gradient noise of each coordinate, ``(d,)``.
+    correlated : float
+        Variance of the noise in any direction, beyond what `noise` explains.
 
     Returns
     -------
@@ -36,7 +44,7 @@ def step_size(dynamics: Dynamics, target_bias: float, curvature: float, noise: n
     """
 
     def excess(log_h: float) -> float:
-        return dynamics.bias(np.exp(log_h), curvature, noise) - target_bias
+        return dynamics.bias(np.exp(log_h), curvature, noise, correlated) - target_bias
 
     largest = np.log(2 / np.sqrt(curvature))  # the limit of stability: the bias is 1 there
     return float(np.exp(brentq(excess, largest - 35, largest)))
