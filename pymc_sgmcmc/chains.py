@@ -34,7 +34,7 @@ Point = Mapping[str, np.ndarray]
 # A block of draws should take about this long: short enough to interrupt, long enough to be cheap.
 _BLOCK_SECONDS = 0.5
 _JITTER_RETRIES = 20
-# Positions that show the warm-up where the chains have come to: of all chains, and of each at least.
+# Positions that show the warm-up where the chains have come to: of all, and of each at least.
 _REMEMBERED, _OF_CHAIN = 512, 8
 
 

@@ -69,7 +69,7 @@ def epoch(evaluate, coordinates):
 
 def place(potential, factor, anchored=True):
     anchor = exact(potential, CENTRE) if anchored else None
-    return Place(Coordinates(CENTRE, factor), np.zeros(D), anchor).parameters()
+    return Place(Coordinates(CENTRE, factor), np.zeros(D), 0.0, anchor).parameters()
 
 
 def test_a_control_variate_is_unbiased(potential):
