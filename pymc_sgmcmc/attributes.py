@@ -27,10 +27,14 @@ def attributes_of(sampler: Sampler, name: str, chains: Chains | None = None) -> 
     With `chains`, what their warm-up found.
     """
     potential, chosen = sampler.potential, sampler.preconditioner
-    found = {"step_size": sampler.step_size, "steps_per_draw": sampler.steps_per_draw}
+    found: dict[str, Any] = {
+        "step_size": sampler.step_size,
+        "steps_per_draw": sampler.steps_per_draw,
+    }
     if chains is not None:
         tuning = chains.tuning
         found = {
+            "backend": chains.backend,
             "step_size": tuning.step_size,
             "steps_per_draw": tuning.steps_per_draw,
             "tuning_updates": chains.tuning_updates,
@@ -53,7 +57,7 @@ def attributes_of(sampler: Sampler, name: str, chains: Chains | None = None) -> 
         "schedule": str(getattr(sampler.schedule, "__name__", sampler.schedule)),
         "dtype": potential.dtype,
         **vars(sampler.dynamics),
-        **{f"{k}_version": version(k) for k in ("pymc_sgmcmc", "pymc", "pytensor", "jax")},
+        **{f"{k}_version": version(k) for k in ("pymc_sgmcmc", "pymc", "pytensor", "jax", "numba")},
     }
     return {k: int(v) if isinstance(v, bool) else v for k, v in attributes.items() if v is not None}
 

@@ -20,7 +20,9 @@ from pymc.model import Model
 from pymc_sgmcmc.coordinates import Coordinates
 from pymc_sgmcmc.dynamics import schedules
 from pymc_sgmcmc.dynamics.base import Dynamics
+from pymc_sgmcmc.engines import engine_class
 from pymc_sgmcmc.engines.base import STUCK, Draws
+from pymc_sgmcmc.engines.choice import faster_backend
 from pymc_sgmcmc.estimators import ControlVariate, Estimator, Preconditioned
 from pymc_sgmcmc.potential import StochasticPotential
 from pymc_sgmcmc.tuning import Tuning
@@ -60,6 +62,10 @@ class Sampler:
         Whether gradients are taken relative to those at the mode.
     target_bias : float
         Relative error of variances that the step size may leave.
+    backend : {"auto", "jax", "numba"}
+        Engine of the chains.
+    shard : {"chains", "rows"}
+        What is spread over several devices of JAX.
     """
 
     model: Model
@@ -71,12 +77,20 @@ class Sampler:
     preconditioner: Any = "auto"
     control_variate: bool | str = "auto"
     target_bias: float = 0.02
+    backend: str = "auto"
+    shard: str = "chains"
     potential: StochasticPotential = field(init=False)
     _engines: dict[Any, Engine] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        _require_jax()
+        if self.needs_jax:
+            _require_jax()
         self.potential = StochasticPotential(self.model, **self.potential_arguments)
+
+    @property
+    def needs_jax(self) -> bool:
+        """Whether JAX runs: the warm-up does everywhere."""
+        return self.backend != "numba" or self.warms_up
 
     @property
     def warms_up(self) -> bool:
@@ -116,30 +130,38 @@ class Sampler:
         ValueError
             If variables were added to the model or taken from it.
         """
-        refuse_forked_jax()
+        if self.needs_jax:
+            refuse_forked_jax()
         if not self.potential.is_current():
             self.potential = StochasticPotential(self.model, **self.potential_arguments)
             self._engines = {}
-        if self._engines:
-            first, *others = self._engines.values()
-            first.load(self.potential.row_values())
-            for engine in others:
-                engine.share_rows(first)
+        loaded: dict[type, Engine] = {}
+        for engine in self._engines.values():
+            if type(engine) in loaded:
+                engine.share_rows(loaded[type(engine)])
+            else:
+                engine.load(self.potential.row_values())
+                loaded[type(engine)] = engine
 
-    def engine(self, tuning: Tuning | None = None) -> Engine:
-        """Engine for the coordinates of some settings; the model's own when None."""
-        from pymc_sgmcmc.engines.jax import JaxEngine  # starts JAX
+    def engine(self, tuning: Tuning | None = None, backend: str | None = None) -> Engine:
+        """Engine for the coordinates of some settings; the model's own when None.
 
-        estimator, kind = Estimator(self.potential), None
+        Of a backend other than the sampler's, if that is named; JAX where it is left open.
+        """
+        backend = backend or self.backend
+        kind: Any = None
+        estimator = Estimator(self.potential)
         if tuning is not None and tuning.places:
             dense, controlled = tuning.places[0].coordinates.dense, tuning.control_variate
             kind = dense, controlled
             estimator = ControlVariate(estimator) if controlled else estimator
             estimator = Preconditioned(estimator, dense)
-        if kind not in self._engines:
-            same_rows = next(iter(self._engines.values()), None)
-            self._engines[kind] = JaxEngine(estimator, self.dynamics, same_rows)
-        return self._engines[kind]
+        engine = engine_class(backend)
+        if (engine, kind) not in self._engines:
+            same_rows = next((e for e in self._engines.values() if isinstance(e, engine)), None)
+            options = {"shard": self.shard} if backend != "numba" else {}
+            self._engines[engine, kind] = engine(estimator, self.dynamics, same_rows, **options)
+        return self._engines[engine, kind]
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled functions and device arrays stay behind; another process makes its own.
@@ -175,6 +197,8 @@ class Chains:
         One for each chain.
     tune : int
         Draws in which the chains warm up: those before the first that is kept.
+    draws : int
+        Draws after those.
     block : int, optional
         Draws that are asked for at once, at most.
 
@@ -201,9 +225,10 @@ class Chains:
         points: Sequence[Point],
         rngs: Sequence[np.random.Generator],
         tune: int = 0,
+        draws: int = 0,
         block: int | None = None,
     ) -> None:
-        self.sampler, self.tune = sampler, tune
+        self.sampler, self.tune, self._draws = sampler, tune, draws
         sampler.refresh()
         self.others = self._others(points)
         self._seeds = np.stack([rng.integers(2**32, size=2, dtype=np.uint32) for rng in rngs])
@@ -214,7 +239,8 @@ class Chains:
         self._visited: list[np.ndarray] = []
         if not sampler.warms_up:
             self.tuning = sampler.given()
-            self.engine = sampler.engine()
+            self.backend = self._backend(len(points))
+            self.engine = sampler.engine(backend=self.backend)
             self._begin(self._starts(points, rngs, self._evaluate))
             return
         if tune == 0:
@@ -229,12 +255,27 @@ class Chains:
         self._warm_up, self.tuning, starts = warm_up(
             sampler, first, rng, lambda evaluate: self._starts(points, rngs, evaluate)
         )
+        self.backend = self._backend(len(points))
         self._begin(starts)
+
+    def _backend(self, chains: int) -> str:
+        """Backend of this run; the first that can compile the model, where it is left open."""
+        sampler, tuning = self.sampler, self.tuning
+        if sampler.backend != "auto" or sampler.shard == "rows":
+            return "numba" if sampler.backend == "numba" else "jax"
+        updates = self.tune * tuning.tuning_steps_per_draw + self._draws * tuning.steps_per_draw
+        chosen = faster_backend(sampler.potential.size, chains, updates)
+        if chosen == "numba":
+            try:
+                sampler.engine(tuning, chosen)
+            except NotImplementedError:
+                return "jax"
+        return chosen
 
     def _begin(self, positions: np.ndarray) -> None:
         """Start at positions ``(chains, d)``, with the settings as they are."""
         tuning = self.tuning
-        self.engine = self.sampler.engine(tuning)
+        self.engine = self.sampler.engine(tuning, self.backend)
         z = tuning.coordinates(positions)
         # Fitted coordinates have the posterior around zero.
         fitted = bool(tuning.places) and tuning.places[0].coordinates.dense

@@ -105,7 +105,7 @@ def sample(
         task = progress.add_task("Starting", total=tune + draws, statistics="")
         made = 0
         try:
-            run = Chains(step.sampler, points, rngs, tune)
+            run = Chains(step.sampler, points, rngs, tune, draws)
             compiled, before = None, 0
             while made < tune + draws:
                 # A block lies within tuning or after it.

@@ -22,6 +22,7 @@ from pymc_sgmcmc.attributes import attributes_of, remember_attributes
 from pymc_sgmcmc.chains import Chains, Point, Sampler, refuse_forked_jax
 from pymc_sgmcmc.dynamics import Dynamics, schedules
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws
+from pymc_sgmcmc.engines.choice import check_backend, check_shard
 from pymc_sgmcmc.output import warn_of_large_output
 from pymc_sgmcmc.potential import sampled_value_vars
 from pymc_sgmcmc.trust import log_trouble
@@ -33,6 +34,8 @@ _DEFAULTS = {
     "control_variate": "auto",
     "target_bias": 0.02,
     "temperature": 1.0,
+    "backend": "auto",
+    "shard": "chains",
 }
 
 
@@ -49,6 +52,8 @@ class Options(TypedDict, total=False):
     schedule: str | schedules.Schedule | None
     temperature: float
     dtype: str | None
+    backend: Literal["auto", "jax", "numba"]
+    shard: Literal["chains", "rows"]
     model: Model | None
     rng: Any
     blocked: bool
@@ -94,6 +99,16 @@ temperature : float, default 1
 dtype : {"float32", "float64"}, optional
     Precision of the updates; ``pytensor.config.floatX`` when None. "float32" is faster and
     enough for networks.
+backend : {"auto", "jax", "numba"}
+    What compiles the updates. "jax" runs all chains as one program, on the accelerator if there is
+    one; "numba" runs each chain on a core of its own. "auto" is JAX where it has an accelerator,
+    where the run is too short to pay for Numba's compilation (fewer than 250,000 updates of all
+    chains), where a model of more than 50,000 parameters has fewer chains than cores, and where
+    Numba can't compile the model; Numba otherwise. The warm-up's search is JAX's.
+shard : {"chains", "rows"}
+    What several devices of JAX share. "chains": each device holds all rows and runs some of the
+    chains, as many as divide evenly. "rows": each device holds some of the rows, and its share of
+    every batch, for data that outgrow one.
 model : pm.Model, optional
     The model of the ``with`` context when None.
 rng : None, int or numpy.random.Generator
@@ -159,6 +174,7 @@ class StochasticGradientStep(BlockedStep):
                 f"{', '.join(known)}."
             )
         model = modelcontext(options.get("model"))
+        backend = check_backend(options.get("backend", "auto"))
         self.sampler = Sampler(
             model=model,
             dynamics=self.dynamics_class(**dynamics, temperature=options.get("temperature", 1.0)),
@@ -166,6 +182,8 @@ class StochasticGradientStep(BlockedStep):
                 "vars": None if vars is None else list(sampled_value_vars(model, vars)),
                 **{k: options.get(k) for k in ("batch_size", "data", "dtype")},
             },
+            backend=backend,
+            shard=check_shard(options.get("shard", "chains"), backend),
             **resolve_tuning_arguments(options),
         )
         check_tuning_arguments(self.sampler)
@@ -223,13 +241,15 @@ class LoneStep(StochasticGradientStep):
     def setup_chain(self, rng: Any, tune: int, draws: int) -> None:
         """Forget the chain before, and refuse a process in which JAX can't run."""
         super().setup_chain(rng, tune, draws)
-        refuse_forked_jax()
+        if self.sampler.needs_jax:
+            refuse_forked_jax()
         self._chains, self._tune, self._total = None, tune, tune + draws
 
     def step(self, point: Point) -> tuple[Any, Any]:
         """Advance this chain by one draw."""
         if self._chains is None:
-            self._chains = Chains(self.sampler, [point], [self.rng], self._tune, block=1)
+            kept = self._total - self._tune
+            self._chains = Chains(self.sampler, [point], [self.rng], self._tune, kept, block=1)
         else:
             self._chains.move(point)
         draws = self._chains.advance(1)
@@ -256,7 +276,8 @@ class Population:
     def draw(self, sampler: Sampler, number: int) -> tuple[Draws, int]:
         """Block that holds draw `number`, and its place there; made when first asked for."""
         if self.chains is None:
-            self.chains = Chains(sampler, self.points, self.rngs, self.tune)
+            kept = self.total - self.tune
+            self.chains = Chains(sampler, self.points, self.rngs, self.tune, kept)
         while number >= self.made:
             self._block = self.chains.advance(self.total - self.made)
             self.made += self._block.positions.shape[1]
@@ -295,7 +316,8 @@ class PopulationStep(StochasticGradientStep, PopulationArrayStepShared):
     def setup_chain(self, rng: Any, tune: int, draws: int) -> None:
         """Take this chain's generator and the number of draws to come."""
         super().setup_chain(rng, tune, draws)
-        refuse_forked_jax()
+        if self.sampler.needs_jax:
+            refuse_forked_jax()
         self._tune, self._total = tune, tune + draws
 
     def link_population(self, population: list[Point], chain_index: int) -> None:

@@ -1,4 +1,4 @@
-"""The JAX engine: what a run gives does not depend on how it is made."""
+"""The engines: what a run gives does not depend on how it is made."""
 
 import jax
 import numpy as np
@@ -24,24 +24,30 @@ def model():
     return model
 
 
-def make_engine(model, sampler=ATMC, **kwargs):
+@pytest.fixture(scope="module", params=["jax", "numba"])
+def backend(request):
+    return request.param
+
+
+def make_engine(model, backend, sampler=ATMC, **kwargs):
     settings = {"batch_size": B, "step_size": H, "steps_per_draw": S, "model": model}
-    return sampler(**(settings | kwargs)).sampler.engine()
+    return sampler(**(settings | kwargs), backend=backend).sampler.engine()
 
 
 @pytest.fixture(scope="module")
-def engine(model):
-    return make_engine(model)
+def engine(model, backend):
+    return make_engine(model, backend)
 
 
 @pytest.fixture(scope="module")
-def full(model):
-    return make_engine(model, batch_size=None)
+def full(model, backend):
+    return make_engine(model, backend, batch_size=None)
 
 
 @pytest.fixture(scope="module")
-def engines(model, engine):
-    return {ATMC: engine, **{s: make_engine(model, s) for s in SAMPLERS if s is not ATMC}}
+def engines(model, backend, engine):
+    others = {s: make_engine(model, backend, s) for s in SAMPLERS if s is not ATMC}
+    return {ATMC: engine, **others}
 
 
 def start(engine, chains=3, seed=0):
@@ -81,14 +87,14 @@ def test_pieces_are_the_whole(engines, sampler):
         assert_equal(run(engine, start(engine), pieces, H * factors), whole)
 
 
-def test_a_state_can_be_saved_and_restored(engine, model, tmp_path):
+def test_a_state_can_be_saved_and_restored(engine, model, backend, tmp_path):
     whole = run(engine, start(engine), [20])
     first, _, state = run(engine, start(engine), [8])
     np.savez(tmp_path / "state.npz", **state)
     with np.load(tmp_path / "state.npz") as file:
         restored = dict(file)
     # Another engine, as another process would have.
-    last, _, end = run(make_engine(model), restored, [12])
+    last, _, end = run(make_engine(model, backend), restored, [12])
     assert_equal((np.concatenate([first, last], axis=1), end), (whole[0], whole[2]))
 
 
@@ -161,8 +167,8 @@ def programs(engine):
     return sum(name == "run" for name, _ in engine._compiled)
 
 
-def test_nothing_compiles_twice(model):
-    step = SGLD(batch_size=B, step_size=H, steps_per_draw=S, model=model)
+def test_jax_compiles_nothing_twice(model):
+    step = SGLD(batch_size=B, step_size=H, steps_per_draw=S, model=model, backend="jax")
     kwargs = {"step": step, "model": model, "random_seed": 1, "progressbar": False}
     sample(37, tune=10, chains=3, **kwargs)
     engine = step.sampler.engine()
@@ -174,6 +180,18 @@ def test_nothing_compiles_twice(model):
     assert programs(engine) == compiled
     run(engine, start(engine, 5), [1])  # another number of chains is another program
     assert programs(engine) == compiled + 1
+
+
+def test_numba_compiles_nothing_twice(model):
+    engine = make_engine(model, "numba")
+    run(engine, start(engine), [3])
+    engine.load([x + 1 for x in engine.rows])
+    run(engine, start(engine, 5), [1, 10])
+    assert len(engine._run_chain.signatures) == 1
+    # Nor does another process: what was compiled waits on the disk.
+    again = make_engine(model, "numba")
+    run(again, start(again), [1])
+    assert sum(again._run_chain.stats.cache_hits.values()) == 1
 
 
 def test_capacity_bounds_memory(engine):
@@ -213,8 +231,8 @@ def counting():
 
 
 @pytest.mark.parametrize(("size", "replacement"), [(19, True), (20, False), (150, False)])
-def test_rows_of_a_batch(counting, size, replacement):
-    engine = make_engine(counting, batch_size=size)
+def test_rows_of_a_batch(counting, backend, size, replacement):
+    engine = make_engine(counting, backend, batch_size=size)
     _, gradients = engine.evaluate(np.zeros((1000, N + 1)), {}, np.array([1, 2], np.uint32))
     counts = gradients[:, :N] * size / N
     np.testing.assert_allclose(counts, np.rint(counts), atol=1e-6)
@@ -225,9 +243,9 @@ def test_rows_of_a_batch(counting, size, replacement):
     assert np.abs(counts.sum(0) - expected).max() < 5 * np.sqrt(expected)
 
 
-def test_all_rows(full, model):
+def test_all_rows(full, model, backend):
     # B = N is no batch: no gather, no noise.
-    every = make_engine(model, batch_size=N)
+    every = make_engine(model, backend, batch_size=N)
     assert every.batch_size is full.batch_size is None
     assert_equal(run(every, start(every), [3])[0], run(full, start(full), [3])[0])
 
@@ -235,8 +253,8 @@ def test_all_rows(full, model):
 # -- precision ---------------------------------------------------------------------------------
 
 
-def test_float32(model, engine):
-    single = make_engine(model, dtype="float32")
+def test_float32(model, backend, engine):
+    single = make_engine(model, backend, dtype="float32")
     flag = jax.config.jax_enable_x64
     positions, statistics, state = run(single, start(single), [20])
     assert jax.config.jax_enable_x64 == flag
@@ -250,18 +268,19 @@ def test_float32(model, engine):
     assert_equal(run(single, start(single), [20])[0], positions)
 
 
-def test_float32_positions_of_a_float64_model(model):
-    step = ATMC(batch_size=B, step_size=H, steps_per_draw=S, dtype="float32", model=model)
+def test_float32_positions_of_a_float64_model(model, backend):
+    settings = {"batch_size": B, "step_size": H, "steps_per_draw": S, "model": model}
+    step = ATMC(**settings, dtype="float32", backend=backend)
     kwargs = {"tune": 100, "chains": 4, "model": model, "random_seed": 1, "progressbar": False}
     single = sample(400, step=step, **kwargs).posterior
     assert {x.dtype for x in single.data_vars.values()} == {np.dtype("float64")}
     assert single.attrs["dtype"] == "float32"
-    step = ATMC(batch_size=B, step_size=H, steps_per_draw=S, model=model)
+    step = ATMC(**settings, backend=backend)
     double = sample(400, step=step, **kwargs).posterior
     for name in ("b", "s"):
         a, b = (x[name].mean(("chain", "draw")).values for x in (single, double))
         np.testing.assert_allclose(a, b, atol=0.05)
-    # What JAX has in 32 bits is not rounded again on its way.
+    # What is in 32 bits there is not rounded again on its way.
     assert (single["b"] == single["b"].astype(np.float32)).all()
 
 
@@ -269,8 +288,9 @@ def test_float32_positions_of_a_float64_model(model):
 
 
 @pytest.mark.parametrize("sampler", [SGLD, SGHMC])
-def test_temperature_zero_finds_the_mode(model, sampler):
-    step = sampler(step_size=0.03, temperature=0, steps_per_draw=200, model=model)
+def test_temperature_zero_finds_the_mode(model, backend, sampler):
+    settings = {"step_size": 0.03, "temperature": 0, "steps_per_draw": 200, "backend": backend}
+    step = sampler(**settings, model=model)
     idata = sample(1, tune=20, chains=3, step=step, model=model, random_seed=1, progressbar=False)
     assert (idata.sample_stats["gradient_norm"] < 1e-6).all()
     np.testing.assert_allclose(idata.posterior["b"][0], idata.posterior["b"][1], atol=1e-8)
@@ -278,23 +298,24 @@ def test_temperature_zero_finds_the_mode(model, sampler):
 
 
 @pytest.mark.parametrize("temperature", [0.25, 4.0])
-def test_temperature(temperature):
+def test_temperature(backend, temperature):
     with pm.Model() as model:
         pm.Normal("x", shape=20)
-        step = ATMC(step_size=0.2, temperature=temperature, steps_per_draw=20)
+        step = ATMC(step_size=0.2, temperature=temperature, steps_per_draw=20, backend=backend)
     kwargs = {"tune": 100, "chains": 4, "random_seed": 1, "progressbar": False}
     x = sample(400, step=step, model=model, **kwargs).posterior["x"]
     assert abs(x.std() / np.sqrt(temperature) - 1) < 0.04
 
 
-def test_cycles_keep_the_thermostat_right():
+def test_cycles_keep_the_thermostat_right(backend):
     # One draw at the end of each cycle. Gradient noise of a variance V that is known, and large:
     # a thermostat that forgets it in the small steps, or overshoots, gets the variance wrong.
     y = np.random.default_rng(0).normal(0, 1, 100)
     with pm.Model() as model:
         mu = pm.Normal("mu", 0, 10, shape=20)
         pm.Normal("y", mu, 1, observed=np.tile(y[:, None], 20))
-        step = ATMC(batch_size=10, step_size=0.03, steps_per_draw=100, schedule="cyclical")
+        settings = {"batch_size": 10, "step_size": 0.03, "steps_per_draw": 100}
+        step = ATMC(**settings, schedule="cyclical", backend=backend)
     kwargs = {"tune": 100, "chains": 4, "random_seed": 1, "progressbar": False}
     idata = sample(300, step=step, model=model, **kwargs)
     assert abs(idata.posterior["mu"].mean() - y.mean()) < 0.01
@@ -305,11 +326,11 @@ def test_cycles_keep_the_thermostat_right():
     np.testing.assert_allclose(idata.sample_stats["step_size"], last)
 
 
-def test_rejections_are_counted_and_leave_the_state_finite():
+def test_rejections_are_counted_and_leave_the_state_finite(backend):
     with pm.Model() as model:
         x = pm.Normal("x", initval=0.5)
         pm.Potential("allowed", pt.switch(x < 0, np.nan, 0))
-    engine = make_engine(model, SGHMC, batch_size=None, step_size=0.2)
+    engine = make_engine(model, backend, SGHMC, batch_size=None, step_size=0.2)
     state = engine.init(np.full((2, 1), 0.5), np.array([[1, 2], [3, 4]], np.uint32))
     positions, statistics, end = run(engine, state, [100], np.full((100, S), 0.2))
     assert (positions >= 0).all()

@@ -142,8 +142,8 @@ class ATMCDynamics(Dynamics):
         z = z + self._thermostat_rate(h, h0) * (v * v - T * w * w * w)  # Z
         zeta = z / h0 if self.published else z
         statistics = {
-            "kinetic_temperature": pt.mean(p * v),
-            "gradient_noise": 2 * T * pt.mean(zeta),
+            "kinetic_temperature": p * v,
+            "gradient_noise": 2 * T * zeta,
         }
         return Transition(position, {"momentum": p, "thermostat": z}, statistics)
 

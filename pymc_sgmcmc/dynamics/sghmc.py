@@ -77,4 +77,4 @@ class SGHMCDynamics(Dynamics):
         D = friction_coefficient(self.momentum_decay, base_step_size)
         p = kick(auxiliaries["momentum"], gradient, noise, step_size, D, D, self.temperature)  # B
         position = position + step_size * p  # A
-        return Transition(position, {"momentum": p}, {"kinetic_temperature": pt.mean(pt.sqr(p))})
+        return Transition(position, {"momentum": p}, {"kinetic_temperature": pt.sqr(p)})

@@ -115,8 +115,8 @@ class SGNHTDynamics(Dynamics):
         rate = -math.log(self.momentum_decay) / (self.thermostat_time * h0**2) * (h / h0)
         zeta = zeta + rate * (heat - T)  # Z
         statistics = {
-            "kinetic_temperature": pt.mean(pt.sqr(p)),
-            "gradient_noise": 2 * T * pt.mean(zeta),
+            "kinetic_temperature": pt.sqr(p),
+            "gradient_noise": 2 * T * zeta,
         }
         return Transition(position, {"momentum": p, "thermostat": zeta}, statistics)
 

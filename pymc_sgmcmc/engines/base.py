@@ -19,6 +19,11 @@ STUCK = 200
 """Rejected updates without a move in between after which a chain counts as unable to move."""
 
 
+# Draws leave an engine in blocks of at most this many bytes and this many draws.
+_BLOCK_BYTES = 2**25
+_BLOCK_DRAWS = 256
+
+
 class Draws(NamedTuple):
     """Draws of all chains, and what happened in the updates before each.
 
@@ -104,3 +109,15 @@ class Engine(Protocol):
         State
             After the last update. A run in pieces gives what one run gives, bit for bit.
         """
+
+
+def check_capacity(n_draws: int, chains: int, capacity: int) -> None:
+    """Raise a ValueError if that many draws do not fit a run."""
+    if n_draws > capacity:
+        raise ValueError(f"At most {capacity} draws of {chains} chains fit a run: {n_draws}.")
+
+
+def block_capacity(chains: int, size: int, dtype: str) -> int:
+    """Draws of `chains` chains of `size` numbers that one run may return."""
+    draw_bytes = chains * size * np.dtype(dtype).itemsize
+    return max(1, min(_BLOCK_DRAWS, _BLOCK_BYTES // draw_bytes))

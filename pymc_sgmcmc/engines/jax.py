@@ -1,4 +1,4 @@
-"""The JAX engine: all chains vectorised, updates scanned, state on the device."""
+"""The JAX engine: all chains vectorised, updates looped, state on the devices."""
 
 import functools
 import warnings
@@ -8,26 +8,30 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytensor.tensor as pt
 from jax import lax
 from pymc.pytensorf import compile as compile_graph
 from pytensor.graph.basic import Variable
 
 from pymc_sgmcmc.dynamics.base import Dynamics
-from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws, State
+from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws, State, block_capacity, check_capacity
+from pymc_sgmcmc.engines.devices import Devices, to_host
+from pymc_sgmcmc.engines.programs import (
+    fresh_program,
+    gradient_program,
+    position_program,
+    transition_program,
+)
 from pymc_sgmcmc.engines.subsets import random_subset
 from pymc_sgmcmc.estimators import Estimator
-from pymc_sgmcmc.graphs import rebuild
+from pymc_sgmcmc.potential import StochasticPotential
 
-# Draws leave the device in blocks of at most this many bytes and this many draws.
-_BLOCK_BYTES = 2**25
-_BLOCK_DRAWS = 256
+_GENERATOR = "threefry2x32"
 # Room for the updates of a draw.
 _STEPS = 128
 
 
 class JaxEngine:
-    """Chains of one estimator and one dynamics, compiled by XLA for the default device.
+    """Chains of one estimator and one dynamics, compiled by XLA for the devices that JAX has.
 
     Every chain has its own rows and its own noise, drawn from a key that depends on the chain's
     seed and the number of the update only; the same seed gives the same draws on the same device,
@@ -42,10 +46,19 @@ class JaxEngine:
     dynamics : Dynamics
     same_rows : JaxEngine, optional
         One that has loaded the row data already.
+    shard : {"chains", "rows"}
+        What is spread over several devices.
     """
 
-    def __init__(self, estimator: Estimator, dynamics: Dynamics, same_rows: Any = None) -> None:
+    def __init__(
+        self,
+        estimator: Estimator,
+        dynamics: Dynamics,
+        same_rows: Any = None,
+        shard: str = "chains",
+    ) -> None:
         potential = estimator.potential
+        self._devices = Devices(shard)
         self.dtype = potential.dtype
         self.size = potential.size
         self.batch_size = potential.batch_size
@@ -54,7 +67,8 @@ class JaxEngine:
         self._other_names = tuple(v.name for v in potential.others)
         self._other_dtypes = [v.type.dtype for v in potential.inputs()[1]]
         with potential.model:
-            self._gradient = compile_gradient(estimator)
+            length = length_of_parts(potential, self._devices.parts)
+            self._gradient = compile_gradient(estimator, length)
             self._theta = compile_position(estimator)
             self._transition = compile_transition(dynamics, self.size, self.dtype)
             self._fresh = compile_fresh(dynamics, self.size, self.dtype)
@@ -68,14 +82,24 @@ class JaxEngine:
     # -- the contract ----------------------------------------------------------------------------
 
     def load(self, rows: Sequence[np.ndarray]) -> None:
-        """Put the row data on the device, ``(N, ...)`` each."""
-        with self.precision():
-            self.rows = [jax.device_put(x) for x in rows]
-        self._n_rows = len(rows[0]) if rows else 0
+        """Take the row data, ``(N, ...)`` each; they go to the devices that come to need them."""
+        self._rows: dict[int, list[Any]] = {}
+        self._host_rows = rows
 
     def share_rows(self, other: Any) -> None:
-        """Take the row data that another engine has put on the device."""
-        self.rows, self._n_rows = other.rows, other._n_rows
+        """Take the row data that another engine has loaded."""
+        self._rows, self._host_rows = other._rows, other._host_rows
+
+    def vectorise(self, one: Any, axes: tuple[Any, ...], args: Sequence[Any], chains: int) -> Any:
+        """Make a function of one chain one of many, and put its arguments and the rows in place.
+
+        The last argument of the function are the rows; see `Devices.vectorise`.
+        """
+        number = self._devices.used_by(chains)
+        if number not in self._rows:
+            self._rows[number] = self._devices.place_rows(self._host_rows, number)
+        function, args = self._devices.vectorise(one, axes, args, number)
+        return function, (*args, self._rows[number])
 
     def init(
         self, positions: np.ndarray, seeds: np.ndarray, origin: np.ndarray | None = None
@@ -113,21 +137,22 @@ class JaxEngine:
         """Potential ``(chains,)`` and gradient ``(chains, d)`` from one random batch for each."""
 
         def one(position, others, parameters, key, rows):
-            return self._gradient(position, *others, *parameters, *self._batch(key, rows))
+            batch_key = jax.random.wrap_key_data(key, impl=_GENERATOR)
+            return self.estimate(others, parameters, rows, position, batch_key)
 
         with self.precision():
             keys = jax.random.split(key_of(jnp.asarray(seed), jnp.uint32(0)), len(positions))
+            keys = jax.random.key_data(keys)
             values, axes = self._arguments(parameters)
             start = jnp.asarray(positions, self.dtype)
-            args = (start, self.others(others), values, keys, self.rows)
-            function = jax.vmap(one, in_axes=(0, 0, axes, 0, None))
+            args = (start, self.others(others), values, keys)
+            function, args = self.vectorise(one, (0, 0, axes, 0), args, len(positions))
             value, gradient = self._compile(function, "evaluate", args)(*args)
-            return np.asarray(value), np.asarray(gradient)
+            return to_host(value), to_host(gradient)
 
     def capacity(self, chains: int) -> int:
         """Draws that one call of `run` may return."""
-        draw_bytes = chains * self.size * np.dtype(self.dtype).itemsize
-        return max(1, min(_BLOCK_DRAWS, _BLOCK_BYTES // draw_bytes))
+        return block_capacity(chains, self.size, self.dtype)
 
     def run(
         self,
@@ -142,8 +167,7 @@ class JaxEngine:
         n_draws, n_steps = step_sizes.shape
         chains = len(state["position"])
         capacity = self.capacity(chains) if capacity is None else capacity
-        if n_draws > capacity:
-            raise ValueError(f"At most {capacity} draws of {chains} chains fit a run: {n_draws}.")
+        check_capacity(n_draws, chains, capacity)
         with self.precision():
             # The same shapes whatever the number of draws and, mostly, of updates between them:
             # next to nothing compiles twice.
@@ -158,14 +182,17 @@ class JaxEngine:
                 jnp.asarray(padded),
                 jnp.asarray(base_step_size, self.dtype),
                 jnp.asarray([n_draws, n_steps], jnp.int32),
-                self.rows,
             )
-            chain = jax.vmap(self._run_chain, in_axes=(0, 0, axes, None, None, None, None))
-            state, positions, statistics = self._compile(chain, "run", args)(*args)
+            run, args = self.vectorise(
+                self._run_chain, (0, 0, axes, None, None, None), args, chains
+            )
+            state, positions, statistics = self._compile(run, "run", args)(*args)
             draws = Draws(
-                np.asarray(positions)[:, :n_draws],
-                {k: np.asarray(v)[:, :n_draws] for k, v in statistics.items()},
+                to_host(positions)[:, :n_draws],
+                {k: to_host(v)[:, :n_draws] for k, v in statistics.items()},
             )
+            if jax.process_count() > 1:
+                state = {k: to_host(v) for k, v in state.items()}
             return draws, state
 
     # -- one chain -------------------------------------------------------------------------------
@@ -206,7 +233,8 @@ class JaxEngine:
 
     def estimate(self, others, parameters, rows, position, key):
         """Potential and its gradient from a random batch."""
-        return self._gradient(position, *others, *parameters, *self._batch(key, rows))
+        batch = self._batch(key, rows)
+        return self._devices.average(self._gradient(position, *others, *parameters, *batch))
 
     def _update(self, state, estimate, step_size, base_step_size):
         noise_key, batch_key = jax.random.split(key_of(state["key"], state["update"]))
@@ -221,13 +249,14 @@ class JaxEngine:
             position, *auxiliaries, gradient, noise, step_size, base_step_size
         )
         new_auxiliaries = rest[: len(auxiliaries)]
+        # XLA adds up one number after the other, but for products of vectors.
+        ones = jnp.ones_like(position)
+        means = [x @ ones / self.size for x in rest[len(auxiliaries) :]]
         virial = (position - state["origin"]) @ gradient / self.size
         of_update = (potential, gradient @ gradient, virial)  # UPDATE_STATISTICS
-        statistics = dict(
-            zip(self.statistics, (*rest[len(auxiliaries) :], *of_update), strict=True)
-        )
+        statistics = dict(zip(self.statistics, (*means, *of_update), strict=True))
         # A sum is finite only if every term is.
-        finite = jnp.isfinite(jnp.sum(new_position))
+        finite = jnp.isfinite(new_position @ ones)
         for x in statistics.values():
             finite &= jnp.isfinite(x)
 
@@ -275,12 +304,12 @@ class JaxEngine:
         """Rows of a batch, or all of them."""
         if self.batch_size is None or not rows:
             return rows
-        n, size = self._n_rows, self.batch_size
+        n, size = len(self._host_rows[0]), self.batch_size
         if size < n / 10:
             batch = jax.random.randint(key, (size,), 0, n, jnp.int32)
         else:
             batch = random_subset(key, n, size)
-        return [jnp.take(x, batch, axis=0, mode="clip") for x in rows]
+        return self._devices.take(rows, batch)
 
     # -- compilation -----------------------------------------------------------------------------
 
@@ -311,6 +340,30 @@ class JaxEngine:
         return self._compiled[key]
 
 
+def length_of_parts(potential: StochasticPotential, parts: int) -> int | None:
+    """Rows of a batch that one of several devices evaluates.
+
+    Raises
+    ------
+    ValueError
+        If a batch can't be cut into parts of one length.
+    """
+    if parts == 1:
+        return None
+    if potential.n_rows is None:
+        raise ValueError(
+            'shard="rows" spreads the rows over devices, and none are known without a batch_size. '
+            "Give one: batch_size=... (N for all rows)."
+        )
+    length = potential.batch_size or potential.n_rows
+    if length % parts:
+        raise ValueError(
+            f'shard="rows" cuts every batch into {parts} parts, one for each device, and '
+            f"{length} rows have no such parts. Use batch_size={-(-length // parts) * parts}."
+        )
+    return length // parts
+
+
 def compile_for(function, *args):
     """Compile a function for arguments of such shapes and types."""
     with warnings.catch_warnings():
@@ -321,57 +374,29 @@ def compile_for(function, *args):
 
 def key_of(key_data, update):
     """Random key of an update of a chain with the seed `key_data`."""
-    key = jax.random.wrap_key_data(key_data, impl="threefry2x32")
+    key = jax.random.wrap_key_data(key_data, impl=_GENERATOR)
     return jax.random.fold_in(key, update)
 
 
 def compile_gradient(estimator: Estimator, length: int | None = None):
     """JAX function (position, *others, *parameters, *rows) → (value, gradient)."""
-    position, others, rows = estimator.potential.inputs(length)
-    parameters = _symbols(estimator)
-    outputs = estimator.value_and_gradient(position, others, rows, parameters)
-    return jax_function([position, *others, *parameters.values(), *rows], list(outputs))
+    return jax_function(*gradient_program(estimator, length))
 
 
 def compile_position(estimator: Estimator):
     """JAX function (coordinates, *parameters) → (position,)."""
-    coordinates, _, _ = estimator.potential.inputs()
-    parameters = _symbols(estimator)
-    position = estimator.position(coordinates, parameters)
-    return jax_function([coordinates, *parameters.values()], [position])
-
-
-def _symbols(estimator: Estimator) -> dict[str, Variable]:
-    dtype = estimator.potential.dtype
-    return {k: pt.tensor(k, dtype=dtype, shape=v) for k, v in estimator.parameters.items()}
+    return jax_function(*position_program(estimator))
 
 
 def compile_transition(dynamics: Dynamics, size: int, dtype: str):
     """JAX function (position, *auxiliaries, gradient, noise, h, h₀) → (new ones, *statistics)."""
-    names = ("position", *dynamics.auxiliaries, "gradient", "noise")
-    position, *auxiliaries, gradient, noise = (
-        pt.tensor(k, dtype=dtype, shape=(size,)) for k in names
-    )
-    h, h0 = pt.scalar("step_size", dtype=dtype), pt.scalar("base_step_size", dtype=dtype)
-    state = dict(zip(dynamics.auxiliaries, auxiliaries, strict=True))
-    new = dynamics.transition(position, state, gradient, noise, h, h0)
-    outputs = [
-        new.position,
-        *(new.auxiliaries[k] for k in dynamics.auxiliaries),
-        *(new.statistics[k] for k in dynamics.statistics),
-    ]
-    inputs = [position, *auxiliaries, gradient, noise, h, h0]
-    return jax_function(inputs, rebuild(outputs, {}, dtype))
+    return jax_function(*transition_program(dynamics, size, dtype))
 
 
 def compile_fresh(dynamics: Dynamics, size: int, dtype: str):
     """JAX function (position, noise) → auxiliaries of a chain that starts."""
-    position, noise = (pt.tensor(k, dtype=dtype, shape=(size,)) for k in ("position", "noise"))
-    fresh = dynamics.init(position, noise)
-    outputs = [fresh[k] for k in dynamics.auxiliaries]
-    if not outputs:
-        return lambda position, noise: ()
-    return jax_function([position, noise], rebuild(outputs, {}, dtype))
+    program = fresh_program(dynamics, size, dtype)
+    return jax_function(*program) if program.outputs else lambda position, noise: ()
 
 
 def jax_function(inputs: Sequence[Variable], outputs: Sequence[Variable]):

@@ -138,7 +138,7 @@ class WarmUp(ABC):
             nothing = np.zeros((1, self.size))
             return nothing, nothing
         self._batches += 4 * len(positions)
-        engine = self.sampler.engine()
+        engine = self.sampler.engine(backend="jax")
         return gradient_noise(engine, coordinates, positions, self.others, self.rng)
 
     def _tuning(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from pymc_sgmcmc.engines.devices import to_host
 from pymc_sgmcmc.engines.jax import compile_for, key_of
 
 _LEARNING_RATE = 0.01
@@ -68,16 +69,18 @@ def descend(
     with engine.precision():
         position = jnp.asarray(starts, engine.dtype)
         state = jax.vmap(optimiser.init)(position)
-        args = (engine.others(others), jnp.asarray(seeds, jnp.uint32), engine.rows)
-        chains = jax.vmap(block, in_axes=(0, 0, None, 0, 0, None))
-        step = compile_for(chains, position, state, jnp.uint32(0), *args)
+        fixed = (engine.others(others), jnp.asarray(seeds, jnp.uint32))
+        args = (position, state, jnp.uint32(0), *fixed)
+        chains, args = engine.vectorise(block, (0, 0, None, 0, 0), args, len(starts))
+        position, state, _, *fixed = args
+        step = compile_for(chains, *args)
         before, rests = np.full(len(starts), np.inf), 0
         for i in range(_BLOCKS):
-            position, state, values = step(position, state, jnp.uint32(i * _BLOCK), *args)
-            values = np.asarray(values, dtype=float)
+            position, state, values = step(position, state, jnp.uint32(i * _BLOCK), *fixed)
+            values = to_host(values).astype(float)
             falls = before - values > starts.shape[1] / 20
             rests = 0 if falls.any() else rests + 1
             if rests == _RESTS:
                 break
             before = np.minimum(before, values)
-        return np.asarray(position, dtype=float), values, (i + 1) * _BLOCK
+        return to_host(position).astype(float), values, (i + 1) * _BLOCK

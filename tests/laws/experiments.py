@@ -99,7 +99,7 @@ class Planted(ATMCDynamics):
         w = self._mobility(p)
         position = position + h * w * p
         zeta = zeta + self._thermostat_rate(h, h0) * self.heat(p, w * p, w, T)
-        statistics = {"kinetic_temperature": pt.mean(w * p * p), "gradient_noise": pt.mean(zeta)}
+        statistics = {"kinetic_temperature": w * p * p, "gradient_noise": zeta}
         return Transition(position, {"momentum": p, "thermostat": zeta}, statistics)
 
 

@@ -108,7 +108,7 @@ def simulate(
             state, statistics = lax.scan(
                 lambda state, inputs: update(state, inputs, key, h0), state, (numbers, factors)
             )
-            seen = observe(state, [s.mean(0) for s in statistics], h0)
+            seen = observe(state, [s.mean((0, -1)) for s in statistics], h0)
             counts = i >= burn_in  # where, not times: a burn-in that overflows is no NaN
             return (state, {k: sums[k] + jnp.where(counts, seen[k], 0) for k in sums}), None
 

@@ -96,7 +96,7 @@ def test_two_half_kicks_are_one(friction):
     decay, drift, diffusion = half
     twice = [decay**2, decay * drift + drift, diffusion * np.hypot(decay, 1)]
     np.testing.assert_allclose(whole, twice, rtol=1e-12)
-    np.testing.assert_allclose(whole[0], np.exp(-friction * h), rtol=1e-15)
+    np.testing.assert_allclose(whole[0], np.exp(-friction * h), rtol=1e-14)
     if abs(friction) < 1e-4:
         np.testing.assert_allclose(whole[1:], [-h, np.sqrt(2 * injected * temperature * h)], 1e-5)
 

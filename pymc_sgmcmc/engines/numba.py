@@ -1,0 +1,245 @@
+"""The Numba engine: every chain a loop of its own, in threads."""
+
+import functools
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from pymc.pytensorf import compile as compile_graph
+from threadpoolctl import ThreadpoolController
+
+from pymc_sgmcmc.dynamics.base import Dynamics
+from pymc_sgmcmc.engines import loop
+from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws, State, block_capacity, check_capacity
+from pymc_sgmcmc.engines.programs import (
+    Program,
+    fresh_program,
+    gradient_program,
+    position_program,
+    transition_program,
+)
+from pymc_sgmcmc.engines.random import NOISE, normals, threefry
+from pymc_sgmcmc.estimators import Estimator
+
+
+class NumbaEngine:
+    """Chains of one estimator and one dynamics, compiled by Numba for the processor's cores.
+
+    Each chain is a loop without Python in it, in a thread of its own with one BLAS thread; as many
+    chains run at once as there are cores. Noise and rows follow from the chain's seed and the
+    number of the update, as in `JaxEngine`, though they are other numbers.
+
+    Parameters
+    ----------
+    estimator : Estimator
+        The potential, and the coordinates in which its chains move.
+    dynamics : Dynamics
+    same_rows : NumbaEngine, optional
+        One that has loaded the row data already.
+    """
+
+    def __init__(self, estimator: Estimator, dynamics: Dynamics, same_rows: Any = None) -> None:
+        potential = estimator.potential
+        self.dtype = potential.dtype
+        self.size = potential.size
+        self.batch_size = potential.batch_size
+        self.auxiliaries = dynamics.auxiliaries
+        self.statistics = (*dynamics.statistics, *UPDATE_STATISTICS)
+        self._others = {
+            v.name: symbol.type.dtype
+            for v, symbol in zip(potential.others, potential.inputs()[1], strict=True)
+        }
+        self._parameters = estimator.parameters
+        with potential.model:
+            gradient = numba_function(gradient_program(estimator))
+            position = numba_function(position_program(estimator))
+            transition = numba_function(transition_program(dynamics, self.size, self.dtype))
+            fresh = fresh_program(dynamics, self.size, self.dtype)
+            self._fresh = numba_function(fresh) if fresh.outputs else None
+        renew = loop.bind(
+            loop.renew_momentum,
+            {"has_momentum": self._fresh is not None, "fresh_auxiliaries": self._fresh},
+        )
+        self._run_chain = loop.bind(
+            loop.run_chain,
+            {
+                "gradient_of": gradient,
+                "transition": transition,
+                "position_of": position,
+                "renew_momentum": renew,
+                "n_state": 1 + len(self.auxiliaries),
+            },
+        )
+        self._evaluate = loop.bind(loop.evaluate, {"gradient_of": gradient})
+        if same_rows is None:
+            self.load(potential.row_values())
+        else:
+            self.share_rows(same_rows)
+
+    # -- the contract ----------------------------------------------------------------------------
+
+    def load(self, rows: Sequence[np.ndarray]) -> None:
+        """Take the row data, ``(N, ...)`` each."""
+        self.rows = [np.array(x, order="C") for x in rows]
+
+    def share_rows(self, other: Any) -> None:
+        """Take the row data that another engine has loaded."""
+        self.rows = other.rows
+
+    def init(
+        self, positions: np.ndarray, seeds: np.ndarray, origin: np.ndarray | None = None
+    ) -> State:
+        """State of chains at the coordinates `positions`; see `Engine.init`."""
+        start = np.array(positions, self.dtype)
+        state: State = {
+            "position": start,
+            "finite_position": start.copy(),
+            "origin": start.copy() if origin is None else np.array(origin, self.dtype),
+        }
+        if self._fresh is not None:
+            auxiliaries = []
+            for position, seed in zip(start, np.asarray(seeds, np.uint32), strict=True):
+                # The last number that an update can have: no update shares its noise.
+                key = threefry(*seed, np.uint32(2**32 - 1), np.uint32(0))
+                noise = np.empty_like(position)
+                normals(*map(np.uint32, key), NOISE, noise)
+                auxiliaries.append(self._fresh(position, noise))
+            columns = zip(*auxiliaries, strict=True)
+            state |= {k: np.stack(x) for k, x in zip(self.auxiliaries, columns, strict=True)}
+        zeros = np.zeros(len(start), np.uint32)
+        return state | {
+            "key": np.array(seeds, np.uint32),
+            "update": zeros,
+            "rejected_in_a_row": zeros.copy(),
+        }
+
+    def evaluate(
+        self,
+        positions: np.ndarray,
+        others: Mapping[str, np.ndarray],
+        seed: np.ndarray,
+        parameters: Mapping[str, np.ndarray] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Potential ``(chains,)`` and gradient ``(chains, d)`` from one random batch for each."""
+        results = []
+        for chain, position in enumerate(np.array(positions, self.dtype)):
+            key = np.array(threefry(*np.asarray(seed, np.uint32), *_words(chain)), np.uint32)
+            _, *arguments = self._arguments(chain, others, parameters)
+            results.append(self._evaluate(key, position, *arguments))
+        values, gradients = zip(*results, strict=True)
+        return np.array(values, self.dtype), np.stack(gradients)
+
+    def capacity(self, chains: int) -> int:
+        """Draws that one call of `run` may return."""
+        return block_capacity(chains, self.size, self.dtype)
+
+    def run(
+        self,
+        state: State,
+        step_sizes: np.ndarray,
+        base_step_size: float,
+        others: Mapping[str, np.ndarray] | None = None,
+        capacity: int | None = None,
+        parameters: Mapping[str, np.ndarray] | None = None,
+    ) -> tuple[Draws, State]:
+        """Advance all chains by ``n_draws`` draws; see `Engine.run`."""
+        n_draws, chains = len(step_sizes), len(state["position"])
+        check_capacity(n_draws, chains, self.capacity(chains) if capacity is None else capacity)
+        names = (*self.statistics, "step_size", "rejected")
+        new = {k: np.array(x) for k, x in state.items()}
+        counters = np.stack([new.pop("update"), new.pop("rejected_in_a_row")], axis=1)
+        counters = counters.astype(np.int64)
+        h, h0 = np.array(step_sizes, self.dtype), np.array(base_step_size, self.dtype)
+        positions = np.empty((chains, n_draws, self.size), self.dtype)
+        statistics = np.empty((chains, n_draws, len(names)))
+
+        def run_chain(chain: int, h: np.ndarray = h) -> None:
+            of_chain = {k: x[chain] for k, x in new.items()}
+            self._run_chain(
+                counters[chain],
+                of_chain["key"],
+                of_chain["position"],
+                of_chain["finite_position"],
+                of_chain["origin"],
+                tuple(of_chain[k] for k in self.auxiliaries),
+                *self._arguments(chain, others or {}, parameters),
+                h,
+                h0,
+                positions[chain],
+                statistics[chain],
+            )
+
+        with _controller().limit(limits=1, user_api="blas"):
+            run_chain(0, h[:0])  # compiles, and does nothing
+            with ThreadPoolExecutor(min(chains, cores())) as threads:
+                list(threads.map(run_chain, range(chains)))
+        new |= {
+            "update": counters[:, 0].astype(np.uint32),
+            "rejected_in_a_row": counters[:, 1].astype(np.uint32),
+        }
+        columns = {k: statistics[..., i].astype(self.dtype) for i, k in enumerate(names)}
+        return Draws(positions, columns), new
+
+    # -- arguments -------------------------------------------------------------------------------
+
+    def _arguments(
+        self,
+        chain: int,
+        others: Mapping[str, np.ndarray],
+        parameters: Mapping[str, np.ndarray] | None,
+    ) -> tuple[Any, ...]:
+        """Parameters, arguments, rows, batch and numbers of rows, as in `loop.run_chain`."""
+        held = tuple(np.array(others[k][chain], dtype) for k, dtype in self._others.items())
+        own = []
+        for name, shape in self._parameters.items():
+            x = np.array((parameters or {})[name], self.dtype)
+            own.append(x[chain].copy() if x.ndim > len(shape) else x)
+        known = (*held, *own)
+        if self.batch_size is None or not self.rows:
+            return tuple(own), (*known, *self.rows), (), (), np.empty(0, np.int64)
+        batch = [np.zeros((self.batch_size, *x.shape[1:]), x.dtype) for x in self.rows]
+        flat = tuple(x.reshape(len(x), -1) for x in self.rows)
+        flat_batch = tuple(x.reshape(len(x), -1) for x in batch)
+        return tuple(own), (*known, *batch), flat, flat_batch, np.empty(self.batch_size, np.int64)
+
+
+def numba_function(program: Program) -> Any:
+    """Graph as a function that other compiled functions can call; arrays in, a tuple out.
+
+    Raises
+    ------
+    NotImplementedError
+        If an Op of the graph has no Numba counterpart; the message names it.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Numba will use object mode")
+        try:
+            function = compile_graph(
+                *program, mode="NUMBA", on_unused_input="ignore", trust_input=True
+            )
+        except UserWarning as warning:
+            name = str(warning).removeprefix("Numba will use object mode to run ").split("'s ")[0]
+            raise NotImplementedError(
+                f"The model's gradient can't be compiled by Numba, which does not know {name}. "
+                'Use backend="jax".'
+            ) from None
+    return function.vm.jit_fn
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _words(number: int) -> tuple[np.uint32, np.uint32]:
+    return np.uint32(number & 0xFFFFFFFF), np.uint32(number >> 32)

@@ -1,0 +1,73 @@
+"""The graphs that every engine compiles: gradient, position, transition and fresh auxiliaries."""
+
+from typing import Any, NamedTuple
+
+import pytensor.tensor as pt
+
+from pymc_sgmcmc.dynamics.base import Dynamics
+from pymc_sgmcmc.estimators import Estimator
+from pymc_sgmcmc.graphs import rebuild
+
+
+class Program(NamedTuple):
+    """A function that is not compiled yet."""
+
+    inputs: list[Any]
+    outputs: list[Any]
+
+
+def gradient_program(estimator: Estimator, length: int | None = None) -> Program:
+    """(position, *others, *parameters, *rows) → (value, gradient).
+
+    Parameters
+    ----------
+    estimator : Estimator
+    length : int, optional
+        Number of rows that stand for all; a batch when None.
+    """
+    position, others, rows = estimator.potential.inputs(length)
+    parameters = _symbols(estimator)
+    outputs = estimator.value_and_gradient(position, others, rows, parameters)
+    return Program([position, *others, *parameters.values(), *rows], list(outputs))
+
+
+def position_program(estimator: Estimator) -> Program:
+    """(coordinates, *parameters) → (position,)."""
+    coordinates, _, _ = estimator.potential.inputs()
+    parameters = _symbols(estimator)
+    position = estimator.position(coordinates, parameters)
+    return Program([coordinates, *parameters.values()], [position])
+
+
+def transition_program(dynamics: Dynamics, size: int, dtype: str) -> Program:
+    """(position, *auxiliaries, gradient, noise, h, h₀) → (position, *auxiliaries, *statistics).
+
+    All of the results have the shape of the position.
+    """
+    names = ("position", *dynamics.auxiliaries, "gradient", "noise")
+    position, *auxiliaries, gradient, noise = (
+        pt.tensor(k, dtype=dtype, shape=(size,)) for k in names
+    )
+    h, h0 = pt.scalar("step_size", dtype=dtype), pt.scalar("base_step_size", dtype=dtype)
+    state = dict(zip(dynamics.auxiliaries, auxiliaries, strict=True))
+    new = dynamics.transition(position, state, gradient, noise, h, h0)
+    outputs = [
+        new.position,
+        *(new.auxiliaries[k] for k in dynamics.auxiliaries),
+        *(new.statistics[k] for k in dynamics.statistics),
+    ]
+    inputs = [position, *auxiliaries, gradient, noise, h, h0]
+    return Program(inputs, rebuild(outputs, {}, dtype))
+
+
+def fresh_program(dynamics: Dynamics, size: int, dtype: str) -> Program:
+    """(position, noise) → auxiliaries of a chain that starts."""
+    position, noise = (pt.tensor(k, dtype=dtype, shape=(size,)) for k in ("position", "noise"))
+    fresh = dynamics.init(position, noise)
+    outputs = [fresh[k] for k in dynamics.auxiliaries]
+    return Program([position, noise], rebuild(outputs, {}, dtype))
+
+
+def _symbols(estimator: Estimator) -> dict[str, Any]:
+    dtype = estimator.potential.dtype
+    return {k: pt.tensor(k, dtype=dtype, shape=v) for k, v in estimator.parameters.items()}
