@@ -6,6 +6,7 @@ Both doors, the step methods of `pm.sample` and `pymc_sgmcmc.sample`, use this a
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import sys
 import time
@@ -264,7 +265,9 @@ class Chains:
         if sampler.backend != "auto" or sampler.shard == "rows":
             return "numba" if sampler.backend == "numba" else "jax"
         updates = self.tune * tuning.tuning_steps_per_draw + self._draws * tuning.steps_per_draw
-        chosen = faster_backend(sampler.potential.size, chains, updates)
+        potential = sampler.potential
+        numbers = sum(math.prod(x.type.shape) for x in potential.inputs()[2])
+        chosen = faster_backend(potential.size, numbers, chains, updates)
         if chosen == "numba":
             try:
                 sampler.engine(tuning, chosen)

@@ -106,6 +106,7 @@ def sample(
         made = 0
         try:
             run = Chains(step.sampler, points, rngs, tune, draws)
+            progress.update(task, description="Compiling")
             compiled, before = None, 0
             while made < tune + draws:
                 # A block lies within tuning or after it.

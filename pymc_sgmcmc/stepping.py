@@ -102,9 +102,10 @@ dtype : {"float32", "float64"}, optional
 backend : {"auto", "jax", "numba"}
     What compiles the updates. "jax" runs all chains as one program, on the accelerator if there is
     one; "numba" runs each chain on a core of its own. "auto" is JAX where it has an accelerator,
-    where the run is too short to pay for Numba's compilation (fewer than 250,000 updates of all
-    chains), where a model of more than 50,000 parameters has fewer chains than cores, and where
-    Numba can't compile the model; Numba otherwise. The warm-up's search is JAX's.
+    where Numba's faster updates would save less than 10 seconds, which its compilation costs,
+    where a model of more than 50,000 parameters has fewer chains than cores, and where Numba can't
+    compile the model; Numba otherwise. The attribute ``backend`` of the output tells. The
+    warm-up's search is JAX's.
 shard : {"chains", "rows"}
     What several devices of JAX share. "chains": each device holds all rows and runs some of the
     chains, as many as divide evenly. "rows": each device holds some of the rows, and its share of

@@ -4,18 +4,30 @@ import jax
 import numpy as np
 import pytest
 
-from pymc_sgmcmc.engines.subsets import random_subset
+from pymc_sgmcmc.engines import random, subsets
 
 
-def draw(n, size, repeats, seed=0):
-    keys = jax.random.split(jax.random.key(seed), repeats)
-    return np.asarray(jax.vmap(lambda key: random_subset(key, n, size))(keys))
+def draw_jax(n, size, repeats):
+    keys = jax.random.split(jax.random.key(0), repeats)
+    return np.asarray(jax.vmap(lambda key: subsets.random_subset(key, n, size))(keys))
+
+
+def draw_numba(n, size, repeats):
+    drawn = np.empty((repeats, size), np.int64)
+    for i in range(repeats):
+        random.random_subset(np.uint32(i), np.uint32(0), random.ROWS, n, drawn[i])
+    return drawn
+
+
+@pytest.fixture(params=[draw_jax, draw_numba], ids=["jax", "numba"])
+def draw(request):
+    return request.param
 
 
 @pytest.mark.parametrize(
     ("n", "size"), [(1, 1), (2, 1), (5, 5), (17, 16), (1000, 100), (1025, 999)]
 )
-def test_no_row_repeats_and_none_is_out_of_range(n, size):
+def test_no_row_repeats_and_none_is_out_of_range(draw, n, size):
     subsets = np.sort(draw(n, size, 200), axis=1)
     assert (np.diff(subsets, axis=1) > 0).all()
     assert subsets.min() >= 0
@@ -23,7 +35,7 @@ def test_no_row_repeats_and_none_is_out_of_range(n, size):
 
 
 @pytest.mark.parametrize(("n", "size"), [(7, 3), (10, 9), (12, 2)])
-def test_every_subset_is_equally_likely(n, size):
+def test_every_subset_is_equally_likely(draw, n, size):
     repeats = 200_000
     codes = (2 ** draw(n, size, repeats)).sum(1)
     expected = [sum(2**i for i in subset) for subset in combinations(range(n), size)]
@@ -34,7 +46,7 @@ def test_every_subset_is_equally_likely(n, size):
     assert abs(chi2 - df) < 5 * (2 * df) ** 0.5
 
 
-def test_every_row_is_equally_likely_in_every_place():
+def test_every_row_is_equally_likely_in_every_place(draw):
     n, size, repeats = 100, 20, 50_000
     subsets = draw(n, size, repeats)
     for place in (0, 7, 19):

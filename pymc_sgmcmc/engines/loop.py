@@ -10,14 +10,12 @@ from types import FunctionType
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.core.extending import intrinsic, overload
+from numba import njit
 from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS
 
-from pymc_sgmcmc.engines import random
-from pymc_sgmcmc.engines.random import ESCAPE, NOISE, ROWS, normals, random_rows, random_subset
+from pymc_sgmcmc.engines import kernels, random
+from pymc_sgmcmc.engines.kernels import copy, copy_all, differ, products, take_batch, write_means
+from pymc_sgmcmc.engines.random import ESCAPE, NOISE, normals, threefry
 
 # Stand-ins for what `bind` puts in their place.
 gradient_of: Any = None
@@ -27,10 +25,7 @@ position_of: Any = None
 has_momentum = True
 n_state = 1
 
-# Rows fetched ahead of the one that is copied, and bytes that the processor fetches at once.
-AHEAD, _LINE = 16, 64
-
-_SOURCES = "".join(Path(m).read_text() for m in (__file__, random.__file__))
+_SOURCES = "".join(Path(m).read_text() for m in (__file__, kernels.__file__, random.__file__))
 
 
 def run_chain(
@@ -87,7 +82,7 @@ def run_chain(
         accepted = 0
         sums = np.zeros(n_statistics)
         for j in range(n_updates):
-            key0, key1 = random.threefry(key[0], key[1], np.uint32(counters[0]), np.uint32(0))
+            key0, key1 = threefry(key[0], key[1], np.uint32(counters[0]), np.uint32(0))
             take_batch(key0, key1, rows, batch, numbers)
             normals(key0, key1, NOISE, noise)
             value, gradient = gradient_of(position, *arguments)
@@ -116,7 +111,7 @@ def run_chain(
             counters[0] += 1
 
         # Leave a position whose potential the next update would find not finite.
-        key0, key1 = random.threefry(key[0], key[1], np.uint32(counters[0]), np.uint32(0))
+        key0, key1 = threefry(key[0], key[1], np.uint32(counters[0]), np.uint32(0))
         take_batch(key0, key1, rows, batch, numbers)
         value, gradient = gradient_of(position, *arguments)
         left = 0
@@ -148,148 +143,7 @@ def renew_momentum(position, noise, auxiliaries):
         copy(fresh_auxiliaries(position, noise)[0], auxiliaries[0])
 
 
-@njit(cache=True)
-def take_batch(key0, key1, rows, batch, numbers):
-    """Copy random rows of the data into the batch; with replacement below a tenth of them."""
-    if numbers.size > 0:
-        n = rows_of(rows)
-        if 10 * numbers.size < n:
-            random_rows(key0, key1, ROWS, n, numbers)
-        else:
-            random_subset(key0, key1, ROWS, n, numbers)
-        gather(rows, numbers, batch)
-
-
-@njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def products(position, origin, gradient, new_position):
-    """|g|², (θ − θ₀)·g/d, and the sum of the new position."""
-    square = virial = total = position.dtype.type(0)
-    for i in range(position.size):
-        square += gradient[i] * gradient[i]
-        virial += (position[i] - origin[i]) * gradient[i]
-        total += new_position[i]
-    return square, virial / position.size, total
-
-
-@njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-def mean(x):
-    """Mean of a vector."""
-    total = x.dtype.type(0)
-    for i in range(x.size):
-        total += x[i]
-    return total / x.size
-
-
-@njit(cache=True)
-def copy(source, target):
-    """Copy a vector; several times as fast as an assignment to a slice."""
-    for i in range(target.size):
-        target[i] = source[i]
-
-
-@njit(cache=True)
-def differ(x, y):
-    """Whether two vectors differ anywhere."""
-    for i in range(x.size):
-        if x[i] != y[i]:
-            return True
-    return False
-
-
-@njit(cache=True)
-def prefetch_row(source, row):
-    """Have the processor fetch a row from memory while it copies others."""
-    for j in range(0, source.shape[1], max(1, _LINE // source.itemsize)):
-        prefetch(source, row, j)  # type: ignore[call-arg]
-
-
-@intrinsic
-def prefetch(typingctx, array, row, column):
-    """Fetch the cache line of one element."""
-
-    def codegen(context, builder, signature, args):
-        struct = context.make_array(array)(context, builder, args[0])
-        place = cgutils.get_item_pointer(context, builder, array, struct, args[1:])
-        flag = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, flag, flag, flag])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        # To be read, and kept in all levels of the cache; data, not instructions.
-        flags = [flag(value) for value in (0, 3, 1)]
-        builder.call(function, [builder.bitcast(place, cgutils.voidptr_t), *flags])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, types.intp), codegen
-
-
-# Tuples of arrays of different types are taken apart while compiling.
-
-
-def write_means(values, out, start):
-    """Write the means of the vectors of a tuple into an array, from `start` on."""
-
-
-def copy_all(values, targets):
-    """Copy the arrays of a tuple into those of another."""
-
-
-def gather(rows, numbers, batch):
-    """Copy the numbered rows of every array."""
-
-
-def rows_of(rows):
-    """Length of the first array, 0 if there is none."""
-
-
-@overload(write_means)
-def _write_means(values, out, start):
-    if len(values) == 0:
-        return lambda values, out, start: None
-
-    def write_first(values, out, start):
-        out[start] = mean(values[0])
-        write_means(values[1:], out, start + 1)
-
-    return write_first
-
-
-@overload(copy_all)
-def _copy_all(values, targets):
-    if len(values) == 0:
-        return lambda values, targets: None
-
-    def copy_first(values, targets):
-        copy(values[0], targets[0])
-        copy_all(values[1:], targets[1:])
-
-    return copy_first
-
-
-@overload(gather)
-def _gather(rows, numbers, batch):
-    if len(rows) == 0:
-        return lambda rows, numbers, batch: None
-
-    def gather_first(rows, numbers, batch):
-        source, target = rows[0], batch[0]
-        for i in range(min(AHEAD, numbers.size)):
-            prefetch_row(source, numbers[i])
-        for i in range(numbers.size):
-            if i + AHEAD < numbers.size:
-                prefetch_row(source, numbers[i + AHEAD])
-            copy(source[numbers[i]], target[i])
-        gather(rows[1:], numbers, batch[1:])
-
-    return gather_first
-
-
-@overload(rows_of)
-def _rows_of(rows):
-    if len(rows) == 0:
-        return lambda rows: 0
-    return lambda rows: len(rows[0])
-
-
-def bind(function: Callable, names: dict[str, Any]) -> Callable:
+def bind(function: Callable, names: dict[str, Any]) -> Any:
     """Compile a function of this module with other meanings for some of its names.
 
     What is compiled is kept on disk where PyTensor keeps its own.

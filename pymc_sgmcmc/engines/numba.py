@@ -1,6 +1,7 @@
 """The Numba engine: every chain a loop of its own, in threads."""
 
 import functools
+import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,10 @@ from pymc_sgmcmc.engines.programs import (
     transition_program,
 )
 from pymc_sgmcmc.engines.random import NOISE, normals, threefry
+from pymc_sgmcmc.engines.vector_math import numba_mode
 from pymc_sgmcmc.estimators import Estimator
+
+_log = logging.getLogger("pymc")
 
 
 class NumbaEngine:
@@ -61,7 +65,7 @@ class NumbaEngine:
             self._fresh = numba_function(fresh) if fresh.outputs else None
         renew = loop.bind(
             loop.renew_momentum,
-            {"has_momentum": self._fresh is not None, "fresh_auxiliaries": self._fresh},
+            {"fresh_auxiliaries": self._fresh} if self._fresh else {"has_momentum": False},
         )
         self._run_chain = loop.bind(
             loop.run_chain,
@@ -173,7 +177,9 @@ class NumbaEngine:
             )
 
         with _controller().limit(limits=1, user_api="blas"):
-            run_chain(0, h[:0])  # compiles, and does nothing
+            if not self._run_chain.signatures:
+                _log.info("Compiling with Numba: half a minute for a new model, then a second.")
+                run_chain(0, h[:0])
             with ThreadPoolExecutor(min(chains, cores())) as threads:
                 list(threads.map(run_chain, range(chains)))
         new |= {
@@ -218,7 +224,7 @@ def numba_function(program: Program) -> Any:
         warnings.filterwarnings("error", message="Numba will use object mode")
         try:
             function = compile_graph(
-                *program, mode="NUMBA", on_unused_input="ignore", trust_input=True
+                *program, mode=numba_mode(), on_unused_input="ignore", trust_input=True
             )
         except UserWarning as warning:
             name = str(warning).removeprefix("Numba will use object mode to run ").split("'s ")[0]

@@ -126,7 +126,7 @@ def normals(key0, key1, stream, out):
 
 @_vectorised
 def random_rows(key0, key1, stream, n, out):
-    """Fill `out` with rows out of `n`, each of them drawn from all."""
+    """Fill `out` with rows out of `n` < 2³², each of them drawn from all."""
     for i in range(out.size):
         x, y = threefry(key0, key1, _u32(i), stream)
         # The high word of n times a fraction of 64 bits.

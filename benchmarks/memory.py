@@ -1,0 +1,86 @@
+"""Peak memory of a run of 10⁶ updates beside one of 10⁴: their difference is the draws.
+
+Each run is a process of its own, which samples a logistic regression (N=100,000, d=50, B=500,
+float32) with `sample`, ATMC and a given step size, and reports its largest resident memory. The
+long run is made twice: with 100 times the draws, and with as many draws but 100 times the updates
+between them. What is recorded of a draw, its position and statistics, is counted from the output,
+and "left" is what the difference has besides.
+
+    python benchmarks/memory.py [--backends numba jax] [--updates 1000000] [--chains 2]
+"""
+
+import argparse
+import json
+import logging
+import subprocess
+import sys
+
+SHORT = 10_000
+STEPS_PER_DRAW = 100
+
+
+def run(backend: str, draws: int, steps_per_draw: int, chains: int) -> None:
+    """Sample, and print the peak and the size of what was recorded."""
+    from peers.ours import build_model, make_step
+    from peers.protocol import peak_megabytes
+    from workloads import logistic
+
+    import pymc_sgmcmc as sg
+
+    logging.disable(logging.WARNING)  # a run without tuning is not to be trusted, and says so
+    workload = logistic()
+    model = build_model(workload)
+    step = make_step(model, workload, "atmc", backend, steps_per_draw=steps_per_draw)
+    settings = {"tune": 0, "chains": chains, "progressbar": False, "random_seed": 1}
+    idata = sg.sample(draws, step=step, model=model, **settings)
+    groups = idata["posterior"], idata["sample_stats"]
+    recorded = sum(x.nbytes for group in groups for x in group.data_vars.values()) / 2**20
+    print(json.dumps({"peak": peak_megabytes(), "recorded": recorded}))
+
+
+def measured(backend: str, draws: int, steps_per_draw: int, chains: int) -> dict[str, float]:
+    arguments = [backend, draws, steps_per_draw, chains]
+    command = [sys.executable, __file__, "run", *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["run"]:
+        backend, *numbers = sys.argv[2:]
+        run(backend, *map(int, numbers))
+        return
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backends", nargs="+", default=["numba", "jax"])
+    parser.add_argument("--updates", type=int, default=1_000_000, help="of each chain, long run")
+    parser.add_argument("--chains", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3, help="of the short run, for its spread")
+    a = parser.parse_args()
+    factor, draws = a.updates // SHORT, SHORT // STEPS_PER_DRAW
+    long_runs = {
+        f"{draws * factor:,} draws x {STEPS_PER_DRAW}": (draws * factor, STEPS_PER_DRAW),
+        f"{draws:,} draws x {STEPS_PER_DRAW * factor:,}": (draws, STEPS_PER_DRAW * factor),
+    }
+    print(f"{a.chains} chains, MB{'':24}{'peak':>10}{'recorded':>10}{'difference':>12}{'left':>8}")
+    for backend in a.backends:
+        measured(backend, draws, STEPS_PER_DRAW, a.chains)  # fills the caches on disk
+        short = [measured(backend, draws, STEPS_PER_DRAW, a.chains) for _ in range(a.rounds)]
+        first = sorted(short, key=lambda x: x["peak"])[len(short) // 2]
+        low, high = min(x["peak"] for x in short), max(x["peak"] for x in short)
+        print(
+            f"{backend:6} {f'{draws:,} draws x {STEPS_PER_DRAW}':24}{first['peak']:12.1f}"
+            f"{first['recorded']:10.1f}{'':20}   (peak {low:.1f}-{high:.1f} in {a.rounds} runs)"
+        )
+        for name, (n, steps_per_draw) in long_runs.items():
+            found = measured(backend, n, steps_per_draw, a.chains)
+            difference = found["peak"] - first["peak"]
+            left = difference - (found["recorded"] - first["recorded"])
+            print(
+                f"{backend:6} {name:24}{found['peak']:12.1f}{found['recorded']:10.1f}"
+                f"{difference:12.1f}{left:8.1f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
