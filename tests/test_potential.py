@@ -11,6 +11,7 @@ from pymc.exceptions import ImputationWarning, SamplingError
 from pytensor.graph.traversal import apply_ancestors
 from scipy import stats
 
+from pymc_sgmcmc.engines.devices import Devices
 from pymc_sgmcmc.engines.jax import JaxEngine
 from pymc_sgmcmc.potential import StochasticPotential
 from tests.reference import assert_close, by_epoch, by_jax, by_pymc, random_point
@@ -507,8 +508,8 @@ def test_edited_model():
 def draw_batches(n, batch_size, count):
     """Row numbers ``(count, B)`` of as many batches."""
     engine = object.__new__(JaxEngine)
-    engine.batch_size, engine._n_rows = batch_size, n
     rows = np.arange(n)
+    engine.batch_size, engine._host_rows, engine._devices = batch_size, [rows], Devices("chains")
     keys = jax.random.split(jax.random.key(0), count)
     batches, twice = jax.vmap(lambda key: engine._batch(key, [rows, 2 * rows]))(keys)
     assert (2 * batches == twice).all()

@@ -233,14 +233,15 @@ def test_interrupted_tuning(model, step, interrupt):
     assert "posterior" not in idata.children
 
 
-def test_a_real_ctrl_c(tmp_path):
+@pytest.mark.parametrize("backend", ["jax", "numba"])
+def test_a_real_ctrl_c(tmp_path, backend):
     script = tmp_path / "script.py"
-    script.write_text("""
+    script.write_text(f"""
 import pymc as pm
 from pymc_sgmcmc import SGLD, sample
 with pm.Model():
     pm.Normal("x", shape=3)
-    step = SGLD(step_size=0.1, steps_per_draw=1000)
+    step = SGLD(step_size=0.1, steps_per_draw=1000, backend="{backend}")
     sample(1, tune=0, chains=2, step=step, progressbar=False)
     print("ready", flush=True)
     idata = sample(10**6, tune=1, chains=2, step=step)

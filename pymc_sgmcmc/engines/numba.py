@@ -178,7 +178,7 @@ class NumbaEngine:
 
         with _controller().limit(limits=1, user_api="blas"):
             if not self._run_chain.signatures:
-                _log.info("Compiling with Numba: half a minute for a new model, then a second.")
+                _log.info("Compiling with Numba: up to half a minute for a new model.")
                 run_chain(0, h[:0])
             with ThreadPoolExecutor(min(chains, cores())) as threads:
                 list(threads.map(run_chain, range(chains)))

@@ -15,21 +15,20 @@ from typing import Any
 import numpy as np
 from numba import njit
 from pytensor.compile.mode import Mode, get_mode
-from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.graph.rewriting.basic import dfs_rewriter, node_rewriter
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
-from pytensor.scalar import basic as scalar
-from pytensor.scalar import math as scalar_math
 from pytensor.tensor.elemwise import Elemwise
 
+# PyTensor's scalar operations, and the functions below that take their place.
 NAMES = {
-    scalar.Exp: "exp",
-    scalar.Log: "log",
-    scalar.Log1p: "log1p",
-    scalar.Tanh: "tanh",
-    scalar_math.Sigmoid: "sigmoid",
-    scalar_math.Softplus: "softplus",
+    "Exp": "exp",
+    "Log": "log",
+    "Log1p": "log1p",
+    "Tanh": "tanh",
+    "Sigmoid": "sigmoid",
+    "Softplus": "softplus",
 }
 _VERSION = int(hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8], 16)
 
@@ -40,7 +39,7 @@ class VectorMath(Op):
     Parameters
     ----------
     name : str
-        One of `NAMES`.
+        One of the values of `NAMES`.
     """
 
     __props__ = ("name",)
@@ -48,8 +47,9 @@ class VectorMath(Op):
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def make_node(self, x: Any) -> Apply:
+    def make_node(self, *inputs: Any) -> Apply:
         """Apply to a tensor."""
+        [x] = inputs
         return Apply(self, [x], [x.type()])
 
     def perform(self, node: Apply, inputs: Any, output_storage: Any) -> None:
@@ -73,14 +73,14 @@ def _funcify(op: VectorMath, node: Apply, **kwargs: Any) -> tuple[Callable, int]
 
 
 @node_rewriter([Elemwise])
-def _vectorised(fgraph: Any, node: Apply) -> list[Variable] | None:
-    name = NAMES.get(type(node.op.scalar_op))
+def _vectorised(fgraph: Any, node: Any) -> list[Any] | None:
+    name = NAMES.get(type(node.op.scalar_op).__name__)
     [x, *others] = node.inputs
     if name is None or others or x.type != node.outputs[0].type:
         return None
     if x.type.ndim == 0 or x.type.dtype not in ("float32", "float64"):
         return None
-    return VectorMath(name)(x, return_list=True)
+    return [VectorMath(name)(x)]
 
 
 def numba_mode() -> Mode:
@@ -91,6 +91,8 @@ def numba_mode() -> Mode:
 
 def functions(dtype: str) -> dict[str, Callable]:
     """Compiled functions of one number, to be inlined, by name."""
+    float_: Any
+    int_: Any
     float_, int_ = (np.float32, np.int32) if dtype == "float32" else (np.float64, np.int64)
     mantissa_bits, bias = (23, 127) if dtype == "float32" else (52, 1023)
     exp_low, exp_high = (-104.0, 89.0) if dtype == "float32" else (-746.0, 710.0)
