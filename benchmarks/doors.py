@@ -4,9 +4,10 @@ Times a draw of 4 chains by the engine alone, by `sample` and by `pm.sample`, as
 a short and a long run, so that compilation and other costs of starting drop out (they are printed
 beside); and checks that both doors give the same draws for the same seed.
 
-    uv run python benchmarks/doors.py
+    uv run python benchmarks/doors.py [--backend numba] [--rounds 5]
 """
 
+import argparse
 import logging
 import sys
 import time
@@ -21,16 +22,20 @@ from digits import build_model, load
 import pymc_sgmcmc as sg
 from pymc_sgmcmc.chains import Chains
 
-SHORT, LONG, ROUNDS = 50, 200, 5
+SHORT, LONG = 50, 200
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backend", default="jax", choices=["jax", "numba"])
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
     logging.getLogger("pymc").setLevel(logging.ERROR)
     X, _, y, _ = load()
     model = build_model(X, y)
     names = [v.name for v in model.free_RVs]
     with model:
-        step = sg.ATMC(batch_size=128, step_size=0.01, dtype="float32")
+        step = sg.ATMC(batch_size=128, step_size=0.01, dtype="float32", backend=options.backend)
         point = model.initial_point(0)
 
         def engine(draws: int) -> None:
@@ -67,7 +72,7 @@ def main() -> None:
         )
         print(f"The same draws from both doors, bit for bit: {same}")
         per_draw = {name: [] for name in doors}
-        for _ in range(ROUNDS):
+        for _ in range(options.rounds):
             for name, run in doors.items():
                 seconds = {}
                 for draws in (SHORT, LONG):
@@ -76,7 +81,7 @@ def main() -> None:
                     seconds[draws] = time.perf_counter() - started
                 per_draw[name].append((seconds[LONG] - seconds[SHORT]) / (LONG - SHORT))
     bare = np.median(per_draw["engine"])
-    print(f"{'':10} ms per draw of 4 chains (median, range of {ROUNDS})   over the engine")
+    print(f"{'':10} ms per draw of 4 chains (median, range of {options.rounds})   over the engine")
     for name, times in per_draw.items():
         low, middle, high = 1e3 * np.array([min(times), np.median(times), max(times)])
         print(f"{name:10} {middle:8.2f}  ({low:.2f} - {high:.2f}) {middle / bare / 1e3 - 1:29.1%}")

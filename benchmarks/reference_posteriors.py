@@ -66,7 +66,8 @@ def run(name: str, sampler: str, arguments: argparse.Namespace) -> tuple[str, bo
     posterior = load(name)
     started = time.perf_counter()
     with posterior.model:
-        step = getattr(sg, sampler)(batch_size=max(32, posterior.n_rows // 10))
+        batch_size = max(32, posterior.n_rows // 10)
+        step = getattr(sg, sampler)(batch_size=batch_size, backend=arguments.backend)
         idata = pm.sample(
             draws=arguments.draws,
             tune=arguments.tune,
@@ -90,6 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samplers", nargs="+", default=["ATMC", "SGNHT", "SGHMC", "SGLD"])
     parser.add_argument("--posteriors", nargs="+", default=NAMES, choices=NAMES, metavar="NAME")
+    parser.add_argument("--backend", default="auto", choices=["auto", "jax", "numba"])
     for option, default in {"draws": 1000, "tune": 1000, "chains": 4, "seed": 0}.items():
         parser.add_argument(f"--{option}", type=int, default=default)
     arguments = parser.parse_args()

@@ -346,3 +346,18 @@ def test_every_chain_has_rows_of_its_own(engine):
     draws, _ = engine.run(state, np.zeros((6, 1)), H)
     potentials = draws.statistics["potential_energy"]
     assert len(np.unique(potentials)) == potentials.size
+
+
+@pytest.mark.parametrize("sampler", [SGLD, SGHMC])
+def test_engines_agree_where_nothing_is_random(model, sampler):
+    found = {}
+    for backend in ("jax", "numba"):
+        engine = make_engine(model, backend, sampler, batch_size=None, temperature=0)
+        state = start(engine) | {"origin": np.full((3, 4), 0.7)}
+        found[backend] = run(engine, state, [10])[:2]
+    (positions, statistics), (same_positions, same_statistics) = found.values()
+    np.testing.assert_allclose(positions, same_positions, rtol=1e-9)
+    assert set(statistics) == set(same_statistics)
+    for name, x in statistics.items():
+        np.testing.assert_allclose(x, same_statistics[name], rtol=1e-7, err_msg=name)
+    assert (np.abs(statistics["configurational_temperature"]) > 0.1).all()

@@ -27,9 +27,12 @@ def posterior(request):
     return posteriors.load(request.param)
 
 
-@pytest.mark.parametrize("sampler", [SGLD, SGHMC, SGNHT, ATMC])
-def test_moments_are_those_of_the_reference(posterior, sampler):
-    step = sampler(batch_size=NAMES[posterior.name], model=posterior.model)
+@pytest.mark.parametrize(
+    ("sampler", "backend"),
+    [(SGLD, "jax"), (SGHMC, "jax"), (SGNHT, "jax"), (ATMC, "jax"), (ATMC, "numba")],
+)
+def test_moments_are_those_of_the_reference(posterior, sampler, backend):
+    step = sampler(batch_size=NAMES[posterior.name], model=posterior.model, backend=backend)
     idata = sample(
         600, tune=200, chains=16, step=step, model=posterior.model, random_seed=1,
         progressbar=False,
