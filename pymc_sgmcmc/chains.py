@@ -67,6 +67,8 @@ class Sampler:
         Engine of the chains.
     shard : {"chains", "rows"}
         What is spread over several devices of JAX.
+    matmul_precision : str or None
+        In which JAX multiplies matrices.
     """
 
     model: Model
@@ -80,6 +82,7 @@ class Sampler:
     target_bias: float = 0.02
     backend: str = "auto"
     shard: str = "chains"
+    matmul_precision: str | None = None
     potential: StochasticPotential = field(init=False)
     _engines: dict[Any, Engine] = field(init=False, default_factory=dict)
 
@@ -160,7 +163,9 @@ class Sampler:
         engine = engine_class(backend)
         if (engine, kind) not in self._engines:
             same_rows = next((e for e in self._engines.values() if isinstance(e, engine)), None)
-            options = {"shard": self.shard} if backend != "numba" else {}
+            options = {"shard": self.shard, "matmul_precision": self.matmul_precision}
+            if backend == "numba":
+                options = {}
             self._engines[engine, kind] = engine(estimator, self.dynamics, same_rows, **options)
         return self._engines[engine, kind]
 

@@ -22,7 +22,7 @@ from pymc_sgmcmc.attributes import attributes_of, remember_attributes
 from pymc_sgmcmc.chains import Chains, Point, Sampler, refuse_forked_jax
 from pymc_sgmcmc.dynamics import Dynamics, schedules
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws
-from pymc_sgmcmc.engines.choice import check_backend, check_shard
+from pymc_sgmcmc.engines.choice import check_backend, check_matmul_precision, check_shard
 from pymc_sgmcmc.output import warn_of_large_output
 from pymc_sgmcmc.potential import sampled_value_vars
 from pymc_sgmcmc.trust import log_trouble
@@ -54,6 +54,7 @@ class Options(TypedDict, total=False):
     dtype: str | None
     backend: Literal["auto", "jax", "numba"]
     shard: Literal["chains", "rows"]
+    matmul_precision: Literal["bfloat16", "tensorfloat32", "float32"] | None
     model: Model | None
     rng: Any
     blocked: bool
@@ -110,6 +111,9 @@ shard : {"chains", "rows"}
     What several devices of JAX share. "chains": each device holds all rows and runs some of the
     chains, as many as divide evenly. "rows": each device holds some of the rows, and its share of
     every batch, for data that outgrow one.
+matmul_precision : {"bfloat16", "tensorfloat32", "float32"}, optional
+    In which accelerators multiply float32 matrices, while positions stay float32; JAX's default
+    for the device when None ("tensorfloat32" on recent GPUs). Processors do not care.
 model : pm.Model, optional
     The model of the ``with`` context when None.
 rng : None, int or numpy.random.Generator
@@ -185,6 +189,7 @@ class StochasticGradientStep(BlockedStep):
             },
             backend=backend,
             shard=check_shard(options.get("shard", "chains"), backend),
+            matmul_precision=check_matmul_precision(options.get("matmul_precision")),
             **resolve_tuning_arguments(options),
         )
         check_tuning_arguments(self.sampler)

@@ -284,6 +284,22 @@ def test_float32_positions_of_a_float64_model(model, backend):
     assert (single["b"] == single["b"].astype(np.float32)).all()
 
 
+@pytest.mark.filterwarnings("ignore:.*requested dtype")
+def test_matmul_precision(model):
+    with pytest.raises(ValueError, match=r'must be "bfloat16", .* or None, got \'half\''):
+        make_engine(model, "jax", matmul_precision="half")
+    with pm.Model() as wide:
+        w = pm.Normal("w", shape=(3, 5))
+        pm.Normal("y", np.ones((N, 3)) @ w, 1, observed=np.ones((N, 5)))
+    for precision, name in (("bfloat16", "DEFAULT"), ("float32", "HIGHEST"), (None, "DEFAULT")):
+        engine = make_engine(wide, "jax", SGLD, dtype="float32", matmul_precision=precision)
+        with engine.precision():
+            rows = [jax.numpy.asarray(x[:B]) for x in engine._host_rows]
+            text = jax.jit(engine._gradient).lower(np.zeros(15, np.float32), *rows).as_text()
+        assert "dot_general" in text
+        assert f"precision = [{name}, {name}]" in text
+
+
 # -- laws --------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 BACKENDS = ("auto", "jax", "numba")
 SHARDS = ("chains", "rows")
+PRECISIONS = ("bfloat16", "tensorfloat32", "float32")
 
 # Seconds that a run must save to make up for Numba's compilation.
 _WORTH_IT = 10
@@ -27,6 +28,16 @@ def check_shard(shard: Any, backend: str) -> str:
     if shard == "rows" and backend == "numba":
         raise ValueError('shard="rows" spreads rows over devices of JAX. Use backend="jax".')
     return shard
+
+
+def check_matmul_precision(precision: Any) -> str | None:
+    """Raise a ValueError unless `precision` is one of JAX's for products of matrices."""
+    if precision is None or (isinstance(precision, str) and precision in PRECISIONS):
+        return precision
+    raise ValueError(
+        f'matmul_precision must be "bfloat16", "tensorfloat32", "float32" or None, got '
+        f"{precision!r}."
+    )
 
 
 def faster_backend(size: int, batch_numbers: int, chains: int, updates: int) -> str:

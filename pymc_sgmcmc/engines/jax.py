@@ -1,5 +1,6 @@
 """The JAX engine: all chains vectorised, updates looped, state on the devices."""
 
+import contextlib
 import functools
 import warnings
 from collections.abc import Mapping, Sequence
@@ -48,6 +49,8 @@ class JaxEngine:
         One that has loaded the row data already.
     shard : {"chains", "rows"}
         What is spread over several devices.
+    matmul_precision : {"bfloat16", "tensorfloat32", "float32"}, optional
+        In which matrices are multiplied; JAX's default for the device when None.
     """
 
     def __init__(
@@ -56,8 +59,10 @@ class JaxEngine:
         dynamics: Dynamics,
         same_rows: Any = None,
         shard: str = "chains",
+        matmul_precision: str | None = None,
     ) -> None:
         potential = estimator.potential
+        self._matmul_precision = matmul_precision
         self._devices = Devices(shard)
         self.dtype = potential.dtype
         self.size = potential.size
@@ -313,9 +318,12 @@ class JaxEngine:
 
     # -- compilation -----------------------------------------------------------------------------
 
+    @contextlib.contextmanager
     def precision(self):
         """Context in which JAX computes in the engine's precision."""
-        return jax.enable_x64(self.dtype == "float64")
+        products = jax.default_matmul_precision(self._matmul_precision)
+        with jax.enable_x64(self.dtype == "float64"), products:
+            yield
 
     def others(self, others: Mapping[str, np.ndarray]) -> list[jax.Array]:
         """Values of the model's other value variables, in their order."""

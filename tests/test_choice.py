@@ -1,0 +1,70 @@
+"""Which engine runs."""
+
+import jax.numpy as jnp
+import pymc as pm
+import pytensor
+import pytest
+
+from pymc_sgmcmc import ATMC, SGLD, sample
+from pymc_sgmcmc.engines import choice, numba
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "words"),
+    [
+        ("backend", "torch", 'backend must be "auto", "jax" or "numba", got \'torch\''),
+        ("backend", None, 'backend must be "auto", "jax" or "numba", got None'),
+        ("shard", "data", 'shard must be "chains" or "rows", got \'data\''),
+    ],
+)
+def test_unknown_names(argument, value, words):
+    with pm.Model():
+        pm.Normal("x")
+        with pytest.raises(ValueError, match=words):
+            ATMC(**{argument: value})
+
+
+def test_rows_are_not_spread_by_numba():
+    with pm.Model():
+        pm.Normal("x")
+        with pytest.raises(ValueError, match=r'shard="rows" .* Use backend="jax"'):
+            ATMC(shard="rows", backend="numba")
+
+
+def test_the_rule(monkeypatch):
+    # A short regression, a long one; a network for a minute; a large one with few chains.
+    assert choice.faster_backend(5, 500, chains=4, updates=20_000) == "jax"
+    assert choice.faster_backend(5, 500, chains=4, updates=5_000_000) == "numba"
+    assert choice.faster_backend(6310, 8192, chains=4, updates=50_000) == "numba"
+    monkeypatch.setattr(numba, "cores", lambda: 8)
+    assert choice.faster_backend(500_000, 400_000, chains=4, updates=50_000) == "jax"
+    assert choice.faster_backend(500_000, 400_000, chains=8, updates=50_000) == "numba"
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    assert choice.faster_backend(6310, 8192, chains=4, updates=50_000) == "jax"
+
+
+def run(step, model):
+    return sample(
+        3, tune=2, chains=2, step=step, model=model, random_seed=1, progressbar=False
+    ).posterior.attrs["backend"]
+
+
+def test_auto_follows_the_length_of_the_run(monkeypatch):
+    with pm.Model() as model:
+        pm.Normal("x", shape=3)
+        step = SGLD(step_size=0.1, steps_per_draw=5)
+    assert run(step, model) == "jax"
+    monkeypatch.setattr(choice, "_WORTH_IT", 0)
+    assert run(step, model) == "numba"
+
+
+def test_models_that_only_jax_compiles(monkeypatch):
+    square = pytensor.wrap_jax(lambda x: jnp.sum(x**2))
+    with pm.Model() as model:
+        x = pm.Normal("x", shape=3)
+        pm.Potential("p", -square(x))
+        step = SGLD(step_size=0.1, steps_per_draw=5)
+        with pytest.raises(NotImplementedError, match=r'does not know \w*JAX.*Use backend="jax"'):
+            run(SGLD(step_size=0.1, steps_per_draw=5, backend="numba"), model)
+    monkeypatch.setattr(choice, "_WORTH_IT", 0)
+    assert run(step, model) == "jax"
