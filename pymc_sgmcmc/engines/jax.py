@@ -27,8 +27,8 @@ from pymc_sgmcmc.estimators import Estimator
 from pymc_sgmcmc.potential import StochasticPotential
 
 _GENERATOR = "threefry2x32"
-# Room for the updates of a draw.
-_STEPS = 128
+# Room for the updates of a draw, and for those of all draws of a run.
+_STEPS, _STEP_SIZES = 128, 2**20
 
 
 class JaxEngine:
@@ -177,6 +177,7 @@ class JaxEngine:
             # The same shapes whatever the number of draws and, mostly, of updates between them:
             # next to nothing compiles twice.
             room = max(_STEPS, 1 << (n_steps - 1).bit_length())
+            capacity = max(n_draws, min(capacity, _STEP_SIZES // room))
             padded = np.zeros((capacity, room), self.dtype)
             padded[:n_draws, :n_steps] = step_sizes
             values, axes = self._arguments(parameters)
