@@ -2,12 +2,25 @@
 
 from importlib.metadata import version
 
+from pymc_sgmcmc import nn
 from pymc_sgmcmc.chains import ChainStuckError
 from pymc_sgmcmc.diagnostics import diagnose
 from pymc_sgmcmc.dynamics import schedules
+from pymc_sgmcmc.prediction import predict
 from pymc_sgmcmc.sampling import sample
 from pymc_sgmcmc.step_methods import ATMC, SGHMC, SGLD, SGNHT
 
 __version__ = version("pymc_sgmcmc")
 
-__all__ = ["ATMC", "SGHMC", "SGLD", "SGNHT", "ChainStuckError", "diagnose", "sample", "schedules"]
+__all__ = [
+    "ATMC",
+    "SGHMC",
+    "SGLD",
+    "SGNHT",
+    "ChainStuckError",
+    "diagnose",
+    "nn",
+    "predict",
+    "sample",
+    "schedules",
+]

@@ -51,6 +51,8 @@ def attributes_of(sampler: Sampler, name: str, chains: Chains | None = None) -> 
         if chosen is None
         else "array",
         "target_bias": sampler.target_bias,
+        "start": sampler.start,
+        "clip_gradient": sampler.clip_gradient,
         "step_size_given": sampler.step_size is not None,
         "batch_size": potential.batch_size or potential.n_rows or "all rows",
         "n_rows": potential.n_rows,

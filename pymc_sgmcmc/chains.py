@@ -5,12 +5,13 @@ Both doors, the step methods of `pm.sample` and `pymc_sgmcmc.sample`, use this a
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,19 +25,17 @@ from pymc_sgmcmc.dynamics.base import Dynamics
 from pymc_sgmcmc.engines import engine_class
 from pymc_sgmcmc.engines.base import STUCK, Draws
 from pymc_sgmcmc.engines.choice import faster_backend
-from pymc_sgmcmc.estimators import ControlVariate, Estimator, Preconditioned
+from pymc_sgmcmc.estimators import Clipped, ControlVariate, Estimator, Preconditioned
 from pymc_sgmcmc.potential import StochasticPotential
+from pymc_sgmcmc.starts import Evaluate, Point, starting_positions
 from pymc_sgmcmc.tuning import Tuning
 
 if TYPE_CHECKING:
     from pymc_sgmcmc.engines.base import Engine
     from pymc_sgmcmc.warmup import WarmUp
 
-Point = Mapping[str, np.ndarray]
-
 # A block of draws should take about this long: short enough to interrupt, long enough to be cheap.
 _BLOCK_SECONDS = 0.5
-_JITTER_RETRIES = 20
 # Positions that show the warm-up where the chains have come to: of all, and of each at least.
 _REMEMBERED, _OF_CHAIN = 512, 8
 
@@ -69,6 +68,10 @@ class Sampler:
         What is spread over several devices of JAX.
     matmul_precision : str or None
         In which JAX multiplies matrices.
+    start : {"auto", "jitter", "prior"}
+        Where chains start that are given no points.
+    clip_gradient : float or None
+        Largest norm of a gradient.
     """
 
     model: Model
@@ -83,6 +86,8 @@ class Sampler:
     backend: str = "auto"
     shard: str = "chains"
     matmul_precision: str | None = None
+    start: str = "auto"
+    clip_gradient: float | None = None
     potential: StochasticPotential = field(init=False)
     _engines: dict[Any, Engine] = field(init=False, default_factory=dict)
 
@@ -160,6 +165,8 @@ class Sampler:
             kind = dense, controlled
             estimator = ControlVariate(estimator) if controlled else estimator
             estimator = Preconditioned(estimator, dense)
+        if self.clip_gradient is not None and (kind or not self.warms_up):
+            estimator = Clipped(estimator, self.clip_gradient)
         engine = engine_class(backend)
         if (engine, kind) not in self._engines:
             same_rows = next((e for e in self._engines.values() if isinstance(e, engine)), None)
@@ -196,9 +203,8 @@ class Chains:
     ----------
     sampler : Sampler
     points : sequence of mapping of str to ndarray
-        Start of each chain, with values of all of the model's value variables. Where all are the
-        model's initial point, each chain starts at U(−1, 1) jitter around it instead, in the
-        unconstrained space, as PyMC's NUTS does.
+        Start of each chain, with values of all of the model's value variables; see
+        `pymc_sgmcmc.starts` for what is done where all are the model's initial point.
     rngs : sequence of numpy.random.Generator
         One for each chain.
     tune : int
@@ -259,7 +265,7 @@ class Chains:
         first = {k: x[0] for k, x in self.others.items()}
         rng = np.random.default_rng(self._seeds.ravel())
         self._warm_up, self.tuning, starts = warm_up(
-            sampler, first, rng, lambda evaluate: self._starts(points, rngs, evaluate)
+            sampler, first, rng, functools.partial(self._starts, points, rngs)
         )
         self.backend = self._backend(len(points))
         self._begin(starts)
@@ -395,33 +401,15 @@ class Chains:
         return {name: np.stack([point[name] for point in points]) for name in names}
 
     def _starts(
-        self, points: Sequence[Point], rngs: Sequence[np.random.Generator], evaluate: Any
+        self,
+        points: Sequence[Point],
+        rngs: Sequence[np.random.Generator],
+        evaluate: Evaluate,
+        network: bool = False,
     ) -> np.ndarray:
-        potential = self.sampler.potential
-        given = np.stack([potential.ravel(point) for point in points])
-        initial = potential.ravel(self.sampler.model.initial_point(0))
-        jitter = bool((given == initial).all())
-        starts = given.copy()
-        todo = np.arange(len(points))
-        for _ in range(_JITTER_RETRIES):
-            if jitter:
-                for chain in todo:
-                    starts[chain] = given[chain] + rngs[int(chain)].uniform(-1, 1, potential.size)
-            value, gradient = evaluate(starts)
-            todo = np.flatnonzero(~(np.isfinite(value) & np.isfinite(gradient).all(1)))
-            if not jitter or not todo.size:
-                break
-        if todo.size:
-            where = (
-                f"{_JITTER_RETRIES} random points around the model's initial point"
-                if jitter
-                else "its start"
-            )
-            raise SamplingError(
-                f"The log posterior or its gradient is not finite for chain {todo[0]} at {where}. "
-                "Give other starting points with initvals=..., or check the model there."
-            )
-        return starts
+        sampler = self.sampler
+        from_prior = sampler.start == "prior" or (sampler.start == "auto" and network)
+        return starting_positions(sampler.potential, points, rngs, evaluate, from_prior)
 
 
 def _require_jax() -> None:

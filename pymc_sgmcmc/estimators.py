@@ -6,6 +6,7 @@ An estimator wraps an estimator: dynamics and engines see a gradient, not how it
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytensor.tensor as pt
 
 from pymc_sgmcmc.potential import StochasticPotential
@@ -128,6 +129,43 @@ class Preconditioned(Estimator):
         position = self.position(coordinates, parameters)
         value, gradient = self.inner.value_and_gradient(position, others, rows, parameters)
         return value, _times(parameters["factor"].T, gradient)
+
+
+class Clipped(Estimator):
+    r"""Estimate whose gradient is shortened to a largest length: biased, and asked for by name.
+
+    .. math::
+
+        \tilde g \min(1, c / \lVert \tilde g \rVert)
+
+    Parameters
+    ----------
+    inner : Estimator
+    length : float
+        c, in the coordinates of the sampler.
+    """
+
+    def __init__(self, inner: Estimator, length: float) -> None:
+        super().__init__(inner.potential)
+        self.inner, self.length = inner, length
+        self.parameters = inner.parameters
+
+    def position(self, coordinates: Any, parameters: Mapping[str, Any]) -> Any:
+        """Position of the estimator that is wrapped, shape ``(d,)``."""
+        return self.inner.position(coordinates, parameters)
+
+    def value_and_gradient(
+        self,
+        coordinates: Any,
+        others: Sequence[Any],
+        rows: Sequence[Any],
+        parameters: Mapping[str, Any],
+    ) -> tuple[Any, Any]:
+        """Estimate of U, and the clipped one of its gradient."""
+        value, gradient = self.inner.value_and_gradient(coordinates, others, rows, parameters)
+        longest = np.asarray(self.length, gradient.dtype)
+        norm = pt.sqrt(pt.square(gradient).sum())
+        return value, gradient * (longest / pt.maximum(norm, longest))
 
 
 def _times(factor: Any, vector: Any) -> Any:

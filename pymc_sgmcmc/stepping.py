@@ -25,6 +25,7 @@ from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws
 from pymc_sgmcmc.engines.choice import check_backend, check_matmul_precision, check_shard
 from pymc_sgmcmc.output import warn_of_large_output
 from pymc_sgmcmc.potential import sampled_value_vars
+from pymc_sgmcmc.starts import check_start
 from pymc_sgmcmc.trust import log_trouble
 from pymc_sgmcmc.tuning_arguments import check_tuning_arguments, resolve_tuning_arguments
 
@@ -36,6 +37,7 @@ _DEFAULTS = {
     "temperature": 1.0,
     "backend": "auto",
     "shard": "chains",
+    "start": "auto",
 }
 
 
@@ -55,6 +57,8 @@ class Options(TypedDict, total=False):
     backend: Literal["auto", "jax", "numba"]
     shard: Literal["chains", "rows"]
     matmul_precision: Literal["bfloat16", "tensorfloat32", "float32"] | None
+    start: Literal["auto", "jitter", "prior"]
+    clip_gradient: float | None
     model: Model | None
     rng: Any
     blocked: bool
@@ -114,6 +118,14 @@ shard : {"chains", "rows"}
 matmul_precision : {"bfloat16", "tensorfloat32", "float32"}, optional
     In which accelerators multiply float32 matrices, while positions stay float32; JAX's default
     for the device when None ("tensorfloat32" on recent GPUs). Processors do not care.
+start : {"auto", "jitter", "prior"}
+    Where chains start that are given no points: at U(−1, 1) jitter around the model's initial
+    point in the unconstrained space, or at a draw from the prior each (variables with an
+    ``initval`` of their own start there). "auto" takes the prior for a network: more than 1,000
+    parameters, or a posterior that is far from normal.
+clip_gradient : float, optional
+    Largest norm of the gradient in the sampler's coordinates, where a posterior of √d is normal;
+    longer ones are shortened. The law is then no longer the posterior's, and `diagnose` says so.
 model : pm.Model, optional
     The model of the ``with`` context when None.
 rng : None, int or numpy.random.Generator
@@ -190,6 +202,7 @@ class StochasticGradientStep(BlockedStep):
             backend=backend,
             shard=check_shard(options.get("shard", "chains"), backend),
             matmul_precision=check_matmul_precision(options.get("matmul_precision")),
+            start=check_start(options.get("start", "auto")),
             **resolve_tuning_arguments(options),
         )
         check_tuning_arguments(self.sampler)

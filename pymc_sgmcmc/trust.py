@@ -72,6 +72,7 @@ def signs_of_trouble(
         _modes,
         _potentials,
         _curvature,
+        _clipped,
     )
     return [finding for check in checks for finding in check(statistics, attributes)]
 
@@ -259,4 +260,15 @@ def _curvature(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Findi
             f"The largest curvature differs by a factor of {ratio:.3g} between positions that the "
             "chains visited, as in a funnel: no step size suits all of the posterior. "
             "Reparametrise (non-centred), or use NUTS.",
+        )
+
+
+def _clipped(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
+    length = attributes.get("clip_gradient")
+    if length is not None:
+        yield Finding(
+            "clipped gradient",
+            False,
+            f"Gradients longer than clip_gradient={length:g} were shortened: where that happened, "
+            "the law of the draws is not the posterior's.",
         )

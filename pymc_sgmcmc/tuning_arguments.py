@@ -36,6 +36,9 @@ def resolve_tuning_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f'control_variate must be True, False or "auto", got {control_variate!r}.')
     target_bias = options.get("target_bias", 0.02)
     check_number("target_bias", target_bias, 0, 0.5)
+    clip_gradient = options.get("clip_gradient")
+    if clip_gradient is not None:
+        check_number("clip_gradient", clip_gradient, 0)
     if step_size is not None:
         # A step that a person chose is one in the model's own coordinates.
         if isinstance(preconditioner, str) and preconditioner == "auto":
@@ -52,6 +55,7 @@ def resolve_tuning_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
         "preconditioner": preconditioner,
         "control_variate": False if control_variate is None else control_variate,
         "target_bias": target_bias,
+        "clip_gradient": clip_gradient,
     }
 
 

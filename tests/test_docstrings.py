@@ -9,6 +9,7 @@ import pymc_sgmcmc
 
 CHECKS = {"GL03", "GL06", "GL07", "GL08", "PR01", "PR02", "PR04", "PR07", "RT01", "SS01", "SS03"}
 PUBLIC = [f"pymc_sgmcmc.{name}" for name in pymc_sgmcmc.__all__]
+PUBLIC += [f"pymc_sgmcmc.nn.{name}" for name in pymc_sgmcmc.nn.__all__]
 PUBLIC += [
     f"pymc_sgmcmc.{module}.{name}"
     for module in ("dynamics", "schedules")

@@ -9,7 +9,7 @@ import pytest
 
 from pymc_sgmcmc.coordinates import Coordinates
 from pymc_sgmcmc.engines.jax import compile_gradient, compile_position
-from pymc_sgmcmc.estimators import ControlVariate, Estimator, Preconditioned
+from pymc_sgmcmc.estimators import Clipped, ControlVariate, Estimator, Preconditioned
 from pymc_sgmcmc.potential import StochasticPotential
 from pymc_sgmcmc.tuning import Place
 from tests.reference import by_pymc
@@ -127,3 +127,16 @@ def test_a_control_variate_in_preconditioned_coordinates(potential, kind):
     np.testing.assert_allclose(
         at_centre - expected, 0, atol=1e-10 * np.linalg.norm(expected) + 1e-12
     )
+
+
+@pytest.mark.parametrize("length", [1e-2, 1e6])
+def test_a_clipped_gradient_is_no_longer_than_it_may_be(potential, length):
+    rows = np.arange(B)
+    parameters = {"centre": CENTRE, "factor": FACTORS["diagonal"]}
+    whole = Preconditioned(Estimator(potential), dense=False)
+    value, gradient = compiled(whole, parameters)(Z, rows)
+    clipped_value, clipped = compiled(Clipped(whole, length), parameters)(Z, rows)
+    norm = np.linalg.norm(gradient)
+    assert clipped_value == pytest.approx(value)
+    np.testing.assert_allclose(clipped, gradient * min(1, length / norm))
+    assert 1e-2 < norm < 1e6

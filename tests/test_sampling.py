@@ -16,7 +16,17 @@ from pymc.step_methods import CompoundStep
 from rich.console import Console
 from rich.progress import Progress
 
-from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, ChainStuckError, chains, sample, sampling
+from pymc_sgmcmc import (
+    ATMC,
+    SGHMC,
+    SGLD,
+    SGNHT,
+    ChainStuckError,
+    chains,
+    diagnose,
+    sample,
+    sampling,
+)
 from pymc_sgmcmc.chains import Chains
 
 SAMPLERS = {"SGLD": SGLD, "SGHMC": SGHMC, "SGNHT": SGNHT, "ATMC": ATMC}
@@ -320,6 +330,21 @@ def test_a_stuck_chain_leaves_the_draws_made_before():
         our_sample(model, step, 10, tune=10_000, discard_tuned_samples=False)
     tuning = error.value.idata.warmup_posterior["x"]
     assert tuning[:, :400].equals(idata.posterior["x"][:, :400])
+
+
+def test_a_clipped_gradient_has_another_law_and_is_recorded():
+    with pm.Model() as model:
+        pm.Normal("x", 0, 1e-3)
+        options = {"step_size": 1e-3, "steps_per_draw": 100}
+        free, held = (SGLD(**options, clip_gradient=c) for c in (1e-9, None))
+    free, held = (our_sample(model, step, 50, tune=0, chains=100) for step in (free, held))
+    # Without its gradient SGLD walks at random: t updates have a variance of t h².
+    spread = free.posterior["x"].isel(draw=-1).std().item()
+    assert spread == pytest.approx(1e-3 * np.sqrt(5000), rel=0.3)
+    assert held.posterior["x"].std() < 2e-3
+    assert free.posterior.attrs["clip_gradient"] == 1e-9
+    assert "clip_gradient" not in held.posterior.attrs
+    assert "clip_gradient" in str(diagnose(free))
 
 
 # -- wrong arguments ---------------------------------------------------------------------------

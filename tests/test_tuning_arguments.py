@@ -34,6 +34,8 @@ from pymc_sgmcmc.tuning_arguments import resolve_tuning_arguments
         ({"control_variate": 1.5}, ValueError, 'must be True, False or "auto", got 1.5'),
         ({"target_bias": 0}, ValueError, "target_bias must be greater than 0"),
         ({"target_bias": 0.5}, ValueError, "target_bias must be greater than 0 and less than 0.5"),
+        ({"clip_gradient": 0}, ValueError, "clip_gradient must be greater than 0"),
+        ({"clip_gradient": "1"}, TypeError, "clip_gradient must be a number, got '1'"),
         ({"target_bias": "small"}, TypeError, "target_bias must be a number, got 'small'"),
     ],
     ids=str,

@@ -1,0 +1,70 @@
+"""Activation functions by name, and the gain that keeps a signal's variance through each."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytensor.tensor as pt
+
+Activation = str | Callable[[Any], Any] | None
+
+# Klambauer et al. (2017), Self-normalizing neural networks, equation 14.
+_SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
+
+def selu(x: Any) -> Any:
+    """λ x for positive x, λ α (eˣ − 1) for negative x."""
+    return _SELU_SCALE * pt.where(x > 0, x, _SELU_ALPHA * pt.expm1(pt.minimum(x, 0)))
+
+
+def relu(x: Any) -> Any:
+    """The positive part of x."""
+    return pt.maximum(x, 0)
+
+
+def gelu(x: Any) -> Any:
+    """Product x Φ(x) with the normal distribution function Φ."""
+    return x * (1 + pt.erf(x / math.sqrt(2))) / 2
+
+
+def silu(x: Any) -> Any:
+    """Product x σ(x) with the logistic function σ."""
+    return x * pt.sigmoid(x)
+
+
+def identity(x: Any) -> Any:
+    """Give x as it is."""
+    return x
+
+
+# With weights of variance gain²/fan_in, a signal of unit variance has about that after the layer.
+_NAMED: dict[str, tuple[Callable[[Any], Any], float]] = {
+    "tanh": (pt.tanh, 5 / 3),
+    "relu": (relu, math.sqrt(2)),
+    "selu": (selu, 1.0),
+    "gelu": (gelu, math.sqrt(2)),
+    "silu": (silu, math.sqrt(2)),
+    "softplus": (pt.softplus, 1.0),
+    "sigmoid": (pt.sigmoid, 1.0),
+    "identity": (identity, 1.0),
+}
+
+
+def resolve(activation: Activation) -> tuple[Callable[[Any], Any], float]:
+    """Function and gain of an activation; the gain of a function of one's own is 1.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    """
+    if activation is None:
+        return identity, 1.0
+    if callable(activation):
+        return activation, 1.0
+    if activation not in _NAMED:
+        raise ValueError(
+            f"activation must be one of {', '.join(map(repr, _NAMED))}, a function of a tensor or "
+            f"None, got {activation!r}."
+        )
+    return _NAMED[activation]

@@ -1,0 +1,114 @@
+"""Heads: they turn the features of a network into the law of what was observed."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+
+from pymc_sgmcmc.nn.layers import dense
+from pymc_sgmcmc.nn.priors import LearnedScale, Prior
+
+# exp of it is what a chain starts with, as the scale of the weights of the noise: nothing. They
+# wake up only when an optimiser has raised it, and by then the mean fits. A mean and a noise that
+# start together end where the noise explains what the mean should.
+_ASLEEP = 5e-5
+# Largest log of the noise at a row over the common one: features without bounds would overflow.
+_RANGE = 3.0
+
+
+def regression(
+    features: Any,
+    observed: Any,
+    name: str = "y",
+    *,
+    noise: float | str = "learned",
+    prior: Prior | None = None,
+    dims: Any = None,
+) -> Any:
+    r"""Observe numbers with normal noise around an affine function of the features.
+
+    Parameters
+    ----------
+    features : TensorVariable
+        ``(rows, units)``: the output of a layer.
+    observed : array or pm.Data
+        ``(rows,)``; standardised, for the priors here to suit.
+    name : str
+        Of the observed variable.
+    noise : {"learned", "input"} or float
+        Standard deviation σ of the noise. "learned": one unknown number,
+        :math:`\log\sigma \sim \mathcal N(-1, 1.5^2)`. "input": that times a function of the
+        features, log-linear up to a factor of about 20 either way. A number: known.
+    prior : Prior, optional
+        Of the weights from the features to the mean; `LearnedScale` when None.
+    dims : str or tuple of str, optional
+        Of the observed variable.
+
+    Returns
+    -------
+    TensorVariable
+        The observed variable.
+    """
+    mean = dense(features, None, f"{name}_mean", prior=prior)
+    if isinstance(noise, numbers.Real) and not isinstance(noise, bool):
+        if not noise > 0:
+            raise ValueError(f"noise must be positive, got {noise!r}.")
+        sd: Any = float(noise)
+    elif noise in ("learned", "input"):
+        log_sd = pm.Normal(f"{name}_log_sd", -1, 1.5, initval=-1.0)
+        if noise == "input":
+            asleep = LearnedScale(1.0, start=_ASLEEP)
+            shape = dense(features, None, f"{name}_noise", prior=asleep, bias=None)
+            log_sd = log_sd + _RANGE * pt.tanh(shape / _RANGE)
+        sd = pt.exp(log_sd)
+    else:
+        raise ValueError(f'noise must be "learned", "input" or a number, got {noise!r}.')
+    return pm.Normal(name, mean, sd, observed=observed, dims=dims)
+
+
+def classification(
+    features: Any,
+    observed: Any,
+    classes: int | None = None,
+    name: str = "y",
+    *,
+    prior: Prior | None = None,
+    dims: Any = None,
+) -> Any:
+    """Observe classes, with logits that are affine functions of the features.
+
+    Parameters
+    ----------
+    features : TensorVariable
+        ``(rows, units)``: the output of a layer.
+    observed : array or pm.Data
+        Integers from 0 to ``classes − 1``, ``(rows,)``.
+    classes : int, optional
+        K; one more than the largest that was observed when None. Two classes have one logit and a
+        Bernoulli law, more have K logits and a categorical one.
+    name : str
+        Of the observed variable. The dim of the classes is ``<name>_class``.
+    prior : Prior, optional
+        Of the weights from the features to the logits; `LearnedScale` when None.
+    dims : str or tuple of str, optional
+        Of the observed variable.
+
+    Returns
+    -------
+    TensorVariable
+        The observed variable.
+    """
+    if classes is None:
+        values = observed.get_value() if hasattr(observed, "get_value") else np.asarray(observed)
+        classes = int(values.max()) + 1
+    if isinstance(classes, bool) or classes != int(classes) or classes < 2:
+        raise ValueError(f"classes must be an integer of at least 2, got {classes!r}.")
+    if classes == 2:
+        logit = dense(features, None, f"{name}_logit", prior=prior)
+        return pm.Bernoulli(name, logit_p=logit, observed=observed, dims=dims)
+    logits = dense(features, classes, f"{name}_class", prior=prior)
+    return pm.Categorical(name, logit_p=logits, observed=observed, dims=dims)

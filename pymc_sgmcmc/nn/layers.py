@@ -1,0 +1,174 @@
+"""Layers: each writes its weights and biases into the model, and gives its output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+
+from pymc_sgmcmc.nn.activations import Activation, resolve
+from pymc_sgmcmc.nn.priors import LearnedScale, Prior
+
+
+def dense(
+    x: Any,
+    units: int | None,
+    name: str,
+    *,
+    activation: Activation = None,
+    prior: Prior | None = None,
+    bias: float | None = 1.0,
+) -> Any:
+    """Write a fully connected layer, activation(x @ weights + bias), into the model.
+
+    Parameters
+    ----------
+    x : TensorVariable or array
+        Rows of features, ``(rows, inputs)``: a ``pm.Data``, or the output of another layer.
+    units : int or None
+        Outputs of the layer; None for a single one without an axis of its own.
+    name : str
+        Of the layer, and of the dim of its units. The variables are ``<name>_weights`` (with what
+        the prior makes it of) and ``<name>_bias``.
+    activation : str, callable or None
+        "tanh", "relu", "selu", "gelu", "silu", "softplus", "sigmoid", "identity", or a function of
+        a tensor.
+    prior : Prior, optional
+        Of the weights; `LearnedScale` when None.
+    bias : float or None, default 1
+        Standard deviation of the normal prior of the biases; None for a layer without.
+
+    Returns
+    -------
+    TensorVariable
+        Shape ``(rows, units)``, or ``(rows,)`` without `units`.
+
+    Raises
+    ------
+    ValueError
+        If the number of inputs is not known, or an argument is wrong.
+    """
+    function, gain = resolve(activation)
+    if units is not None and (isinstance(units, bool) or units != int(units) or units < 1):
+        raise ValueError(f"units must be an integer of at least 1, or None, got {units!r}.")
+    model = pm.modelcontext(None)
+    inputs, fan_in = _inputs(x, name)
+    dims: tuple[str, ...] = (inputs,)
+    if units is not None:
+        model.add_coord(name, np.arange(units))
+        dims = (inputs, name)
+    weights = (prior or LearnedScale()).weights(f"{name}_weights", dims, fan_in, gain)
+    signal = pt.as_tensor_variable(x) @ weights
+    if bias is not None:
+        signal = signal + pm.Normal(f"{name}_bias", 0, bias, dims=dims[1:])
+    signal = function(signal)
+    signal.tag.units = (name, units)
+    return signal
+
+
+def mlp(
+    x: Any,
+    hidden: Sequence[int] = (50,),
+    *,
+    activation: Activation = "tanh",
+    prior: Prior | None = None,
+    name: str = "hidden",
+) -> Any:
+    """Write the hidden layers of a multilayer perceptron into the model.
+
+    Parameters
+    ----------
+    x : TensorVariable or array
+        Features, ``(rows, inputs)``.
+    hidden : sequence of int
+        Units of each layer.
+    activation, prior
+        Of all layers; see `dense`.
+    name : str
+        The layers are ``<name>_1``, ``<name>_2``, ...
+
+    Returns
+    -------
+    TensorVariable
+        Outputs of the last hidden layer, ``(rows, hidden[-1])``: what a head observes data with.
+    """
+    for number, units in enumerate(hidden, start=1):
+        x = dense(x, units, f"{name}_{number}", activation=activation, prior=prior)
+    return x
+
+
+def residual(
+    x: Any,
+    units: int,
+    name: str,
+    *,
+    activation: Activation = "relu",
+    prior: Prior | None = None,
+    start: float = 0.1,
+) -> Any:
+    """Write a residual block, x + gain · (two layers of x), that starts close to x.
+
+    Parameters
+    ----------
+    x : TensorVariable
+        Output of another layer, ``(rows, inputs)``.
+    units : int
+        Units of the hidden layer of the branch.
+    name : str
+        The layers are ``<name>_1`` and ``<name>_2``; the gain, N(0, 1), is ``<name>_gain``.
+    activation, prior
+        See `dense`; the second layer is linear.
+    start : float
+        Where every chain starts the gain: small, so that a deep network starts out shallow, and
+        not 0, where all gradients of the branch vanish.
+
+    Returns
+    -------
+    TensorVariable
+        Shape ``(rows, inputs)``.
+
+    References
+    ----------
+    Zhang, Dauphin & Ma (2019), Fixup initialization: residual learning without normalization.
+    """
+    inputs, fan_in = _inputs(x, name)
+    branch = dense(x, units, f"{name}_1", activation=activation, prior=prior)
+    branch = dense(branch, fan_in, f"{name}_2", prior=prior)
+    signal = x + pm.Normal(f"{name}_gain", 0, 1, initval=start) * branch
+    signal.tag.units = (inputs, fan_in)
+    return signal
+
+
+def _inputs(x: Any, name: str) -> tuple[str, int]:
+    """Name of the dim of the inputs of a layer, and their number."""
+    known = getattr(getattr(x, "tag", None), "units", None)
+    if known is not None:
+        if known[1] is None:
+            raise ValueError(f"The input of {name!r} is the output of a layer without units.")
+        return known
+    x = pt.as_tensor_variable(x)
+    if x.type.ndim != 2:
+        raise ValueError(
+            f"A dense layer needs rows of features, (rows, inputs); that of {name!r} has "
+            f"{x.type.ndim} axes. Use x.reshape((len(x), -1))."
+        )
+    model = pm.modelcontext(None)
+    length = x.type.shape[-1]
+    if length is None:
+        try:
+            length = int(x.shape[-1].eval())
+        except Exception:
+            raise ValueError(
+                f"The number of inputs of {name!r} is not known. Use "
+                "pytensor.tensor.specify_shape(x, (None, inputs))."
+            ) from None
+    dims = model.named_vars_to_dims.get(x.name) if x.name else None
+    if dims and dims[-1] is not None:
+        return dims[-1], length
+    dim = f"{name}_input"
+    if dim not in model.coords:
+        model.add_coord(dim, np.arange(length))
+    return dim, length

@@ -1,0 +1,213 @@
+"""Priors of a layer's weights: each writes the variables that make up one weight matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+
+
+class Prior(Protocol):
+    """What a layer asks of a prior."""
+
+    def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> Any:
+        """Write the weights into the model of the context.
+
+        Parameters
+        ----------
+        name : str
+            Name of the weights, and the beginning of the names of what they are made of.
+        dims : tuple of str
+            Dims ``(inputs, units)``, or ``(inputs,)`` where there is a single unit.
+        fan_in : int
+            Inputs of the layer.
+        gain : float
+            Standard deviation of a weight, times √fan_in, that suits the activation.
+
+        Returns
+        -------
+        TensorVariable
+            Shape of `dims`.
+        """
+
+
+@dataclass(frozen=True)
+class FixedScale:
+    """Weights from N(0, s²/fan_in).
+
+    Attributes
+    ----------
+    scale : float, optional
+        s. What suits the layer's activation when None: 1 for SELU (its own initialisation,
+        Klambauer et al. 2017), √2 for ReLU, 5/3 for tanh.
+    """
+
+    scale: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_positive("scale", self.scale)
+
+    def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> Any:
+        """Write the weights; see `Prior`."""
+        s = gain if self.scale is None else self.scale
+        return pm.Normal(name, 0, s / np.sqrt(fan_in), dims=dims)
+
+
+@dataclass(frozen=True)
+class LearnedScale:
+    r"""Weights from N(0, s²/fan_in) with a half-normal s that is learned, one for each layer.
+
+    .. math::
+
+        s \sim \mathcal N^+(0, \texttt{scale}^2), \qquad
+        w = s\, z / \sqrt{\texttt{fan\_in}}, \qquad z \sim \mathcal N(0, I)
+
+    The variables are ``<name>_scale``, ``<name>_raw`` (z) and the Deterministic ``<name>`` (w). It
+    is written non-centred: a centred posterior has its mode where all weights vanish.
+
+    Attributes
+    ----------
+    scale : float
+        Standard deviation of the half-normal prior of s.
+    start : float, optional
+        Where every chain starts s; what suits the layer's activation when None.
+    """
+
+    scale: float = 2.0
+    start: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_positive("scale", self.scale)
+        _check_positive("start", self.start)
+
+    def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> Any:
+        """Write the weights; see `Prior`."""
+        start = gain if self.start is None else self.start
+        s = pm.HalfNormal(f"{name}_scale", self.scale, initval=start)
+        z = pm.Normal(f"{name}_raw", 0, 1, dims=dims)
+        return pm.Deterministic(name, s * z / np.sqrt(fan_in), dims=dims)
+
+
+@dataclass(frozen=True)
+class GroupLaplace:
+    r"""Weights θ into one unit from p(θ) ∝ exp(−‖θ‖/b): units that are not needed vanish whole.
+
+    Written as the mixture of normals that it is, so that no gradient is singular at 0:
+
+    .. math::
+
+        \tau \sim \text{Gamma}\!\left(\tfrac{d+1}{2}, \tfrac{1}{2 b^2}\right), \qquad
+        \theta = \sqrt{\tau}\, z, \qquad z \sim \mathcal N(0, I_d)
+
+    The variables are ``<name>_variance`` (τ, one for each unit), ``<name>_raw`` (z) and the
+    Deterministic ``<name>``.
+
+    Attributes
+    ----------
+    b : float
+        Scale of the length of θ, whose prior mean is b d for d inputs.
+
+    References
+    ----------
+    Heek & Kalchbrenner (2019), section 5, with b = 5.
+    Kyung, Gill, Ghosh & Casella (2010), Penalized regression, standard errors, and Bayesian
+    lassos, section 2: the mixture.
+    """
+
+    b: float = 5.0
+
+    def __post_init__(self) -> None:
+        _check_positive("b", self.b)
+
+    def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> Any:
+        """Write the weights; see `Prior`."""
+        start = np.full(_lengths(dims[1:]), gain**2 / fan_in)
+        variance = pm.Gamma(
+            f"{name}_variance",
+            (fan_in + 1) / 2,
+            1 / (2 * self.b**2),
+            dims=dims[1:],
+            initval=start,
+        )
+        z = pm.Normal(f"{name}_raw", 0, 1, dims=dims)
+        return pm.Deterministic(name, pt.sqrt(variance) * z, dims=dims)
+
+
+@dataclass(frozen=True)
+class WeightNorm:
+    r"""Weights φ_s φ_d/‖φ_d‖ into one unit: a direction and a scale of its own.
+
+    .. math::
+
+        \phi_s \sim \text{Laplace}(0, b), \qquad
+        \log p(\phi_d) = -\tfrac d2 \left(\lVert\phi_d\rVert^2 - 1\right)^2 + \text{const}
+
+    The law of the length keeps φ_d where its direction moves at an even pace; lengths gather at
+    √((1+√3)/2) ≈ 1.17 for many inputs d, not at 1. The variables are ``<name>_scale`` (φ_s),
+    ``<name>_raw`` (φ_d) and the Deterministic ``<name>``.
+
+    Attributes
+    ----------
+    b : float
+        Scale of the prior of φ_s.
+
+    References
+    ----------
+    Heek & Kalchbrenner (2019), equation 13; Salimans & Kingma (2016), Weight normalization.
+    """
+
+    b: float = 5.0
+
+    def __post_init__(self) -> None:
+        _check_positive("b", self.b)
+
+    def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> Any:
+        """Write the weights; see `Prior`."""
+        scale = pm.Laplace(
+            f"{name}_scale", 0, self.b, dims=dims[1:], initval=np.full(_lengths(dims[1:]), gain)
+        )
+        axes = "ij"[: len(dims)]
+        direction = pm.CustomDist(
+            f"{name}_raw",
+            *(np.zeros(n) for n in _lengths(dims)),  # they tell the shape
+            logp=_direction_logp,
+            random=_direction_random,
+            support_point=_direction_support_point,
+            signature=f"{','.join(f'({i})' for i in axes)}->({','.join(axes)})",
+            dims=dims,
+        )
+        length = pt.sqrt(pt.square(direction).sum(0))
+        return pm.Deterministic(name, scale * direction / length, dims=dims)
+
+
+def _direction_logp(value: Any, *_: Any) -> Any:
+    d = value.shape[0]
+    return -d / 2 * pt.square(pt.square(value).sum(0) - 1).sum()
+
+
+def _direction_support_point(rv: Any, size: Any, *_: Any) -> Any:
+    return pt.full(rv.shape, 1 / pt.sqrt(rv.shape[0]))
+
+
+def _direction_random(*shape: np.ndarray, rng: Any = None, size: Any = None) -> np.ndarray:
+    """Directions are uniform; u = ‖φ‖² has the density u^(d/2 − 1) e^(−d (u − 1)²/2)."""
+    d, *units = map(len, shape)
+    u = np.linspace(0, 4, 4001)[1:]
+    log_density = (d / 2 - 1) * np.log(u) - d / 2 * np.square(u - 1)
+    weights = np.exp(log_density - log_density.max())
+    lengths = np.sqrt(rng.choice(u, size=units, p=weights / weights.sum()))
+    normal = rng.normal(size=(d, *units))
+    return lengths * normal / np.linalg.norm(normal, axis=0)
+
+
+def _lengths(dims: tuple[str, ...]) -> tuple[int, ...]:
+    model = pm.modelcontext(None)
+    return tuple(int(model.dim_lengths[dim].eval()) for dim in dims)
+
+
+def _check_positive(name: str, value: Any) -> None:
+    if value is not None and not value > 0:
+        raise ValueError(f"{name} must be a positive number, got {value!r}.")

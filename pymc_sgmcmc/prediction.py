@@ -1,0 +1,382 @@
+"""Predictions for new rows, and how likely their outcomes are, by every draw of a posterior."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor
+import pytensor.tensor as pt
+from pymc.distributions.moments import mean as mean_of
+from pymc.model import Model, modelcontext
+from pymc.util import get_random_generator
+from pytensor.graph.basic import Variable
+from pytensor.graph.traversal import ancestors
+from pytensor.tensor.random.basic import BernoulliRV, CategoricalRV, NormalRV
+from xarray import DataTree
+
+from pymc_sgmcmc.graphs import is_shared_value, leaves, rebuild
+
+_log = logging.getLogger(__name__)
+
+# Numbers that the draws evaluated at once may fill between an input and an output.
+_AT_ONCE = 2**24
+# What stands for the width of a network: rows of so many numbers lie between the two.
+_WIDTH = 64
+
+
+def predict(
+    idata: DataTree,
+    data: Mapping[str, Any],
+    *,
+    var_names: Sequence[str] | None = None,
+    model: Model | None = None,
+    coords: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
+    random_seed: Any = None,
+) -> DataTree:
+    """Predict new rows with every draw of a posterior, and score their outcomes if they are given.
+
+    A few draws are evaluated at a time, compiled by JAX where it can, so that only what is
+    returned takes memory: four bytes for each draw, row and class. The model is left as it is.
+
+    Parameters
+    ----------
+    idata : DataTree
+        With a group ``posterior``. Of variables that are computed from others, those that were
+        recorded are taken as they are.
+    data : mapping of str to array
+        Values for the new rows: of each ``pm.Data`` that predictions need, and, by the names of
+        observed variables, the outcomes, where these are known.
+    var_names : sequence of str, optional
+        What to predict: Deterministics; the name of an observed variable for draws of outcomes;
+        or parameters of an observed variable ``y`` in its own law: ``y_mean``, ``y_sd`` of a normal
+        one, ``y_probability`` of a Bernoulli (of 1) or categorical one (of each class). The
+        parameters of all observed variables when None.
+    model : pm.Model, optional
+        The model of the ``with`` context when None.
+    coords : mapping of str to sequence, optional
+        Coordinates of dims whose length changes; 0, 1, 2, ... when left out.
+    dtype : str, default "float32"
+        Of what is returned.
+    random_seed : int or numpy.random.Generator, optional
+        For draws of outcomes.
+
+    Returns
+    -------
+    DataTree
+        Groups ``predictions`` with `var_names`, ``(chain, draw, row, ...)``; where outcomes are
+        given, ``log_likelihood``, in nats, and ``observed_data``; ``predictions_constant_data``.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or draws of a variable are missing; the message says what to write.
+
+    Examples
+    --------
+    >>> new = predict(idata, {"X": X_test, "y": y_test}, model=model)  # doctest: +SKIP
+    >>> lppd(new)  # doctest: +SKIP
+    """
+    return _Prediction(modelcontext(model), idata, dict(data), coords or {}, dtype).run(
+        var_names, get_random_generator(random_seed)
+    )
+
+
+class _Prediction:
+    """Graphs of what is predicted, as functions of draws and of the new rows."""
+
+    def __init__(
+        self,
+        model: Model,
+        idata: DataTree,
+        data: dict[str, Any],
+        coords: Mapping[str, Any],
+        dtype: str,
+    ) -> None:
+        if "posterior" not in idata.children:
+            raise ValueError(
+                f"idata has no group 'posterior', only {', '.join(map(repr, idata.children))}."
+            )
+        self.model, self.posterior, self.dtype = model, idata["posterior"], dtype
+        self.observed = {rv.name: rv for rv in model.observed_RVs}
+        self.shared = {
+            v.name: v for v in model.data_vars if is_shared_value(v) and v.name in model.named_vars
+        }
+        for name in data:
+            if name not in self.observed and name not in self.shared:
+                known = ", ".join(map(repr, [*self.shared, *self.observed]))
+                raise ValueError(
+                    f"data has {name!r}, which is no pm.Data and no observed variable of the "
+                    f"model. They are: {known}. Write pm.Data({name!r}, ...) in the model for "
+                    "what is to be exchanged."
+                )
+        self.outcomes = {k: np.asarray(data.pop(k)) for k in list(data) if k in self.observed}
+        self.values = {
+            self.shared[k]: np.asarray(x).astype(self.shared[k].type.dtype) for k, x in data.items()
+        }
+        self.values |= self._lengths(coords)
+        self.coords = dict(coords)
+
+    def _lengths(self, coords: Mapping[str, Any]) -> dict[Any, np.ndarray]:
+        """New lengths of the dims of the data that are exchanged."""
+        lengths: dict[str, int] = {k: len(x) for k, x in coords.items()}
+        named = {v.name: x for v, x in self.values.items()} | self.outcomes
+        for name, x in named.items():
+            dims = self.model.named_vars_to_dims.get(name, (None,) * x.ndim)
+            for dim, n in zip(dims, x.shape, strict=True):
+                if dim is not None and lengths.setdefault(dim, n) != n:
+                    raise ValueError(
+                        f"{name!r} has {n} entries along {dim!r}, where other data have "
+                        f"{lengths[dim]}."
+                    )
+        known = self.model.dim_lengths
+        return {
+            known[dim]: np.asarray(n, known[dim].type.dtype)
+            for dim, n in lengths.items()
+            if dim in known
+            and is_shared_value(known[dim])
+            and (n != int(known[dim].get_value()) or dim in coords)
+        }
+
+    def run(self, var_names: Sequence[str] | None, rng: np.random.Generator) -> DataTree:
+        """Evaluate what is asked for."""
+        from arviz_base import dict_to_dataset
+
+        asked = self._asked(var_names)
+        sampled = {k: v for k, v in asked.items() if k in self.observed}
+        computed = {k: v for k, v in asked.items() if k not in self.observed}
+        scores = {k: pm.logp(self.observed[k], pt.as_tensor(x)) for k, x in self.outcomes.items()}
+        graphs = [*computed.values(), *scores.values()]
+        results = self._evaluate(graphs) if graphs else []
+        predictions = dict(zip(computed, results, strict=False))
+        likelihood = dict(zip(scores, results[len(computed) :], strict=True))
+        if sampled:
+            predictions |= zip(sampled, self._draw(list(sampled.values()), rng), strict=True)
+
+        dims = self._dims([*predictions, *likelihood])
+        changed = {d for d, n in self.model.dim_lengths.items() if n in self.values}
+        known = {k: v for k, v in self.model.coords.items() if v is not None and k not in changed}
+        coords = {k: np.asarray(v) for k, v in {**known, **self.coords}.items()}
+        coords |= {d: self.posterior.coords[d].values for d in ("chain", "draw")}
+        groups: dict[str, Any] = {}
+        for group, arrays, sample_dims in (
+            ("predictions", predictions, ["chain", "draw"]),
+            ("log_likelihood", likelihood, ["chain", "draw"]),
+            ("observed_data", self.outcomes, []),
+            (
+                "predictions_constant_data",
+                {v.name: x for v, x in self.values.items() if v.name in self.shared},
+                [],
+            ),
+        ):
+            if arrays:
+                groups[f"/{group}"] = dict_to_dataset(
+                    arrays,
+                    inference_library=pm,
+                    coords=coords,
+                    dims={k: dims.get(k, self._own_dims(k)) for k in arrays},
+                    sample_dims=sample_dims,
+                    check_conventions=False,
+                )
+        return DataTree.from_dict(groups)
+
+    # -- what is asked for -----------------------------------------------------------------------
+
+    def _asked(self, var_names: Sequence[str] | None) -> dict[str, Variable]:
+        parameters = {k: v for rv in self.model.observed_RVs for k, v in _parameters(rv).items()}
+        if var_names is None:
+            changed = {v for v in self.values if v.name in self.shared}
+            return {k: v for k, v in parameters.items() if changed & set(ancestors([v]))}
+        if isinstance(var_names, str):
+            raise TypeError(f"var_names must be a list of names: var_names=[{var_names!r}].")
+        deterministics = {v.name: v for v in self.model.deterministics}
+        known = {**self.observed, **parameters, **deterministics}
+        for name in var_names:
+            if name not in known:
+                raise ValueError(
+                    f"var_names has {name!r}. What can be predicted: "
+                    f"{', '.join(map(repr, known))}."
+                )
+        return {name: known[name] for name in var_names}
+
+    def _own_dims(self, name: str) -> list[str]:
+        return list(self.model.named_vars_to_dims.get(name, ()))
+
+    def _dims(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """Dims of the parameters of observed variables: theirs, and one for the classes."""
+        dims: dict[str, list[str]] = {}
+        for rv in self.model.observed_RVs:
+            rows = [d or f"{rv.name}_dim_{i}" for i, d in enumerate(self._own_dims(rv.name))]
+            rows = rows or [f"{rv.name}_dim_{i}" for i in range(rv.type.ndim)]
+            dims[rv.name] = rows
+            for name in _parameters(rv):
+                classes = isinstance(rv.owner.op, CategoricalRV)
+                dims[name] = [*rows, f"{rv.name}_class"] if classes else rows
+        return {name: dims[name] for name in names if name in dims}
+
+    # -- how it is evaluated ---------------------------------------------------------------------
+
+    def _graph(self, outputs: Sequence[Variable]) -> tuple[list[Any], list[Any], list[Any]]:
+        """Recorded variables and data that the outputs need, and the outputs as their functions."""
+        recorded = self._recorded(outputs)
+        missing = [
+            v.name
+            for v in self.model.free_RVs
+            if v not in recorded and v in set(ancestors(outputs, blockers=recorded))
+        ]
+        if missing:
+            raise ValueError(
+                f"The posterior has no draws of {', '.join(map(repr, missing))}, which predictions "
+                f"need. Sample with var_names={[v.name for v in self.model.free_RVs]!r}, or "
+                "without var_names."
+            )
+        inputs = [
+            pt.tensor(v.name, dtype=v.type.dtype, shape=self.posterior[v.name].shape[2:])
+            for v in recorded
+        ]
+        data = [v for v in leaves(outputs, blockers=recorded) if is_shared_value(v)]
+        self._refuse_old_rows(data)
+        held = [self.values.get(v, v.get_value(borrow=True)) for v in data]
+        symbols = [
+            pt.tensor(v.name, dtype=v.type.dtype, shape=np.shape(x))
+            for v, x in zip(data, held, strict=True)
+        ]
+        replacements: dict[Any, Any] = dict(zip(recorded, inputs, strict=True))
+        replacements |= zip(data, symbols, strict=True)
+        return recorded, [symbols, held, inputs], rebuild(list(outputs), replacements)
+
+    def _refuse_old_rows(self, data: Sequence[Any]) -> None:
+        """Raise an error where data that are as long as the old rows were given no new values."""
+        dims = self.model.named_vars_to_dims
+        changed = {d for d, n in self.model.dim_lengths.items() if n in self.values}
+        lengths = {
+            (v.get_value(borrow=True).shape[0], len(x))
+            for v, x in self.values.items()
+            if v.name in self.shared and np.ndim(x)
+        }
+        old = {before for before, now in lengths if before != now}
+        for v in data:
+            if v in self.values or v.name not in self.shared:
+                continue
+            shape = v.get_value(borrow=True).shape
+            if changed & set(dims.get(v.name, ())) or (shape and shape[0] in old):
+                raise ValueError(
+                    f"What is to be predicted depends on {v.name!r} as well, which has "
+                    f"{shape[0]} rows. Give its values for the new rows: "
+                    f"data={{..., {v.name!r}: ...}}, or predict something else: var_names=[...]."
+                )
+
+    def _recorded(self, outputs: Sequence[Variable]) -> list[Any]:
+        """Variables of the model nearest to the outputs whose draws can be taken as they are."""
+        changed = set(self.values)
+        asked = set(outputs)
+        usable = [
+            v
+            for name, v in self.model.named_vars.items()
+            if name in self.posterior.data_vars
+            and v not in asked
+            and not changed & set(ancestors([v]))
+        ]
+        needed = leaves(outputs, blockers=usable), set(ancestors(outputs, blockers=usable))
+        return [v for v in usable if v in needed[1]]
+
+    def _draws(self, variables: Sequence[Variable]) -> list[np.ndarray]:
+        """Draws of the variables, chains one after another."""
+        values = [self.posterior[v.name].values for v in variables]
+        return [
+            x.reshape(-1, *x.shape[2:]).astype(v.type.dtype)
+            for v, x in zip(variables, values, strict=True)
+        ]
+
+    def _evaluate(self, outputs: Sequence[Variable]) -> list[np.ndarray]:
+        recorded, (symbols, held, inputs), graphs = self._graph(outputs)
+        graphs = [g.astype(self.dtype) if g.type.dtype.startswith("float") else g for g in graphs]
+        draws = self._draws(recorded)
+        try:
+            found = self._by_jax(inputs, symbols, graphs, draws, held)
+        except Exception as error:
+            # JAX lacks some Ops, and others fail only when it traces them.
+            _log.info("JAX can't compute the predictions: one draw at a time (%s)", error)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Numba will use object mode")
+                function = pytensor.function(
+                    [*inputs, *symbols], graphs, on_unused_input="ignore", trust_input=True
+                )
+            each = [function(*draw, *held) for draw in zip(*draws, strict=True)]
+            found = [np.stack(x) for x in zip(*each, strict=True)]
+        return [self._by_chain(x) for x in found]
+
+    def _by_jax(
+        self, inputs: Any, symbols: Any, graphs: Any, draws: list[np.ndarray], held: Any
+    ) -> list[np.ndarray]:
+        import jax
+
+        from pymc_sgmcmc.engines.jax import jax_function
+
+        wide = any(v.type.dtype == "float64" for v in [*inputs, *symbols])
+        function = jax_function([*inputs, *symbols], graphs)
+        rows = max((len(x) for x in held if np.ndim(x)), default=1)
+        n = len(draws[0])
+        size = int(np.clip(_AT_ONCE // (rows * _WIDTH), 1, min(n, 1024)))
+        with jax.enable_x64(wide):
+            compiled = jax.jit(jax.vmap(function, (0,) * len(inputs) + (None,) * len(symbols)))
+            data = [jax.device_put(x) for x in held]
+            found: list[np.ndarray] = []
+            for first in range(0, n, size):
+                part = [x[first : first + size] for x in draws]
+                kept = len(part[0])
+                if kept < size:  # nothing compiles twice
+                    part = [np.concatenate([x, np.repeat(x[-1:], size - kept, 0)]) for x in part]
+                values = compiled(*part, *data)
+                if not found:
+                    found = [np.empty((n, *x.shape[1:]), x.dtype) for x in values]
+                for all_draws, x in zip(found, values, strict=True):
+                    all_draws[first : first + kept] = np.asarray(x)[:kept]
+        return found
+
+    def _draw(self, outputs: list[Variable], rng: np.random.Generator) -> list[np.ndarray]:
+        """Outcomes, drawn one draw of the posterior after another."""
+        recorded, (symbols, held, inputs), graphs = self._graph(outputs)
+        function = pm.compile(
+            [*inputs, *symbols],
+            graphs,
+            random_seed=int(rng.integers(2**30)),
+            on_unused_input="ignore",
+        )
+        each = [function(*draw, *held) for draw in zip(*self._draws(recorded), strict=True)]
+        found = [np.stack(x) for x in zip(*each, strict=True)]
+        return [
+            self._by_chain(x.astype(self.dtype) if x.dtype.kind == "f" else x) for x in found
+        ]
+
+    def _by_chain(self, x: np.ndarray) -> np.ndarray:
+        sizes = self.posterior.sizes
+        return x.reshape(sizes["chain"], sizes["draw"], *x.shape[1:])
+
+
+def _parameters(rv: Any) -> dict[str, Variable]:
+    """Parameters of an observed variable's law, by the names that predictions have."""
+    op, name = rv.owner.op, rv.name
+    if isinstance(op, NormalRV):
+        mean, sd = op.dist_params(rv.owner)
+        return {f"{name}_mean": _full(mean, rv), f"{name}_sd": _full(sd, rv)}
+    if isinstance(op, BernoulliRV):
+        return {f"{name}_probability": _full(op.dist_params(rv.owner)[0], rv)}
+    if isinstance(op, CategoricalRV):
+        return {f"{name}_probability": op.dist_params(rv.owner)[0]}
+    try:
+        return {f"{name}_mean": mean_of(rv)}
+    except NotImplementedError:
+        return {}
+
+
+def _full(parameter: Any, rv: Any) -> Any:
+    """A parameter for every row, also where the model has one for all of them."""
+    first = rv.owner.op.dist_params(rv.owner)
+    shape = pt.broadcast_shape(*first)
+    return pt.broadcast_to(parameter, shape)

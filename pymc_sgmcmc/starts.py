@@ -1,0 +1,107 @@
+"""Where chains start, if their starting points were left to us."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pymc.distributions import continuous
+from pymc.exceptions import SamplingError
+from pymc.initial_point import make_initial_point_fn
+
+from pymc_sgmcmc.potential import StochasticPotential
+
+Point = Mapping[str, np.ndarray]
+Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+STARTS = ("auto", "jitter", "prior")
+_RETRIES = 20
+_FLAT = (continuous.Flat, continuous.HalfFlat)
+
+
+def check_start(start: Any) -> str:
+    """Raise a ValueError unless `start` is one of those there are."""
+    if isinstance(start, str) and start in STARTS:
+        return start
+    known = ", ".join(map(repr, STARTS))
+    raise ValueError(
+        f"start must be one of {known}, got {start!r}. Give points of your own by "
+        "pm.sample(initvals=...)."
+    )
+
+
+def starting_positions(
+    potential: StochasticPotential,
+    points: Sequence[Point],
+    rngs: Sequence[np.random.Generator],
+    evaluate: Evaluate,
+    from_prior: bool,
+) -> np.ndarray:
+    """Position of each chain at its start, where U and its gradient are finite.
+
+    Points are taken as given, unless all are the model's initial point: then each chain starts at
+    U(−1, 1) jitter around it in the unconstrained space, as PyMC's NUTS does, or at a draw from
+    the prior, but for the variables that have an ``initval`` of their own.
+
+    Parameters
+    ----------
+    potential : StochasticPotential
+    points : sequence of mapping of str to ndarray
+        One for each chain, with values of all of the model's value variables.
+    rngs : sequence of numpy.random.Generator
+        One for each chain.
+    evaluate : callable
+        Gives U ``(chains,)`` and its gradient at positions ``(chains, d)``.
+    from_prior : bool
+        Whether to draw from the prior; flat variables start at the initial point there.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(chains, d)``.
+
+    Raises
+    ------
+    SamplingError
+        If no start is finite.
+    """
+    given = np.stack([potential.ravel(point) for point in points])
+    initial = potential.ravel(potential.model.initial_point(0))
+    free = bool((given == initial).all())
+    draw = _prior_draw(potential) if from_prior and free else None
+    starts = given.copy()
+    todo = np.arange(len(points))
+    for _ in range(_RETRIES):
+        for chain in todo if free else ():
+            rng = rngs[int(chain)]
+            if draw is not None:
+                starts[chain] = draw(rng)
+            else:
+                starts[chain] = given[chain] + rng.uniform(-1, 1, potential.size)
+        value, gradient = evaluate(starts)
+        todo = np.flatnonzero(~(np.isfinite(value) & np.isfinite(gradient).all(1)))
+        if not free or not todo.size:
+            break
+    if todo.size:
+        around = "draws from the prior" if from_prior else "points around the model's initial point"
+        where = f"{_RETRIES} random {around}" if free else "its start"
+        raise SamplingError(
+            f"The log posterior or its gradient is not finite for chain {todo[0]} at {where}. "
+            "Give other starting points with initvals=..., or check the model there."
+        )
+    return starts
+
+
+def _prior_draw(
+    potential: StochasticPotential,
+) -> Callable[[np.random.Generator], np.ndarray]:
+    model = potential.model
+    flat: Any = {
+        rv: "support_point"
+        for rv in model.free_RVs
+        if model.rvs_to_initial_values.get(rv) is None
+        and isinstance(rv.owner.op, tuple(c.rv_op.__class__ for c in _FLAT))
+    }
+    function = make_initial_point_fn(model=model, default_strategy="prior", overrides=flat)
+    return lambda rng: potential.ravel(function(int(rng.integers(2**30))))

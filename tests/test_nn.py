@@ -1,0 +1,251 @@
+"""Networks written by `nn`: what they compute, the laws of their priors, where chains start."""
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+import pytest
+from scipy import integrate, stats
+
+from pymc_sgmcmc import ATMC, nn, sample
+from pymc_sgmcmc.nn.activations import resolve
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(30, 4))
+Y = X[:, 0] + RNG.normal(size=30)
+
+
+def network(prior=None, activation="tanh", **head):
+    with pm.Model(coords={"feature": list("abcd")}) as model:
+        x = pm.Data("X", X, dims=("row", "feature"))
+        features = nn.mlp(x, (5, 3), activation=activation, prior=prior)
+        nn.regression(features, Y, prior=prior, dims="row", **head)
+    return model
+
+
+def values_of(model, names):
+    """One prior draw of variables, and of the mean and sd of y, from the same graph."""
+    y = model["y"]
+    mean, sd = y.owner.op.dist_params(y.owner)
+    found = pm.draw([*(model[n] for n in names), mean, sd], random_seed=1)
+    return dict(zip([*names, "mean", "sd"], found, strict=True))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "selu", "gelu", "silu", "softplus"])
+def test_a_network_computes_what_it_says(activation):
+    model = network(nn.FixedScale(1.0), activation, noise="learned")
+    names = [v.name for v in model.free_RVs]
+    v = values_of(model, names)
+    by_hand = {
+        "tanh": np.tanh,
+        "relu": lambda x: np.maximum(x, 0),
+        "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)),
+        "gelu": lambda x: x * stats.norm.cdf(x),
+        "silu": lambda x: x / (1 + np.exp(-x)),
+        "softplus": lambda x: np.log1p(np.exp(x)),
+    }[activation]
+    signal = X
+    for layer in ("hidden_1", "hidden_2"):
+        signal = by_hand(signal @ v[f"{layer}_weights"] + v[f"{layer}_bias"])
+    mean = signal @ v["y_mean_weights"] + v["y_mean_bias"]
+    np.testing.assert_allclose(v["mean"], mean, rtol=1e-10)
+    np.testing.assert_allclose(v["sd"], np.exp(v["y_log_sd"]))
+
+
+def test_selu_keeps_the_law_of_a_signal():
+    # Klambauer et al. (2017): zero mean and unit variance are a fixed point, which fixes λ and α.
+    function, _ = resolve("selu")
+    x = pt.dscalar()
+    f = function(x)
+    normal = {
+        k: integrate.quad(lambda t, k=k: f.eval({x: t}) ** k * stats.norm.pdf(t), -8, 8)[0]
+        for k in (1, 2)
+    }
+    assert abs(normal[1]) < 1e-6
+    assert abs(normal[2] - 1) < 1e-6
+
+
+def test_noise_that_depends_on_the_input_is_bounded_and_starts_asleep():
+    model = network(noise="input")
+    v = values_of(model, ["y_log_sd"])
+    ratio = np.log(v["sd"]) - v["y_log_sd"]
+    assert ratio.std() > 1e-3
+    assert np.abs(ratio).max() < 3
+    start = model.initial_point(0)
+    assert np.exp(start["y_noise_weights_scale_log__"]) < 1e-3
+
+
+def test_a_known_noise():
+    assert network(noise=0.3)["y"].owner.inputs[-1].eval() == pytest.approx(0.3)
+
+
+def test_dims_have_names():
+    model = network()
+    dims = model.named_vars_to_dims
+    assert dims["hidden_1_weights"] == ("feature", "hidden_1")
+    assert dims["hidden_2_weights_raw"] == ("hidden_1", "hidden_2")
+    assert dims["hidden_2_bias"] == ("hidden_2",)
+    assert dims["y_mean_weights"] == ("hidden_2",)
+
+
+def lengths(prior, name="hidden_1_weights", draws=4000):
+    """Draws of the weights into a unit of 4 inputs, ``(draws, 4)``."""
+    with network(prior):
+        found = pm.sample_prior_predictive(draws, var_names=[name], random_seed=1)
+    return found["prior"][name].isel(chain=0, hidden_1=0).values
+
+
+def test_a_fixed_scale():
+    w = lengths(nn.FixedScale(3.0))
+    assert w.std() == pytest.approx(3 / 2, rel=0.03)
+    # What suits the activation: 5/3 for tanh.
+    assert lengths(nn.FixedScale()).std() == pytest.approx(5 / 6, rel=0.03)
+
+
+def test_a_learned_scale():
+    w = lengths(nn.LearnedScale(3.0))
+    assert w.std() == pytest.approx(3 / 2, rel=0.05)
+    assert stats.kurtosis(w.ravel()) > 3  # of a normal scale mixture: 6
+
+
+def test_group_laplace_is_that_law():
+    # p(θ) ∝ exp(−‖θ‖/b) in 4 dimensions: the length is Gamma(4, b), the direction uniform.
+    w = lengths(nn.GroupLaplace(2.0))
+    length = np.linalg.norm(w, axis=1)
+    assert stats.kstest(length, stats.gamma(4, scale=2).cdf).pvalue > 0.01
+    assert np.abs((w / length[:, None]).mean(0)).max() < 4 / np.sqrt(4 * len(w))
+
+
+@pytest.mark.filterwarnings("ignore:Numba will use object mode")
+def test_weight_norm_lengths_follow_their_law():
+    w = lengths(nn.WeightNorm(), "hidden_1_weights_raw")
+    length = np.linalg.norm(w, axis=1)
+
+    def density(r):
+        return r**3 * np.exp(-4 / 2 * (r**2 - 1) ** 2)
+
+    total = integrate.quad(density, 0, 3)[0]
+    mean = integrate.quad(lambda r: r * density(r), 0, 3)[0] / total
+    square = integrate.quad(lambda r: r**2 * density(r), 0, 3)[0] / total
+    error = np.sqrt((square - mean**2) / len(length))
+    assert abs(length.mean() - mean) < 4 * error
+    assert length.std() == pytest.approx(np.sqrt(square - mean**2), rel=0.05)
+
+
+@pytest.mark.filterwarnings("ignore:Numba will use object mode")
+def test_weight_norm_of_a_unit_is_its_scale():
+    model = network(nn.WeightNorm())
+    v = values_of(model, ["hidden_1_weights", "hidden_1_weights_scale"])
+    np.testing.assert_allclose(
+        np.linalg.norm(v["hidden_1_weights"], axis=0), np.abs(v["hidden_1_weights_scale"])
+    )
+    # The logp that is sampled is equation 13.
+    value = RNG.normal(size=(4, 5))
+    logp = pm.logp(model["hidden_1_weights_raw"], value).eval()
+    assert logp == pytest.approx(-2 * ((np.square(value).sum(0) - 1) ** 2).sum())
+
+
+def test_a_residual_block_starts_close_to_its_input():
+    with pm.Model() as model:
+        x = nn.dense(pm.Data("X", X), 6, "first")
+        y = nn.residual(x, 3, "block", start=1e-3)
+    moved, before = pm.draw([y, x], random_seed=1)
+    assert moved.shape == before.shape
+    assert model.initial_point(0)["block_gain"] == 1e-3
+    gain, scaled = pm.draw([model["block_gain"], y - x], random_seed=2)
+    branch = scaled / gain
+    assert np.abs(branch).max() > 0.1
+    assert model.named_vars_to_dims["block_2_weights"] == ("block_1", "block_2")
+
+
+def test_two_and_more_classes():
+    with pm.Model() as model:
+        features = nn.mlp(pm.Data("X", X), (3,))
+        two = nn.classification(features, (Y > 0).astype(int), name="sign")
+        many = nn.classification(features, np.arange(30) % 4, name="kind")
+    assert "sign_logit_weights" in model.named_vars
+    assert model["kind_class_weights"].eval().shape == (3, 4)
+    assert two.owner.op.name == "bernoulli"
+    assert many.owner.op.name == "categorical"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: nn.mlp(x, (3,), activation="tanhh"), "'tanh'.*got 'tanhh'"),
+        (lambda x: nn.dense(x, 0, "a"), "units must be an integer.*got 0"),
+        (lambda x: nn.dense(X[:, 0], 3, "a"), "rows of features.*reshape"),
+        (lambda x: nn.dense(nn.dense(x, None, "a"), 2, "b"), "without units"),
+        (lambda x: nn.regression(x, Y, noise="known"), "'learned', 'input' or a number|learned"),
+        (lambda x: nn.regression(x, Y, name="z", noise=-1), "positive"),
+        (lambda x: nn.classification(x, Y > 0, classes=1), "at least 2"),
+        (lambda x: nn.FixedScale(-1), "scale must be a positive number, got -1"),
+        (lambda x: nn.GroupLaplace(0), "b must be a positive number"),
+    ],
+)
+def test_errors_say_what_to_write(call, message):
+    with pm.Model(), pytest.raises(ValueError, match=message):
+        call(pm.Data("X", X))
+
+
+# -- where chains start ------------------------------------------------------------------------
+
+
+def starts(model, chains=200, **options):
+    """Where chains start: the first draw of a step that is next to none."""
+    step = ATMC(model=model, step_size=1e-9, steps_per_draw=1, **options)
+    return sample(1, tune=0, chains=chains, step=step, model=model, progressbar=False).posterior
+
+
+def test_prior_starts_are_draws_of_the_prior():
+    found = starts(network(), start="prior")
+    raw = found["hidden_1_weights_raw"].values.ravel()
+    assert stats.kstest(raw, "norm").pvalue > 0.01
+    # What has an initval starts there.
+    np.testing.assert_allclose(found["hidden_1_weights_scale"], 5 / 3, rtol=1e-5)
+    np.testing.assert_allclose(found["y_log_sd"], -1, rtol=1e-5)
+
+
+def test_jittered_starts():
+    raw = starts(network())["hidden_1_weights_raw"].values.ravel()
+    assert stats.kstest(raw, stats.uniform(-1, 2).cdf).pvalue > 0.01
+
+
+def test_prior_starts_of_flat_variables_are_the_initial_point():
+    with pm.Model() as model:
+        pm.Flat("a", shape=3, initval=[1.0, 2.0, 3.0])
+        pm.Flat("b")
+        pm.Normal("c", 10, 0.1)
+    found = starts(model, 50, start="prior")
+    np.testing.assert_allclose(found["a"].mean(("chain", "draw")), [1, 2, 3], rtol=1e-6)
+    np.testing.assert_allclose(found["b"], 0, atol=1e-6)
+    assert found["c"].std() == pytest.approx(0.1, rel=0.4)
+
+
+def test_an_unknown_start():
+    with pytest.raises(ValueError, match=r"'auto', 'jitter', 'prior', got 'zero'.*initvals"):
+        ATMC(model=network(), step_size=0.1, start="zero")
+
+
+class Reached(Exception):
+    """The warm-up has its starts."""
+
+
+@pytest.mark.parametrize(("hidden", "of_prior"), [((100, 10), True), ((1,), False)])
+def test_the_warm_up_of_a_network_starts_from_the_prior(hidden, of_prior, monkeypatch):
+    # Above 1,000 parameters; a model of a few may have one mode, and Newton's method finds it.
+    with pm.Model() as model:
+        features = nn.mlp(pm.Data("X", X), hidden, prior=nn.FixedScale(20.0))
+        nn.regression(features, Y)
+    found = []
+
+    def search(self, starts):
+        found.append(starts)
+        raise Reached
+
+    monkeypatch.setattr("pymc_sgmcmc.warmup.base.WarmUp.search", search)
+    step = ATMC(model=model, batch_size=10)
+    with pytest.raises(Reached):
+        sample(1, tune=2, chains=40, step=step, model=model, progressbar=False)
+    block = next(b for b in step.sampler.potential.layout if b.name == "hidden_1_weights")
+    weights = found[0][:, block.start : block.stop]
+    assert weights.std() == pytest.approx(10 if of_prior else 1 / np.sqrt(3), rel=0.2)

@@ -1,0 +1,163 @@
+"""Predictions of new rows, against NumPy and against PyMC's own."""
+
+import numpy as np
+import pymc as pm
+import pytest
+from scipy import special, stats
+
+from pymc_sgmcmc import nn, predict
+
+RNG = np.random.default_rng(0)
+N, M, DRAWS = 20, 7, 30
+X, NEW = RNG.normal(size=(N, 3)), RNG.normal(size=(M, 3))
+ROWS = {"X": NEW, "exposure": np.full(M, 2.0)}
+
+
+@pytest.fixture(scope="module")
+def model():
+    kind, y = RNG.integers(3, size=N), RNG.normal(size=N)
+    with pm.Model(coords={"row": np.arange(N), "feature": list("abc")}) as model:
+        x = pm.Data("X", X, dims=("row", "feature"))
+        features = nn.mlp(x, (4,))
+        pm.Deterministic("first", features[:, 0], dims="row")
+        nn.regression(features, y, noise="input", dims="row")
+        nn.classification(features, kind, name="kind", dims="row")
+        nn.classification(features, kind > 0, name="positive", dims="row")
+        other = pm.Data("exposure", np.ones(N), dims="row")
+        pm.Poisson("count", other * pm.math.exp(features[:, 1]), observed=kind, dims="row")
+    return model
+
+
+@pytest.fixture(scope="module")
+def posterior(model):
+    with model:
+        found = pm.sample_prior_predictive(DRAWS, random_seed=1)
+    del found["prior"]["first"]
+    found["posterior"] = found["prior"].dataset
+    return found
+
+
+def by_hand(posterior, name):
+    w, b = (posterior["posterior"][f"{name}_{x}"].values[0] for x in ("weights", "bias"))
+    hidden = [posterior["posterior"][f"hidden_1_{x}"].values[0] for x in ("weights", "bias")]
+    features = np.tanh(NEW @ hidden[0] + hidden[1][:, None])
+    return features, np.einsum("sru,su...->sr...", features, w) + b[:, None]
+
+
+def test_parameters_of_every_law(model, posterior):
+    found = predict(posterior, ROWS, model=model)["predictions"]
+    assert set(found.data_vars) == {
+        "y_mean",
+        "y_sd",
+        "kind_probability",
+        "positive_probability",
+        "count_mean",
+    }
+    assert found["y_mean"].dims == ("chain", "draw", "row")
+    assert found["kind_probability"].dims == ("chain", "draw", "row", "kind_class")
+    features, mean = by_hand(posterior, "y_mean")
+    close = {"rtol": 1e-5, "atol": 1e-5}
+    np.testing.assert_allclose(found["y_mean"][0], mean, **close)
+    _, logits = by_hand(posterior, "kind_class")
+    np.testing.assert_allclose(found["kind_probability"][0], special.softmax(logits, -1), **close)
+    _, logit = by_hand(posterior, "positive_logit")
+    np.testing.assert_allclose(found["positive_probability"][0], special.expit(logit), **close)
+    np.testing.assert_allclose(found["count_mean"][0], 2 * np.exp(features[..., 1]), **close)
+    assert all(x.dtype == "float32" for x in found.data_vars.values())
+
+
+def test_the_likelihood_of_outcomes(model, posterior):
+    y, kind = RNG.normal(size=M), RNG.integers(3, size=M)
+    found = predict(posterior, {**ROWS, "y": y, "kind": kind}, model=model)
+    mean, sd = (found["predictions"][f"y_{k}"].values for k in ("mean", "sd"))
+    np.testing.assert_allclose(
+        found["log_likelihood"]["y"], stats.norm.logpdf(y, mean, sd), rtol=1e-3, atol=1e-3
+    )
+    chosen = np.log(found["predictions"]["kind_probability"].values[..., np.arange(M), kind])
+    np.testing.assert_allclose(found["log_likelihood"]["kind"], chosen, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(found["observed_data"]["y"], y)
+    np.testing.assert_array_equal(found["predictions_constant_data"]["X"], NEW)
+
+
+def test_deterministics_and_coords(model, posterior):
+    rows = [f"new {i}" for i in range(M)]
+    found = predict(posterior, {"X": NEW}, var_names=["first"], coords={"row": rows}, model=model)
+    features, _ = by_hand(posterior, "y_mean")
+    np.testing.assert_allclose(found["predictions"]["first"][0], features[..., 0], rtol=1e-5)
+    assert list(found["predictions"]["row"].values) == rows
+
+
+def test_it_agrees_with_pymc_and_leaves_the_model_alone(model, posterior):
+    before = model["X"].get_value().copy()
+    ours = predict(posterior, {"X": X[::-1]}, var_names=["first"], model=model)
+    np.testing.assert_array_equal(model["X"].get_value(), before)
+    with model:
+        pm.set_data({"X": X[::-1]})
+        theirs = pm.sample_posterior_predictive(
+            posterior, var_names=["first"], predictions=True, progressbar=False
+        )
+        pm.set_data({"X": before})
+    np.testing.assert_allclose(
+        ours["predictions"]["first"], theirs["predictions"]["first"], rtol=1e-5, atol=1e-6
+    )
+
+
+def test_draws_of_outcomes_follow_their_law(model, posterior):
+    found = predict(
+        posterior, {"X": np.repeat(NEW, 200, 0)}, var_names=["y", "y_mean", "y_sd", "kind"],
+        model=model, random_seed=1,
+    )["predictions"]  # fmt: skip
+    z = ((found["y"] - found["y_mean"]) / found["y_sd"]).values.ravel()
+    assert stats.kstest(z, "norm").pvalue > 0.01
+    assert found["kind"].dtype.kind == "i"
+    assert set(np.unique(found["kind"])) == {0, 1, 2}
+
+
+def test_weights_need_not_be_kept_raw(model, posterior):
+    few = posterior.copy()
+    names = [n for n in posterior["posterior"].data_vars if not n.endswith(("_raw", "_scale"))]
+    few["posterior"] = posterior["posterior"].dataset[names]
+    a, b = (predict(x, {"X": NEW}, var_names=["y_mean"], model=model) for x in (few, posterior))
+    np.testing.assert_allclose(a["predictions"]["y_mean"], b["predictions"]["y_mean"], rtol=1e-5)
+
+
+def test_chunks_are_not_seen(model, posterior, monkeypatch):
+    whole = predict(posterior, ROWS, model=model)["predictions"]
+    monkeypatch.setattr("pymc_sgmcmc.prediction._AT_ONCE", 7 * 64 * M)
+    parts = predict(posterior, ROWS, model=model)["predictions"]
+    for name, x in whole.data_vars.items():
+        np.testing.assert_allclose(parts[name], x, rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_that_jax_cannot_compile(model, posterior, monkeypatch):
+    by_jax = predict(posterior, ROWS, model=model)["predictions"]
+
+    def fail(*args):
+        raise NotImplementedError
+
+    monkeypatch.setattr("pymc_sgmcmc.prediction._Prediction._by_jax", fail)
+    others = predict(posterior, ROWS, model=model)["predictions"]
+    for name, x in by_jax.data_vars.items():
+        np.testing.assert_allclose(others[name], x, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"data": {"Z": NEW}}, ValueError, "no pm.Data.*'X', 'exposure', 'y'.*pm.Data\\('Z'"),
+        ({"var_names": ["z"]}, ValueError, "var_names has 'z'.*'y_mean'"),
+        ({"var_names": "y"}, TypeError, r"var_names=\['y'\]"),
+        ({"data": {"X": NEW, "y": np.zeros(M + 1)}}, ValueError, "entries along 'row'"),
+        ({}, ValueError, r"depends on 'exposure' as well, which has 20 rows.*'exposure': \.\.\."),
+    ],
+)
+def test_errors(model, posterior, arguments, error, message):
+    with pytest.raises(error, match=message):
+        predict(posterior, **({"data": {"X": NEW}} | arguments), model=model)
+
+
+def test_missing_draws_are_named(model, posterior):
+    few = posterior.copy()
+    few["posterior"] = posterior["posterior"].dataset[["hidden_1_weights", "hidden_1_bias"]]
+    with pytest.raises(ValueError, match=r"no draws of .*'y_mean_bias'.*var_names="):
+        predict(few, {"X": NEW}, model=model)
