@@ -1,8 +1,8 @@
 """Handwritten digits with a Bayesian neural network, sampled by ATMC on minibatches.
 
-A 64-50-50-10 tanh network in plain PyMC on scikit-learn's 1,797 digits. Prints how the posterior
-predictive compares with a single draw and with the same network trained once by Adam, and whether
-the chains agree on the predictions; saves the draws and a picture in examples/output.
+A 64-50-50-10 tanh network on scikit-learn's 1,797 digits, its priors learned along. Prints how the
+posterior predictive compares with a single draw and with the same network trained once by Adam, and
+whether the chains agree on the predictions; saves the draws and a picture in examples/output.
 
     uv run examples/digits.py
 """
@@ -12,7 +12,6 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-import arviz as az
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -23,14 +22,11 @@ import xarray as xr
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from pymc_sgmcmc import ATMC
+from pymc_sgmcmc import ATMC, nn, predict
+from pymc_sgmcmc.diagnostics import calibration_error, lppd, predictive_ess, predictive_rhat
+from pymc_sgmcmc.plots import plot_most_uncertain, plot_reliability
 
-LAYERS = ("pixel", "hidden_1", "hidden_2", "digit")
 SIZES = (64, 50, 50, 10)
-# Weights have sd SCALE/√fan_in: with pixels of sd 0.4, hidden units leave the linear part of tanh
-# and a network drawn from the prior is sure of most images, as people are of digits. With a scale
-# of 1 it is nearly linear and timid: the negative log-likelihood of its posterior is about 0.5.
-SCALE = 6
 
 
 def load() -> tuple[np.ndarray, ...]:
@@ -45,29 +41,11 @@ def load() -> tuple[np.ndarray, ...]:
 
 def build_model(X: np.ndarray, y: np.ndarray) -> pm.Model:
     """The network."""
-    coords = {name: np.arange(size) for name, size in zip(LAYERS, SIZES, strict=True)}
-    with pm.Model(coords={**coords, "image": np.arange(len(X))}) as model:
-        signal = pm.Data("images", X, dims=("image", "pixel"))
-        for layer, (inputs, outputs) in enumerate(pairwise(LAYERS), start=1):
-            sd = SCALE / SIZES[layer - 1] ** 0.5
-            weights = pm.Normal(f"weights_{layer}", 0, sd, dims=(inputs, outputs))
-            bias = pm.Normal(f"bias_{layer}", 0, 1, dims=outputs)
-            signal = signal @ weights + bias
-            if outputs != LAYERS[-1]:
-                signal = pm.math.tanh(signal)
-        pm.Deterministic("probability", pm.math.softmax(signal, axis=-1), dims=("image", "digit"))
-        pm.Categorical("label", logit_p=signal, observed=pm.Data("labels", y), dims="image")
+    with pm.Model(coords={"pixel": np.arange(64)}) as model:
+        images = pm.Data("images", X, dims=("image", "pixel"))
+        features = nn.mlp(images, hidden=SIZES[1:-1])
+        nn.classification(features, y, classes=10, name="digit", dims="image")
     return model
-
-
-def predict(model: pm.Model, idata: xr.DataTree, X: np.ndarray) -> xr.DataArray:
-    """Class probabilities of every draw: (chain, draw, image, digit)."""
-    with model:
-        pm.set_data({"images": X}, coords={"image": np.arange(len(X))})
-        predictions = pm.sample_posterior_predictive(
-            idata, var_names=["probability"], predictions=True, progressbar=False
-        )
-    return predictions["predictions"]["probability"]
 
 
 def train_with_adam(X: np.ndarray, y: np.ndarray, seed: int, epochs: int = 100) -> list:
@@ -105,57 +83,41 @@ def network(parameters: list, X: np.ndarray) -> jax.Array:
     return signal @ weights + bias
 
 
-def score(probability: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
+def as_draws(probability: np.ndarray, y: np.ndarray) -> xr.DataTree:
+    """Probabilities ``(image, digit)`` as predictions of a single draw."""
+    likelihood = np.log(np.maximum(probability[np.arange(len(y)), y], 1e-12))
+    dims = ("chain", "draw", "image")
+    return xr.DataTree.from_dict(
+        {
+            "/predictions": xr.Dataset(
+                {"digit_probability": ((*dims, "digit_class"), probability[None, None])}
+            ),
+            "/log_likelihood": xr.Dataset({"digit": (dims, likelihood[None, None])}),
+            "/observed_data": xr.Dataset({"digit": ("image", y)}),
+        }
+    )
+
+
+def score(predicted: xr.DataTree) -> tuple[float, float, float]:
     """Accuracy, mean negative log-likelihood and expected calibration error (15 bins)."""
-    prediction, confidence = probability.argmax(-1), probability.max(-1)
-    correct = prediction == y
-    nll = -np.log(np.maximum(probability[np.arange(len(y)), y], 1e-12)).mean()
-    bins = np.minimum((confidence * 15).astype(int), 14)
-    error = sum(
-        abs(correct[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean()
-        for b in np.unique(bins)
+    probability = predicted["predictions"]["digit_probability"].mean(("chain", "draw"))
+    correct = probability.argmax("digit_class") == predicted["observed_data"]["digit"]
+    return (
+        float(correct.mean()),
+        -float(lppd(predicted)),
+        float(calibration_error(predicted)),
     )
-    return correct.mean(), nll, error
 
 
-def draw_picture(predictive: np.ndarray, X: np.ndarray, y: np.ndarray, path: Path) -> None:
+def draw_pictures(predicted: xr.DataTree, images: np.ndarray, folder: Path) -> None:
     """Reliability of the posterior predictive, and the test digits it is least sure of."""
-    figure = plt.figure(figsize=(11, 4.6), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[1, 1.35])
-
-    axes = left.subplots()
-    edges = np.linspace(0, 1, 11)
-    probability, outcome = predictive.ravel(), (y[:, None] == np.arange(10)).ravel()
-    bins = np.digitize(probability, edges[1:-1])
-    shown = [b for b in range(10) if (bins == b).sum() >= 5]
-    mean = np.array([probability[bins == b].mean() for b in shown])
-    rate = np.array([outcome[bins == b].mean() for b in shown])
-    spread = [np.sqrt(m * (1 - m) / (bins == b).sum()) for b, m in zip(shown, mean, strict=True)]
-    axes.plot([0, 1], [0, 1], color="0.7", zorder=0)
-    axes.errorbar(mean, rate, yerr=2 * np.array(spread), fmt="o", capsize=3, color="C0")
-    axes.set(
-        xlabel="predicted probability of a digit",
-        ylabel="how often it is that digit",
-        title="Reliability on the test set",
-        xlim=(-0.02, 1.02),
-        ylim=(-0.1, 1.1),
-        aspect="equal",
-    )
-
-    entropy = -(predictive * np.log(np.maximum(predictive, 1e-12))).sum(-1)
-    right.suptitle("The digits it is least sure of (red: its first guess is wrong)")
-    for axes, i in zip(right.subplots(2, 5).flat, entropy.argsort()[::-1], strict=False):
-        axes.imshow(X[i].reshape(8, 8), cmap="gray_r")
-        first, second = predictive[i].argsort()[::-1][:2]
-        axes.set_title(
-            f"{first}: {predictive[i, first]:.0%}\n{second}: {predictive[i, second]:.0%}",
-            fontsize=10,
-            color="C0" if first == y[i] else "C3",
-        )
-        axes.set_xlabel(f"is {y[i]}", fontsize=9)
-        axes.set(xticks=[], yticks=[])
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    plots = {
+        "reliability": plot_reliability(predicted, classes="pooled", bins=10),
+        "least_sure": plot_most_uncertain(predicted, images.reshape(-1, 8, 8)),
+    }
+    for name, plot in plots.items():
+        plot.savefig(folder / f"digits_{name}.png", dpi=120)
+    plt.close("all")
 
 
 def main() -> None:
@@ -175,41 +137,43 @@ def main() -> None:
             tune=arguments.tune,
             chains=4,
             step=ATMC(batch_size=128, dtype="float32"),
-            var_names=[v.name for v in model.free_RVs],  # not the probabilities of each image
             compute_convergence_checks=False,  # of weights: neurons can swap places
             random_seed=arguments.seed,
         )
     seconds = time.time() - started
-    probability = predict(model, idata, X_test)
+    predicted = predict(idata, {"images": X_test, "digit": y_test}, model=model)
 
-    draws = probability.stack(sample=("chain", "draw")).transpose("sample", "image", "digit").values
-    predictive = draws.mean(0)
-    single = np.array([score(p, y_test) for p in draws])
+    each = [(c, d) for c in range(4) for d in range(0, arguments.draws, 10)]
+    single = np.array([score(predicted.isel(chain=[c], draw=[d])) for c, d in each])
     adam = np.asarray(jax.nn.softmax(network(train_with_adam(X_train, y_train, 0), X_test)))
     print(f"\n{'test set':24} accuracy     NLL   calibration error")
     rows = {
-        "posterior predictive": score(predictive, y_test),
+        "posterior predictive": score(predicted),
         "one draw, on average": single.mean(0),
         "one draw, the best": (single[:, 0].max(), single[:, 1].min(), single[:, 2].min()),
-        "Adam, once": score(adam, y_test),
+        "Adam, once": score(as_draws(adam, y_test)),
     }
     for name, (accuracy, nll, calibration) in rows.items():
         print(f"{name:24} {accuracy:8.2%}  {nll:6.3f}   {calibration:8.3f}")
 
-    of_truth = probability.isel(image=("pick", np.arange(len(y_test))), digit=("pick", y_test))
-    rhat, ess = az.rhat(of_truth).values, az.ess(of_truth).values
+    of_truth = {"image": ("pick", np.arange(len(y_test))), "digit_class": ("pick", y_test)}
+    rhat, ess = (
+        f(predicted)["digit_probability"].isel({k: xr.Variable(*v) for k, v in of_truth.items()})
+        for f in (predictive_rhat, predictive_ess)
+    )
     updates = 4 * idata["posterior"].attrs["updates"]
     print(
-        f"\nPredictions: R-hat ≤ 1.05 for {(rhat <= 1.05).mean():.1%} of the test digits, "
-        f"largest {rhat.max():.3f}; ESS {np.median(ess):.0f} at the median, {ess.min():.0f} least."
+        f"\nPredictions: R-hat ≤ 1.05 for {float((rhat <= 1.05).mean()):.1%} of the test digits, "
+        f"largest {float(rhat.max()):.3f}; ESS {float(ess.median()):.0f} at the median, "
+        f"{float(ess.min()):.0f} least."
         f"\n{updates:,} updates of 4 chains in {seconds:.0f} s with compilation, "
         f"{updates / idata['posterior'].attrs['sampling_time']:,.0f} per second."
     )
     arguments.output.mkdir(exist_ok=True)
-    idata["predictions"] = probability.astype(np.float32).to_dataset(name="probability")
+    idata["predictions"] = predicted["predictions"].dataset
     idata.to_netcdf(arguments.output / "digits.nc", engine="h5netcdf")
-    draw_picture(predictive, X_test, y_test, arguments.output / "digits.png")
-    print(f"Saved digits.nc and digits.png in {arguments.output}.")
+    draw_pictures(predicted, X_test, arguments.output)
+    print(f"Saved digits.nc and two pictures in {arguments.output}.")
 
 
 if __name__ == "__main__":

@@ -161,7 +161,7 @@ class _Prediction:
         dims = self._dims([*predictions, *likelihood])
         changed = {d for d, n in self.model.dim_lengths.items() if n in self.values}
         known = {k: v for k, v in self.model.coords.items() if v is not None and k not in changed}
-        coords = {k: np.asarray(v) for k, v in {**known, **self.coords}.items()}
+        coords: dict[Any, Any] = {k: np.asarray(v) for k, v in {**known, **self.coords}.items()}
         coords |= {d: self.posterior.coords[d].values for d in ("chain", "draw")}
         groups: dict[str, Any] = {}
         for group, arrays, sample_dims in (
@@ -199,8 +199,7 @@ class _Prediction:
         for name in var_names:
             if name not in known:
                 raise ValueError(
-                    f"var_names has {name!r}. What can be predicted: "
-                    f"{', '.join(map(repr, known))}."
+                    f"var_names has {name!r}. What can be predicted: {', '.join(map(repr, known))}."
                 )
         return {name: known[name] for name in var_names}
 
@@ -287,7 +286,8 @@ class _Prediction:
 
     def _draws(self, variables: Sequence[Variable]) -> list[np.ndarray]:
         """Draws of the variables, chains one after another."""
-        values = [self.posterior[v.name].values for v in variables]
+        dataset = self.posterior.dataset
+        values = [dataset[str(v.name)].values for v in variables]
         return [
             x.reshape(-1, *x.shape[2:]).astype(v.type.dtype)
             for v, x in zip(variables, values, strict=True)
@@ -350,9 +350,7 @@ class _Prediction:
         )
         each = [function(*draw, *held) for draw in zip(*self._draws(recorded), strict=True)]
         found = [np.stack(x) for x in zip(*each, strict=True)]
-        return [
-            self._by_chain(x.astype(self.dtype) if x.dtype.kind == "f" else x) for x in found
-        ]
+        return [self._by_chain(x.astype(self.dtype) if x.dtype.kind == "f" else x) for x in found]
 
     def _by_chain(self, x: np.ndarray) -> np.ndarray:
         sizes = self.posterior.sizes

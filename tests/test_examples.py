@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-def test_digits_runs_from_data_to_picture(tmp_path):
+def test_digits_runs_from_data_to_pictures(tmp_path):
     script = ROOT / "examples" / "digits.py"
     result = subprocess.run(
         [sys.executable, script, "--draws", "4", "--tune", "2", "--output", tmp_path],
@@ -23,11 +23,14 @@ def test_digits_runs_from_data_to_picture(tmp_path):
     assert result.returncode == 0, result.stderr
     for words in ("posterior predictive", "one draw", "Adam", "R-hat", "updates of 4 chains"):
         assert words in result.stdout
-    assert (tmp_path / "digits.nc").stat().st_size > 0
-    assert (tmp_path / "digits.png").stat().st_size > 0
+    for name in ("digits.nc", "digits_reliability.png", "digits_least_sure.png"):
+        assert (tmp_path / name).stat().st_size > 0
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/exactness.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "docs/exactness.md", "docs/networks.md", "docs/speed.md", "CONTRIBUTING.md"],
+)
 def test_files_named_in_the_docs_exist(name):
     text = (ROOT / name).read_text()
     named = re.findall(r"(?:examples|benchmarks|docs|tests)/[\w./-]*\w", text)

@@ -1,5 +1,35 @@
-"""Diagnostics of a DataTree: whether its draws are to be trusted."""
+"""Diagnostics of a DataTree: whether its draws are to be trusted, and what they predict."""
 
+from pymc_sgmcmc.diagnostics.baselines import DeadChains, dead_chains
+from pymc_sgmcmc.diagnostics.calibration import brier_score, calibration_error, reliability
+from pymc_sgmcmc.diagnostics.canonical import canonicalize
+from pymc_sgmcmc.diagnostics.collector import ChainsNeeded, chains_needed
 from pymc_sgmcmc.diagnostics.diagnosis import Diagnosis, diagnose
+from pymc_sgmcmc.diagnostics.intervals import coverage
+from pymc_sgmcmc.diagnostics.layers import layer_summary
+from pymc_sgmcmc.diagnostics.predictive import chainwise_rhat, predictive_ess, predictive_rhat
+from pymc_sgmcmc.diagnostics.scores import lppd, rmse
+from pymc_sgmcmc.diagnostics.symmetry import symmetry_count
+from pymc_sgmcmc.diagnostics.thermometer import temperatures
 
-__all__ = ["Diagnosis", "diagnose"]
+__all__ = [
+    "ChainsNeeded",
+    "DeadChains",
+    "Diagnosis",
+    "brier_score",
+    "calibration_error",
+    "canonicalize",
+    "chains_needed",
+    "chainwise_rhat",
+    "coverage",
+    "dead_chains",
+    "diagnose",
+    "layer_summary",
+    "lppd",
+    "predictive_ess",
+    "predictive_rhat",
+    "reliability",
+    "rmse",
+    "symmetry_count",
+    "temperatures",
+]

@@ -85,8 +85,10 @@ def mlp(
         Features, ``(rows, inputs)``.
     hidden : sequence of int
         Units of each layer.
-    activation, prior
+    activation : str, callable or None
         Of all layers; see `dense`.
+    prior : Prior, optional
+        Of the weights of all layers.
     name : str
         The layers are ``<name>_1``, ``<name>_2``, ...
 
@@ -119,8 +121,10 @@ def residual(
         Units of the hidden layer of the branch.
     name : str
         The layers are ``<name>_1`` and ``<name>_2``; the gain, N(0, 1), is ``<name>_gain``.
-    activation, prior
-        See `dense`; the second layer is linear.
+    activation : str, callable or None
+        Of the first layer; see `dense`. The second is linear.
+    prior : Prior, optional
+        Of the weights of both.
     start : float
         Where every chain starts the gain: small, so that a deep network starts out shallow, and
         not 0, where all gradients of the branch vanish.

@@ -11,7 +11,7 @@ import pytensor.tensor as pt
 
 
 class Prior(Protocol):
-    """What a layer asks of a prior."""
+    """What a layer asks of a prior: anything with this method serves."""
 
     def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> Any:
         """Write the weights into the model of the context.
@@ -38,7 +38,7 @@ class Prior(Protocol):
 class FixedScale:
     """Weights from N(0, s²/fan_in).
 
-    Attributes
+    Parameters
     ----------
     scale : float, optional
         s. What suits the layer's activation when None: 1 for SELU (its own initialisation,
@@ -68,7 +68,7 @@ class LearnedScale:
     The variables are ``<name>_scale``, ``<name>_raw`` (z) and the Deterministic ``<name>`` (w). It
     is written non-centred: a centred posterior has its mode where all weights vanish.
 
-    Attributes
+    Parameters
     ----------
     scale : float
         Standard deviation of the half-normal prior of s.
@@ -105,7 +105,7 @@ class GroupLaplace:
     The variables are ``<name>_variance`` (τ, one for each unit), ``<name>_raw`` (z) and the
     Deterministic ``<name>``.
 
-    Attributes
+    Parameters
     ----------
     b : float
         Scale of the length of θ, whose prior mean is b d for d inputs.
@@ -149,7 +149,7 @@ class WeightNorm:
     √((1+√3)/2) ≈ 1.17 for many inputs d, not at 1. The variables are ``<name>_scale`` (φ_s),
     ``<name>_raw`` (φ_d) and the Deterministic ``<name>``.
 
-    Attributes
+    Parameters
     ----------
     b : float
         Scale of the prior of φ_s.

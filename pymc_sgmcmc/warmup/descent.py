@@ -18,12 +18,16 @@ _RESTS = 2
 
 
 def descend(
-    engine: Any, starts: np.ndarray, others: Mapping[str, np.ndarray], seeds: np.ndarray
+    engine: Any,
+    starts: np.ndarray,
+    others: Mapping[str, np.ndarray],
+    seeds: np.ndarray,
+    temperature: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Descend with Adam until the potential has all but stopped falling.
 
-    Where the mass of the posterior is, U lies about d/2 nats above its minimum: the descent ends
-    when twice 200 updates lower no chain's potential by more than a tenth of that.
+    Where the mass of the law ∝ exp(−U/T) is, U lies about T d/2 nats above its minimum: the descent
+    ends when twice 200 updates lower no chain's potential by more than a tenth of that.
 
     Parameters
     ----------
@@ -35,6 +39,8 @@ def descend(
         Values of the model's other value variables, ``(chains, ...)`` each.
     seeds : ndarray
         Shape ``(chains, 2)``, uint32.
+    temperature : float
+        T of the law whose mass is looked for.
 
     Returns
     -------
@@ -75,10 +81,11 @@ def descend(
         position, state, _, *fixed = args
         step = compile_for(chains, *args)
         before, rests = np.full(len(starts), np.inf), 0
+        enough = temperature * starts.shape[1] / 20
         for i in range(_BLOCKS):
             position, state, values = step(position, state, jnp.uint32(i * _BLOCK), *fixed)
             values = to_host(values).astype(float)
-            falls = before - values > starts.shape[1] / 20
+            falls = before - values > enough
             rests = 0 if falls.any() else rests + 1
             if rests == _RESTS:
                 break

@@ -50,8 +50,9 @@ class LargeWarmUp(WarmUp):
     def _locate(self, starts: np.ndarray) -> tuple[tuple[Place, ...], np.ndarray, np.ndarray]:
         others = {k: np.stack([v] * len(starts)) for k, v in self.others.items()}
         seeds = self.rng.integers(2**32, size=(len(starts), 2), dtype=np.uint32)
+        temperature = self.sampler.dynamics.temperature
         ends, potentials, updates = descend(
-            self.sampler.engine(backend="jax"), starts, others, seeds
+            self.sampler.engine(backend="jax"), starts, others, seeds, temperature
         )
         self._batches += updates * len(starts)
         self.report |= {"descent_updates": updates}

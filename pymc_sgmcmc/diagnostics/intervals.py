@@ -1,0 +1,68 @@
+"""Whether intervals of the posterior predictive hold what they promise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from xarray import Dataset, DataTree
+
+from pymc_sgmcmc.diagnostics.reading import OUTCOMES, observations, pick
+
+
+def coverage(
+    idata: DataTree,
+    var_name: str | None = None,
+    probs: Sequence[float] = (0.5, 0.8, 0.9, 0.95),
+    *,
+    observed: Any = None,
+    group: str | None = None,
+) -> Dataset:
+    """Share of the observations that lie in central intervals of the posterior predictive.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        With draws of the outcome, noise included, of dims ``(chain, draw, row)``. (Intervals of
+        ``y_mean`` are of the function, and too narrow for outcomes.)
+    var_name : str, optional
+        Draws of the outcome; when None the variable called as the observed one.
+    probs : sequence of float
+        Nominal levels: the interval of level p has a tail of (1-p)/2 on either side, ends
+        included. For levels near 1 many draws are needed, some 10/(1-p).
+    observed : array_like, optional
+        Outcome of the predicted rows; group ``observed_data`` when None.
+    group : str, optional
+        By default the first of ``predictions`` and ``posterior_predictive``.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``coverage`` and ``standard_error``, dims ``(prob,)``, in shares of the rows. The standard
+        error is √(p(1-p)/N) at the nominal level: how far the share of N independent rows
+        scatters from p if the intervals are right.
+
+    Raises
+    ------
+    ValueError
+        If there are no draws of the outcome, the rows differ, or a level is not in (0, 1).
+    """
+    import arviz_stats
+
+    levels = np.atleast_1d(np.asarray(probs, dtype=float))
+    if not (levels.size and np.all((levels > 0) & (levels < 1))):
+        raise ValueError(f"probs must be levels between 0 and 1, such as 0.9; got {probs!r}.")
+    draws = pick(idata, var_name, ("",), group, OUTCOMES)
+    y = observations(idata, draws, observed)
+    shares = []
+    for level in levels:
+        interval = arviz_stats.eti(draws.astype(float), prob=level)
+        lower, upper = (interval.sel(ci_bound=bound).values for bound in ("lower", "upper"))
+        shares.append(np.mean((lower <= y) & (y <= upper)))
+    error = np.sqrt(levels * (1 - levels) / y.size)
+    return Dataset(
+        {"coverage": ("prob", np.array(shares)), "standard_error": ("prob", error)},
+        coords={"prob": levels},
+        attrs={"rows": y.size},
+    )

@@ -1,0 +1,135 @@
+"""How good predictions are: log predictive density, and root mean square error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.special import logsumexp
+from xarray import DataArray, DataTree
+
+from pymc_sgmcmc.diagnostics.reading import observations, pick
+
+
+def lppd(
+    idata: DataTree,
+    var_name: str | None = None,
+    *,
+    per_chain: bool = False,
+    running: bool = False,
+) -> DataArray:
+    """Log pointwise predictive density, the mean per row (not the sum), in nats.
+
+    (1/N) Σ_i log (1/S) Σ_s p(y_i | θ_s), over N observations and S draws.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        Its group ``log_likelihood`` has the log density of each observation, of dims
+        ``(chain, draw, row)``: of held-out rows for a fair score. With more dimensions every
+        entry is an observation.
+    var_name : str, optional
+        Variable of ``log_likelihood``; the only one when None.
+    per_chain : bool
+        Each chain as a posterior of its own, instead of all chains together.
+    running : bool
+        The value after 1, 2, ... draws (of every chain): flat where more draws would not help.
+
+    Returns
+    -------
+    xarray.DataArray
+        Nats per row; dims ``()``, ``(chain)``, ``(draw)`` or ``(chain, draw)``.
+
+    Raises
+    ------
+    ValueError
+        If there is no log-likelihood, or several and no `var_name`.
+
+    References
+    ----------
+    Gelman, Hwang and Vehtari, "Understanding predictive information criteria for Bayesian
+    models", Statistics and Computing 24 (2014), eq. 5.
+    """
+    if "log_likelihood" not in idata.children:
+        raise ValueError(
+            "There is no group 'log_likelihood'. Compute it first: "
+            "pm.compute_log_likelihood(idata, model=model)."
+        )
+    log_density = pick(idata, var_name, ("",), "log_likelihood").astype(float)
+    values = log_density.values
+    chains, draws = values.shape[:2]
+    # Both sums of exponentials at once: over chains where they count as one, then over draws.
+    if not per_chain:
+        values = logsumexp(values, axis=0, keepdims=True)
+    if running:
+        values = np.logaddexp.accumulate(values, axis=1)
+        used = np.arange(1, draws + 1)
+    else:
+        values = logsumexp(values, axis=1, keepdims=True)
+        used = np.array([draws])
+    rows = tuple(range(2, values.ndim))
+    mean = values.mean(axis=rows) - np.log(used * (1 if per_chain else chains))
+    return _of_chain_and_draw(mean, log_density, "lppd", per_chain, running)
+
+
+def rmse(
+    idata: DataTree,
+    var_name: str | None = None,
+    *,
+    observed: Any = None,
+    group: str | None = None,
+    per_chain: bool = False,
+    running: bool = False,
+) -> DataArray:
+    """Root mean square error of the mean prediction, in units of the outcome.
+
+    √((1/N) Σ_i (ȳ_i - y_i)²), with ȳ_i the mean over draws.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        With predictions of dims ``(chain, draw, row)``.
+    var_name : str, optional
+        When None ``<outcome>_mean``, or else draws of the outcome.
+    observed : array_like, optional
+        Outcome of the predicted rows; group ``observed_data`` when None.
+    group : str, optional
+        By default the first of ``predictions``, ``posterior_predictive`` and ``posterior``.
+    per_chain : bool
+        The error of each chain's mean prediction.
+    running : bool
+        The error of the mean of the first 1, 2, ... draws (of every chain).
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims ``()``, ``(chain)``, ``(draw)`` or ``(chain, draw)``.
+
+    Raises
+    ------
+    ValueError
+        If it is not clear what to compare, or the rows of predictions and outcomes differ.
+    """
+    prediction = pick(idata, var_name, ("_mean", ""), group)
+    y = observations(idata, prediction, observed)
+    values = prediction.values.astype(float)
+    if not per_chain:
+        values = values.mean(axis=0, keepdims=True)
+    if running:
+        count = np.arange(1, values.shape[1] + 1).reshape(-1, *[1] * y.ndim)
+        values = values.cumsum(axis=1) / count
+    else:
+        values = values.mean(axis=1, keepdims=True)
+    rows = tuple(range(2, values.ndim))
+    error = np.sqrt(np.mean((values - y) ** 2, axis=rows))
+    return _of_chain_and_draw(error, prediction, "rmse", per_chain, running)
+
+
+def _of_chain_and_draw(
+    values: np.ndarray, source: DataArray, name: str, per_chain: bool, running: bool
+) -> DataArray:
+    """Put dims and labels on values of shape ``(chain or 1, draw or 1)``."""
+    dims = [d for d, kept in (("chain", per_chain), ("draw", running)) if kept]
+    single = tuple(axis for axis, kept in enumerate((per_chain, running)) if not kept)
+    coords = {dim: source[dim] for dim in dims if dim in source.coords}
+    return DataArray(values.squeeze(single), dims=dims, coords=coords, name=name)

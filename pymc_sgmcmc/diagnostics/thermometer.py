@@ -1,0 +1,55 @@
+"""The temperatures that chains had, against the one they were to have."""
+
+from __future__ import annotations
+
+import numpy as np
+from xarray import Dataset, DataTree
+
+_KINDS = {"kinetic": "kinetic_temperature", "configurational": "configurational_temperature"}
+
+
+def temperatures(idata: DataTree) -> Dataset:
+    """Kinetic and configurational temperature of each chain.
+
+    The kinetic one is ⟨p·v⟩/d of momenta p and velocities v, the configurational one ⟨z·∇U⟩/d;
+    the means over a chain at rest are both the temperature that was asked for. Momenta settle
+    at once and positions slowly, so that the first can be right where the second is not.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        Output of `pm.sample(step=...)` or `pymc_sgmcmc.sample`. SGLD has no momenta.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims ``(kind, chain)``, with kind "kinetic" or "configurational": ``mean``;
+        ``standard_error``, which allows for autocorrelation (`arviz_stats.mcse`); and
+        ``deviation`` = (mean - T) / standard_error, of the temperature T in
+        ``attrs["temperature"]``. Beyond some 4 it is not chance; whether it matters, the mean
+        says.
+
+    Raises
+    ------
+    ValueError
+        If the draws are not from this package.
+    """
+    import arviz_stats
+
+    statistics = idata["sample_stats"].to_dataset() if "sample_stats" in idata.children else {}
+    attributes = idata["posterior"].attrs if "posterior" in idata.children else {}
+    kinds = [kind for kind, name in _KINDS.items() if name in statistics]
+    if not kinds or "temperature" not in attributes:
+        raise ValueError(
+            "temperatures needs the output of pm.sample(step=...) or pymc_sgmcmc.sample with one "
+            "of this package's steps: sample_stats with "
+            f"{' or '.join(map(repr, _KINDS.values()))}, and a temperature in posterior.attrs."
+        )
+    samples = Dataset({kind: statistics[_KINDS[kind]] for kind in kinds}).to_dataarray("kind")
+    mean = samples.mean("draw")
+    error = arviz_stats.mcse(samples, sample_dims=["draw"])
+    T = float(attributes["temperature"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        deviation = (mean - T) / error
+    table = Dataset({"mean": mean, "standard_error": error, "deviation": deviation})
+    return table.transpose("kind", "chain").assign_attrs(temperature=T)

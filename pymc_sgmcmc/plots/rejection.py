@@ -1,0 +1,114 @@
+"""Accuracy or error of the rows that are left when the most uncertain are rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from xarray import DataArray, Dataset, DataTree
+
+from pymc_sgmcmc.diagnostics.calibration import read_probabilities
+from pymc_sgmcmc.diagnostics.reading import find_group, observations, pick
+from pymc_sgmcmc.plots.arrays import SAMPLE, class_probabilities, entropy, is_probability
+from pymc_sgmcmc.plots.canvas import BLUE, FAINT, Canvas, documented
+
+_VISUALS = {
+    "rejection": "plot",
+    "oracle": "plot",
+    "random": "plot",
+    "xlabel": "set_xlabel",
+    "ylabel": "set_ylabel",
+    "legend": "legend",
+}
+
+
+@documented(_VISUALS)
+def plot_rejection(
+    dt: DataTree,
+    *,
+    var_name: str | None = None,
+    group: str | None = None,
+    observed: Any = None,
+    plot_collection: Any = None,
+    backend: str | None = None,
+    visuals: Mapping[str, Any] | None = None,
+    **pc_kwargs: Any,
+) -> Any:
+    """Accuracy, or RMSE, of the rows that are left when the most uncertain are rejected.
+
+    Rows are rejected by the entropy of their predicted class, or by the standard deviation of
+    their predicted outcome. Faint lines: an oracle that rejects the greatest errors first, which
+    none can beat, and rows rejected at random.
+
+    Parameters
+    ----------
+    dt : DataTree
+        With predictions and with the outcomes of the same rows in ``observed_data``.
+    var_name : str, optional
+        Class probabilities ``(chain, draw, row[, class])``, which give an accuracy, or a predicted
+        mean ``(chain, draw, row)``, which gives an RMSE in the unit of the outcome. The only one
+        that fits when None, by preference one that ends in ``_probability`` or else ``_mean``.
+        Beside ``y_mean``, a ``y_sd`` of the same group is added to the standard deviation.
+    group : str, optional
+        Group of the predictions; ``predictions`` when None, or else ``posterior_predictive`` or
+        ``posterior``.
+    observed : array_like, optional
+        Outcomes of the predicted rows; those of the group ``observed_data`` when None.
+    {common}
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+
+    Raises
+    ------
+    ValueError
+        If predictions or outcomes are missing, are ambiguous, or are those of other rows.
+    """
+    x = pick(dt, var_name, ("_probability", "_mean", ""), group)
+    y = observations(dt, x, observed, classes=True)
+    classes = is_probability(x) and (y.dtype.kind in "OUS" or bool((y == y.round()).all()))
+    if classes:
+        p, y = read_probabilities(dt, str(x.name), observed=observed, group=group)
+        probability = class_probabilities(p)
+        uncertainty = entropy(probability)
+        loss = (probability.values.argmax(-1) != y).astype(float)
+    else:
+        uncertainty = _spread(find_group(dt, group)[1], x).ravel()
+        loss = ((x.mean(SAMPLE).values - y) ** 2).ravel()
+
+    def left(order: np.ndarray) -> np.ndarray:
+        """Score of the rows that are left after 0, 1, 2, ... rows."""
+        mean = loss[order][::-1].cumsum()[::-1] / np.arange(len(loss), 0, -1)
+        return 1 - mean if classes else np.sqrt(np.maximum(mean, 0))
+
+    canvas = Canvas(
+        _VISUALS,
+        (6, 4),
+        plot_collection=plot_collection,
+        backend=backend,
+        visuals=visuals,
+        pc_kwargs=pc_kwargs,
+    )
+    share = np.arange(len(loss)) / len(loss)
+    rejected = left(np.argsort(-uncertainty, kind="stable"))
+    faint: dict[str, Any] = {"color": FAINT, "linewidth": 1.2}
+    oracle = left(np.argsort(-loss, kind="stable"))
+    canvas.draw("oracle", share, oracle, linestyle="--", label="oracle", **faint)
+    flat = np.full(2, rejected[0])
+    canvas.draw("random", [0, 1], flat, linestyle=":", label="at random", **faint)
+    canvas.draw("rejection", share, rejected, color=BLUE, linewidth=2, label="most uncertain first")
+    canvas.draw("xlabel", "share of rows rejected")
+    canvas.draw("ylabel", f"{'accuracy' if classes else 'RMSE'} of the rows left")
+    canvas.draw("legend", frameon=False)
+    return canvas.finish()
+
+
+def _spread(group: Dataset, x: DataArray) -> np.ndarray:
+    """Standard deviation of predicted outcomes: of their mean, and about it where that is known."""
+    variance = x.var(SAMPLE)
+    name = str(x.name).removesuffix("_mean") + "_sd"
+    if name in group:
+        variance = variance + (group[name] ** 2).mean(SAMPLE)
+    return np.sqrt(variance.values)

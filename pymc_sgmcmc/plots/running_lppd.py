@@ -1,0 +1,79 @@
+"""Running log predictive density."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from xarray import DataTree
+
+from pymc_sgmcmc.diagnostics.scores import lppd
+from pymc_sgmcmc.plots.canvas import COLORS, Canvas, documented
+
+_VISUALS = {
+    "chains": "plot",
+    "together": "plot",
+    "xlabel": "set_xlabel",
+    "ylabel": "set_ylabel",
+    "legend": "legend",
+}
+
+
+@documented(_VISUALS)
+def plot_running_lppd(
+    dt: DataTree,
+    *,
+    var_name: str | None = None,
+    plot_collection: Any = None,
+    backend: str | None = None,
+    visuals: Mapping[str, Any] | None = None,
+    **pc_kwargs: Any,
+) -> Any:
+    """Log predictive density as draws are added, of each chain and of all chains together.
+
+    At t it is the mean over rows of log(1/t Σ p(y | θ)) over the first t draws: it rises as draws
+    are averaged, and once it is flat, more draws do not predict better. How far all chains
+    together lie above each is what the chains know besides each other.
+
+    Parameters
+    ----------
+    dt : DataTree
+        With log-likelihoods ``(chain, draw, row)``, in nats, in its group ``log_likelihood``.
+    var_name : str, optional
+        Outcome; the only one when None.
+    {common}
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+
+    Raises
+    ------
+    ValueError
+        If the log-likelihoods are not there, or are those of several outcomes.
+    """
+    each = lppd(dt, var_name, running=True, per_chain=True)
+    together = lppd(dt, var_name, running=True).values
+    canvas = Canvas(
+        _VISUALS,
+        (6, 4),
+        plot_collection=plot_collection,
+        backend=backend,
+        visuals=visuals,
+        pc_kwargs=pc_kwargs,
+    )
+    n = np.arange(1, len(together) + 1)
+    for i, (chain, values) in enumerate(zip(each["chain"].values, each.values, strict=True)):
+        color, width = COLORS[i % len(COLORS)], 1.2
+        label = f"chain {chain}" if len(each) <= len(COLORS) else None
+        over = {"chain": chain.item()}
+        canvas.draw("chains", n, values, over=over, color=color, linewidth=width, label=label)
+    if len(each) > 1:
+        canvas.draw(
+            "together", n, together, color="black", linewidth=2.2, label="all chains together"
+        )
+    canvas.draw("xlabel", "draws of each chain")
+    canvas.draw("ylabel", "log predictive density (nats per row)")
+    canvas.draw("legend", frameon=False)
+    return canvas.finish()

@@ -1,0 +1,223 @@
+"""The potential energy along a line or over a plane through draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytensor
+from pymc.model import Model
+from pymc.pytensorf import replace_vars_in_graphs
+from xarray import DataTree
+
+from pymc_sgmcmc.minibatch import uses_minibatch
+from pymc_sgmcmc.plots.arrays import SAMPLE
+from pymc_sgmcmc.plots.canvas import BLUE, ORANGE, Canvas, documented
+
+_VISUALS = {
+    "potential": "plot",
+    "contours": "contourf",
+    "lines": "contour",
+    "colorbar": "colorbar",
+    "draws": "plot",
+    "names": "annotate",
+    "xlabel": "set_xlabel",
+    "ylabel": "set_ylabel",
+}
+
+_DOTS: dict[str, Any] = {
+    "color": ORANGE,
+    "marker": "o",
+    "linestyle": "none",
+    "markeredgecolor": "white",
+}
+_NAMES: dict[str, Any] = {
+    "xytext": (5, 6),
+    "textcoords": "offset points",
+    "fontsize": 9,
+    "bbox": {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5},
+}
+
+
+@documented(_VISUALS)
+def plot_slice(
+    idata: DataTree,
+    model: Model,
+    draws: Sequence[tuple[int, int]] | None = None,
+    *,
+    points: int | None = None,
+    beyond: float = 0.5,
+    plot_collection: Any = None,
+    backend: str | None = None,
+    visuals: Mapping[str, Any] | None = None,
+    **pc_kwargs: Any,
+) -> Any:
+    """Potential energy U on the line through two draws, or on the plane through three.
+
+    U = −log p(θ, data) over PyMC's unconstrained space, the Jacobians of its transforms included,
+    with the data that the model has now: at temperature 1, whatever the draws were made at. A
+    barrier between two draws says that they lie in different modes, at least along this line.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        With a ``posterior`` of all free variables of the model.
+    model : pm.Model
+        The model that was sampled, with all rows.
+    draws : sequence of (int, int), optional
+        Chain and draw, by position, of two or three draws. When None the last draw of the first
+        chain and of the last; of one chain, the first draw and the last.
+    points : int, optional
+        Points on the line, or on each side of the plane; 101 and 31 when None. Each takes one
+        evaluation of the model's log-density with all rows.
+    beyond : float, default 0.5
+        How far to go beyond the draws, in units of their distance.
+    {common}
+
+    Returns
+    -------
+    arviz_plots.PlotCollection
+        On a line, position 0 is the first draw and 1 the second. A plane has two orthogonal axes
+        of distance in the unconstrained space: the first draw lies at 0, the second on the first
+        axis.
+
+    Raises
+    ------
+    ValueError
+        If the posterior lacks a free variable, the model has minibatches, the draws are not two or
+        three different ones, or three lie on one line.
+    """
+    posterior = idata["posterior"].to_dataset()
+    if draws is None:
+        draws = [(0, -1), (-1, -1)] if posterior.sizes["chain"] > 1 else [(0, 0), (0, -1)]
+    if len(draws) not in (2, 3):
+        raise ValueError(f"draws has {len(draws)} draws: give two (chain, draw), or three.")
+    potential, at = _potential(model), unconstrained(idata, model, draws)
+    canvas = Canvas(
+        _VISUALS,
+        (6, 4) if len(draws) == 2 else (6, 5),
+        plot_collection=plot_collection,
+        backend=backend,
+        visuals=visuals,
+        pc_kwargs=pc_kwargs,
+        layout="constrained" if len(draws) == 2 else "compressed",
+    )
+    if len(draws) == 2:
+        places = _line(canvas, potential, at, points or 101, beyond)
+    else:
+        places = _plane(canvas, potential, at, points or 31, beyond)
+    canvas.draw("draws", *places.T, **_DOTS)
+    for draw, place in zip(draws, places, strict=True):
+        chain, number = (int(posterior[d][i]) for d, i in zip(SAMPLE, draw, strict=True))
+        canvas.draw(
+            "names",
+            f"chain {chain}, draw {number}",
+            place,
+            over={"chain": chain, "draw": number},
+            **_NAMES,
+        )
+    return canvas.finish()
+
+
+def _potential(model: Model) -> Any:
+    """Potential energy of a flat position, in nats; NaN where it is not finite."""
+    if uses_minibatch([*model.basic_RVs, *model.rvs_to_values.values()]):
+        raise ValueError(
+            "The model has pm.Minibatch, whose log-density is random. Give a model with the same "
+            "variables and all rows."
+        )
+    if model.discrete_value_vars:
+        names = ", ".join(repr(v.name) for v in model.discrete_value_vars)
+        raise ValueError(f"A slice needs continuous variables; {names} is discrete.")
+    logp, initial = model.compile_logp(), model.initial_point(0)
+
+    def potential(position: np.ndarray) -> float:
+        start, point = 0, {}
+        for variable in model.value_vars:
+            x = initial[variable.name]
+            values = position[start : start + x.size]
+            point[variable.name] = values.reshape(x.shape).astype(x.dtype)
+            start += x.size
+        u = -float(logp(point))
+        return u if np.isfinite(u) else np.nan
+
+    return potential
+
+
+def unconstrained(idata: DataTree, model: Model, draws: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Positions of draws in PyMC's unconstrained space, ``(draw, d)``, in the model's order.
+
+    PyMC's own ``unconstrain_values`` fails under Numba in PyMC 6.4.
+    """
+    posterior = idata["posterior"].to_dataset()
+    missing = [v.name for v in model.free_RVs if v.name not in posterior]
+    if missing:
+        raise ValueError(
+            f"The posterior has no {', '.join(map(repr, missing))}: sample with all free "
+            "variables in var_names."
+        )
+    # A transform may depend on other variables, such as the bounds of a uniform one.
+    natural = [v.type() for v in model.free_RVs]
+    values = []
+    for variable, x in zip(model.free_RVs, natural, strict=True):
+        transform = model.rvs_to_transforms[variable]
+        values.append(x if transform is None else transform.forward(x, *variable.owner.inputs))
+    values = replace_vars_in_graphs(values, dict(zip(model.free_RVs, natural, strict=True)))
+    function = pytensor.function(
+        natural, values, mode="FAST_COMPILE", on_unused_input="ignore", allow_input_downcast=True
+    )
+    order = [model.rvs_to_values[v] for v in model.free_RVs]
+    place = [order.index(v) for v in model.value_vars]
+    positions = []
+    for chain, draw in draws:
+        at = posterior.isel(chain=chain, draw=draw)
+        found = function(*(at[v.name].values.astype(v.type.dtype) for v in model.free_RVs))
+        positions.append(np.concatenate([np.ravel(found[i]) for i in place]).astype(float))
+    return np.array(positions)
+
+
+def _line(canvas: Canvas, potential: Any, at: np.ndarray, points: int, beyond: float) -> Any:
+    """Draw U on a line; places of the draws there, ``(2, 2)``."""
+    first, second = at
+    if np.array_equal(first, second):
+        raise ValueError("The two draws are the same: give two different ones.")
+    t = np.linspace(-beyond, 1 + beyond, points)
+    u = [potential(first + s * (second - first)) for s in t]
+    canvas.draw("potential", t, u, color=BLUE, linewidth=2)
+    distance = np.linalg.norm(second - first)
+    canvas.draw("xlabel", f"position on the line between two draws {distance:.3g} apart")
+    canvas.draw("ylabel", "potential energy U (nats)")
+    return np.array([[0, potential(first)], [1, potential(second)]])
+
+
+def _plane(canvas: Canvas, potential: Any, at: np.ndarray, points: int, beyond: float) -> Any:
+    """Draw U on a plane; places of the draws there, ``(3, 2)``."""
+    from matplotlib.colors import BoundaryNorm
+
+    # Rows of `axes` are orthonormal; the second draw is ahead on the first one, the third on the
+    # second.
+    basis, triangle = np.linalg.qr((at[1:] - at[0]).T)
+    if np.abs(np.diag(triangle)).min() < 1e-8 * np.abs(triangle).max():
+        raise ValueError("The three draws lie on one line: give others, or two of them.")
+    signs = np.sign(np.diag(triangle))
+    axes, places = (basis * signs).T, np.vstack([np.zeros(2), (signs[:, None] * triangle).T])
+    low, high = places.min(0), places.max(0)
+    margin = beyond * (high - low).max()
+    x, y = (np.linspace(a - margin, b + margin, points) for a, b in zip(low, high, strict=True))
+    u = np.array([[potential(at[0] + a * axes[0] + b * axes[1]) for a in x] for b in y])
+    lowest, highest = np.nanmin(u), np.nanmax(u)
+    # Denser near the bottom: even in distance if the bottom is a parabola.
+    levels = lowest + (highest - lowest) * np.linspace(0, 1, 17) ** 2
+    norm = BoundaryNorm(levels, 256)
+    contours = canvas.draw("contours", x, y, u, levels=levels, cmap="viridis", norm=norm)
+    canvas.draw("lines", x, y, u, levels=levels[1:-1], colors="white", linewidths=0.4, alpha=0.6)
+    if contours is not None:
+        ticks = levels[[0, 4, 8, 12, 16]]
+        canvas.draw(
+            "colorbar", contours, label="potential energy U (nats)", ticks=ticks, format="{x:,.5g}"
+        )
+    canvas.axes().set_aspect("equal")
+    canvas.draw("xlabel", "distance along the first two draws")
+    canvas.draw("ylabel", "distance across")
+    return places
