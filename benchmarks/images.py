@@ -85,7 +85,13 @@ def atmc(images: Images, a: argparse.Namespace) -> tuple[np.ndarray, np.ndarray,
     with pm.Model() as model:
         features = sg.nn.mlp(pm.Data("X", images.X), HIDDEN, activation="relu")
         sg.nn.classification(features, images.y)
-        step = sg.ATMC(batch_size=a.batch_size, dtype="float32", steps_per_draw=a.steps_per_draw)
+        step = sg.ATMC(
+            batch_size=a.batch_size,
+            dtype="float32",
+            steps_per_draw=a.steps_per_draw,
+            temperature=a.temperature,
+            target_bias=a.target_bias,
+        )
     weights = [v.name for v in model.deterministics]
     idata = sg.sample(
         a.draws,
@@ -102,8 +108,9 @@ def atmc(images: Images, a: argparse.Namespace) -> tuple[np.ndarray, np.ndarray,
         new = sg.predict(idata, {"X": X}, model=model)["predictions"]["y_probability"]
         return new.mean(("chain", "draw")).values
 
-    kept = ("updates", "step_size", "batch_size", "backend", "warmup_updates")
+    kept = ("updates", "step_size", "batch_size", "backend", "warmup_updates", "temperature")
     extras = {k: idata["posterior"].attrs[k] for k in kept}
+    extras["configurational"] = float(idata["sample_stats"]["configurational_temperature"].mean())
     return predictive(images.X_test), predictive(images.X_other), extras | {"chains": a.chains}
 
 
@@ -168,12 +175,14 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
-    parser.add_argument("--chains", type=int, default=2)
-    parser.add_argument("--draws", type=int, default=100)
-    parser.add_argument("--tune", type=int, default=50)
-    parser.add_argument("--batch-size", type=int, default=500)
+    parser.add_argument("--chains", type=int, default=4)
+    parser.add_argument("--draws", type=int, default=40)
+    parser.add_argument("--tune", type=int, default=20)
+    parser.add_argument("--batch-size", type=int, default=200)
     parser.add_argument("--steps-per-draw", type=int, default=100)
-    parser.add_argument("--epochs", type=int, default=20, help="of the baselines")
+    parser.add_argument("--temperature", type=float, default=0.01)
+    parser.add_argument("--target-bias", type=float, default=0.45)
+    parser.add_argument("--epochs", type=int, default=10, help="of the baselines")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/output/images.jsonl"))
     parser.add_argument("--table", action="store_true", help="only print what is finished")

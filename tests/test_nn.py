@@ -230,9 +230,10 @@ class Reached(Exception):
     """The warm-up has its starts."""
 
 
-@pytest.mark.parametrize(("hidden", "of_prior"), [((100, 10), True), ((1,), False)])
+@pytest.mark.parametrize(("hidden", "of_prior"), [((100, 10), True), ((40,), True), ((1,), False)])
 def test_the_warm_up_of_a_network_starts_from_the_prior(hidden, of_prior, monkeypatch):
-    # Above 1,000 parameters; a model of a few may have one mode, and Newton's method finds it.
+    # Above 1,000 parameters, and above 100 where U curves down in many directions; a model of a
+    # few may have one mode, and Newton's method finds it.
     with pm.Model() as model:
         features = nn.mlp(pm.Data("X", X), hidden, prior=nn.FixedScale(20.0))
         nn.regression(features, Y)

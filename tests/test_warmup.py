@@ -412,3 +412,42 @@ def test_twelve_hundred_normals_of_different_scales(sampler):
     errors = np.abs(variances.mean((0, 1)) - 1)
     assert (errors < 0.1 + 5 * standard_error(variances)).all()
     assert standard_error(variances).max() < 0.02
+
+
+# -- which of the two warm-ups -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("network", [True, False])
+def test_a_network_of_200_parameters_is_told_from_a_regression(network):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 199 if not network else 8))
+    y = X[:, 0] + 0.5 * rng.normal(size=300)
+    with pm.Model() as model:
+        s = pm.HalfNormal("s")
+        if network:
+            weights = pm.Normal("weights", shape=(8, 22))
+            mean = pt.tanh(pt.as_tensor(X) @ weights) @ pm.Normal("out", shape=22)
+        else:
+            mean = X @ pm.Normal("b", shape=199)
+        pm.Normal("y", mean, s, observed=y)
+        step = ATMC(batch_size=None)
+    points, rngs = [model.initial_point(0)] * 2, [np.random.default_rng(i) for i in (1, 2)]
+    chains = Chains(step.sampler, points, rngs, tune=4, draws=1)
+    assert chains.tuning.places[0].coordinates.dense != network
+    # Newton's method reports modes; a descent does not.
+    assert ("modes" in chains.tuning.report) != network
+
+
+def test_the_descent_of_a_cold_law_goes_on():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 40))
+    updates = {}
+    for temperature in (1.0, 1e-4):
+        with pm.Model():
+            weights = pm.Normal("weights", shape=(40, 30))
+            mean = pt.tanh(pm.Data("X", X) @ weights) @ pm.Normal("out", shape=30)
+            pm.Normal("y", mean, 0.3, observed=X[:, 0])
+            step = ATMC(batch_size=50, temperature=temperature)
+            run = sample(1, tune=2, chains=1, step=step, progressbar=False)
+        updates[temperature] = run.posterior.attrs["descent_updates"]
+    assert updates[1e-4] >= 2 * updates[1.0]
