@@ -16,7 +16,7 @@ import pymc as pm
 from sklearn.datasets import make_moons
 from sklearn.preprocessing import scale
 
-from pymc_sgmcmc import ATMC
+from pymc_sgmcmc import ATMC, predict
 
 OUTPUT = Path(__file__).parent / "output"
 SIDE = np.linspace(-3, 3, 41)
@@ -36,19 +36,13 @@ def build_model(X: np.ndarray, y: np.ndarray) -> pm.Model:
         weights_2 = pm.Normal("weights_2", 0, 1, dims=("hidden_1", "hidden_2"))
         weights_3 = pm.Normal("weights_3", 0, 1, dims="hidden_2")
         signal = pm.math.tanh(pm.math.tanh(inputs @ weights_1) @ weights_2) @ weights_3
-        pm.Deterministic("probability", pm.math.sigmoid(signal), dims="point")
         pm.Bernoulli("moon", logit_p=signal, observed=pm.Data("moons", y), dims="point")
     return model
 
 
-def predict(model: pm.Model, idata, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def surfaces_of(model: pm.Model, idata, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Predictive mean and standard deviation of the probability at points X."""
-    with model:
-        pm.set_data({"inputs": X}, coords={"point": np.arange(len(X))})
-        predictions = pm.sample_posterior_predictive(
-            idata, var_names=["probability"], predictions=True, progressbar=False
-        )
-    probability = predictions["predictions"]["probability"]
+    probability = predict(idata, {"inputs": X}, model=model)["predictions"]["moon_probability"]
     return probability.mean(("chain", "draw")).values, probability.std(("chain", "draw")).values
 
 
@@ -81,7 +75,6 @@ def main() -> None:
     for name in ("ATMC", "NUTS"):
         with build_model(X, y) as model:
             settings = {
-                "var_names": [v.name for v in model.free_RVs],
                 "chains": 4,
                 "random_seed": arguments.seed,
                 "compute_convergence_checks": False,  # of weights: neurons can swap places
@@ -92,7 +85,7 @@ def main() -> None:
             else:
                 idata = pm.sample(1000, tune=1000, nuts_sampler="pymc", cores=1, **settings)
             print(f"{name}: {time.time() - started:.0f} s")
-        surfaces[name] = predict(model, idata, grid)
+        surfaces[name] = surfaces_of(model, idata, grid)
     for what, a, b in zip(("mean", "sd"), *surfaces.values(), strict=True):
         apart = np.abs(a - b)
         print(

@@ -155,8 +155,8 @@ PROTOCOLS = {
         _wiese_network,
     ),
     "bde": Protocol(
-        "Four hidden layers of 16 tanh (theirs ReLU), noise that depends on the input; one split, "
-        "five seeds; standardised target",
+        "Four hidden layers of 16 tanh (theirs ReLU), one noise; one split, five seeds; "
+        "standardised target",
         lambda: ["airfoil"],
         lambda name: 5,
         _bde_split,
