@@ -1,7 +1,7 @@
 """Bayesian networks of 478,410 parameters on MNIST and Fashion-MNIST, beside the usual baselines.
 
 A 784-400-400-10 network on all 60,000 images: error, log-likelihood, calibration, and how well the
-predictive entropy tells letters (notMNIST) or clothes from what the network was trained on. One
+predictive entropy tells letters (notMNIST) from what the network was trained on. One
 JSON line for each finished run; a command that was stopped goes on where it was.
 
     export PYMC_SGMCMC_DATA=...
@@ -154,10 +154,13 @@ def score(inside: np.ndarray, outside: np.ndarray, y: np.ndarray) -> dict[str, f
 def show(rows: list[dict[str, Any]]) -> None:
     """Print what is finished, and what is published."""
     for name in SETS:
-        table = Table("method", "error %", "log-lik.", "ECE", "AUROC notMNIST", "s", title=name)
+        table = Table(
+            "method", "T", "error %", "log-lik.", "ECE", "AUROC notMNIST", "s", title=name
+        )
         for row in (r for r in rows if r["set"] == name):
             table.add_row(
                 row["method"],
+                f"{row.get('temperature', '')}",
                 f"{row['error']:.2f}",
                 f"{row['ll']:.0f}",
                 f"{row['ece']:.4f}",
@@ -165,7 +168,7 @@ def show(rows: list[dict[str, Any]]) -> None:
                 f"{row['seconds']:.0f}",
             )
         for method, (error, ll) in PUBLISHED.items() if name == "mnist" else ():
-            table.add_row(f"published, 2 x 1200: {method}", f"{error:.2f}", f"{ll:.0f}")
+            table.add_row(f"published, 2 x 1200: {method}", "", f"{error:.2f}", f"{ll:.0f}")
         Console().print(table)
 
 

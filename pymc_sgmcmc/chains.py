@@ -408,7 +408,9 @@ class Chains:
         network: bool = False,
     ) -> np.ndarray:
         sampler = self.sampler
-        from_prior = sampler.start == "prior" or (sampler.start == "auto" and network)
+        from_prior: Any = sampler.start == "prior"
+        if sampler.start == "auto" and network:
+            from_prior = "where possible"
         return starting_positions(sampler.potential, points, rngs, evaluate, from_prior)
 
 

@@ -164,7 +164,9 @@ class Clipped(Estimator):
         """Estimate of U, and the clipped one of its gradient."""
         value, gradient = self.inner.value_and_gradient(coordinates, others, rows, parameters)
         longest = np.asarray(self.length, gradient.dtype)
-        norm = pt.sqrt(pt.square(gradient).sum())
+        # Its square may overflow where the gradient does not.
+        largest = pt.maximum(pt.abs(gradient).max(), longest)
+        norm = largest * pt.sqrt(pt.square(gradient / largest).sum())
         return value, gradient * (longest / pt.maximum(norm, longest))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,21 +12,21 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 from pymc.distributions.moments import mean as mean_of
+from pymc.exceptions import UndefinedMomentException
 from pymc.model import Model, modelcontext
 from pymc.util import get_random_generator
 from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.basic import BernoulliRV, CategoricalRV, NormalRV
+from pytensor.tensor.random.op import RandomVariable
 from xarray import DataTree
 
-from pymc_sgmcmc.graphs import is_shared_value, leaves, rebuild
+from pymc_sgmcmc.graphs import is_shared_value, leaves, rebuild, values_read
 
 _log = logging.getLogger(__name__)
 
 # Numbers that the draws evaluated at once may fill between an input and an output.
 _AT_ONCE = 2**24
-# What stands for the width of a network: rows of so many numbers lie between the two.
-_WIDTH = 64
 
 
 def predict(
@@ -41,8 +41,8 @@ def predict(
 ) -> DataTree:
     """Predict new rows with every draw of a posterior, and score their outcomes if they are given.
 
-    A few draws are evaluated at a time, compiled by JAX where it can, so that only what is
-    returned takes memory: four bytes for each draw, row and class. The model is left as it is.
+    A few draws are evaluated at a time, compiled by JAX where it can, so that little but what is
+    returned takes memory: four bytes for each draw, row and class. The model's data stay.
 
     Parameters
     ----------
@@ -51,12 +51,12 @@ def predict(
         recorded are taken as they are.
     data : mapping of str to array
         Values for the new rows: of each ``pm.Data`` that predictions need, and, by the names of
-        observed variables, the outcomes, where these are known.
+        observed variables (or of the ``pm.Data`` that they observe), the outcomes, where known.
     var_names : sequence of str, optional
         What to predict: Deterministics; the name of an observed variable for draws of outcomes;
         or parameters of an observed variable ``y`` in its own law: ``y_mean``, ``y_sd`` of a normal
-        one, ``y_probability`` of a Bernoulli (of 1) or categorical one (of each class). The
-        parameters of all observed variables when None.
+        one, ``y_probability`` of a Bernoulli (of 1) or categorical one (of each class), ``y_mean``
+        of others. When None, all of these that depend on the data that are exchanged.
     model : pm.Model, optional
         The model of the ``with`` context when None.
     coords : mapping of str to sequence, optional
@@ -87,6 +87,25 @@ def predict(
     )
 
 
+def _like(variable: Any, x: np.ndarray) -> np.ndarray:
+    """New values of a ``pm.Data``, in its dtype."""
+    _refuse_axes(variable.name, x, variable.type.ndim)
+    dtype = np.dtype(variable.type.dtype)
+    if not np.can_cast(x.dtype, dtype, "same_kind"):
+        raise ValueError(
+            f"{variable.name!r} holds {dtype} in the model, and was given {x.dtype}, which would "
+            f"be cut off. Use pm.Data({variable.name!r}, values.astype(float))."
+        )
+    return x.astype(dtype)
+
+
+def _refuse_axes(name: str, x: np.ndarray, ndim: int) -> None:
+    if x.ndim != ndim:
+        raise ValueError(
+            f"{name!r} has {ndim} axes in the model, and was given an array of shape {x.shape}."
+        )
+
+
 class _Prediction:
     """Graphs of what is predicted, as functions of draws and of the new rows."""
 
@@ -115,10 +134,13 @@ class _Prediction:
                     f"model. They are: {known}. Write pm.Data({name!r}, ...) in the model for "
                     "what is to be exchanged."
                 )
-        self.outcomes = {k: np.asarray(data.pop(k)) for k in list(data) if k in self.observed}
-        self.values = {
-            self.shared[k]: np.asarray(x).astype(self.shared[k].type.dtype) for k, x in data.items()
-        }
+        # The data behind an observed variable are its outcomes.
+        outcome_of = {model.rvs_to_values[rv].name: rv.name for rv in model.observed_RVs}
+        data = {outcome_of.get(k, k): np.asarray(x) for k, x in data.items()}
+        self.outcomes = {k: data.pop(k) for k in list(data) if k in self.observed}
+        self.values = {self.shared[k]: _like(self.shared[k], x) for k, x in data.items()}
+        for name, x in self.outcomes.items():
+            _refuse_axes(name, x, self.observed[name].type.ndim)
         self.values |= self._lengths(coords)
         self.coords = dict(coords)
 
@@ -138,9 +160,7 @@ class _Prediction:
         return {
             known[dim]: np.asarray(n, known[dim].type.dtype)
             for dim, n in lengths.items()
-            if dim in known
-            and is_shared_value(known[dim])
-            and (n != int(known[dim].get_value()) or dim in coords)
+            if dim in known and is_shared_value(known[dim]) and n != int(known[dim].get_value())
         }
 
     def run(self, var_names: Sequence[str] | None, rng: np.random.Generator) -> DataTree:
@@ -148,9 +168,12 @@ class _Prediction:
         from arviz_base import dict_to_dataset
 
         asked = self._asked(var_names)
-        sampled = {k: v for k, v in asked.items() if k in self.observed}
+        sampled = {k: _resized(v) for k, v in asked.items() if k in self.observed}
         computed = {k: v for k, v in asked.items() if k not in self.observed}
-        scores = {k: pm.logp(self.observed[k], pt.as_tensor(x)) for k, x in self.outcomes.items()}
+        scores = {
+            k: pm.logp(_resized(self.observed[k]), pt.as_tensor(x))
+            for k, x in self.outcomes.items()
+        }
         graphs = [*computed.values(), *scores.values()]
         results = self._evaluate(graphs) if graphs else []
         predictions = dict(zip(computed, results, strict=False))
@@ -175,11 +198,20 @@ class _Prediction:
             ),
         ):
             if arrays:
+                array_dims: Any = {k: dims.get(k, self._own_dims(k)) for k in arrays}
+                lead = len(sample_dims)
+                lengths = {
+                    (d, n)
+                    for k, x in arrays.items()
+                    for d, n in zip(array_dims[k], np.shape(x)[lead:], strict=False)
+                }
+                # Labels of rows that went with the old data.
+                old = {d for d, n in lengths if d in coords and len(coords[d]) != n}
                 groups[f"/{group}"] = dict_to_dataset(
                     arrays,
                     inference_library=pm,
-                    coords=coords,
-                    dims={k: dims.get(k, self._own_dims(k)) for k in arrays},
+                    coords={d: x for d, x in coords.items() if d not in old},
+                    dims=array_dims,
                     sample_dims=sample_dims,
                     check_conventions=False,
                 )
@@ -191,7 +223,7 @@ class _Prediction:
         parameters = {k: v for rv in self.model.observed_RVs for k, v in _parameters(rv).items()}
         if var_names is None:
             changed = {v for v in self.values if v.name in self.shared}
-            return {k: v for k, v in parameters.items() if changed & set(ancestors([v]))}
+            return {k: v for k, v in parameters.items() if changed & set(values_read(v))}
         if isinstance(var_names, str):
             raise TypeError(f"var_names must be a list of names: var_names=[{var_names!r}].")
         deterministics = {v.name: v for v in self.model.deterministics}
@@ -213,9 +245,11 @@ class _Prediction:
             rows = [d or f"{rv.name}_dim_{i}" for i, d in enumerate(self._own_dims(rv.name))]
             rows = rows or [f"{rv.name}_dim_{i}" for i in range(rv.type.ndim)]
             dims[rv.name] = rows
-            for name in _parameters(rv):
+            for name, parameter in _parameters(rv).items():
                 classes = isinstance(rv.owner.op, CategoricalRV)
-                dims[name] = [*rows, f"{rv.name}_class"] if classes else rows
+                named = [*rows, f"{rv.name}_class"] if classes else rows
+                if len(named) == parameter.type.ndim:
+                    dims[name] = named
         return {name: dims[name] for name in names if name in dims}
 
     # -- how it is evaluated ---------------------------------------------------------------------
@@ -279,19 +313,16 @@ class _Prediction:
             for name, v in self.model.named_vars.items()
             if name in self.posterior.data_vars
             and v not in asked
-            and not changed & set(ancestors([v]))
+            and not changed & set(values_read(v))
         ]
         needed = leaves(outputs, blockers=usable), set(ancestors(outputs, blockers=usable))
         return [v for v in usable if v in needed[1]]
 
     def _draws(self, variables: Sequence[Variable]) -> list[np.ndarray]:
-        """Draws of the variables, chains one after another."""
+        """Draws of the variables, chains one after another, as they were recorded."""
         dataset = self.posterior.dataset
         values = [dataset[str(v.name)].values for v in variables]
-        return [
-            x.reshape(-1, *x.shape[2:]).astype(v.type.dtype)
-            for v, x in zip(variables, values, strict=True)
-        ]
+        return [x.reshape(-1, *x.shape[2:]) for x in values]
 
     def _evaluate(self, outputs: Sequence[Variable]) -> list[np.ndarray]:
         recorded, (symbols, held, inputs), graphs = self._graph(outputs)
@@ -307,7 +338,7 @@ class _Prediction:
                 function = pytensor.function(
                     [*inputs, *symbols], graphs, on_unused_input="ignore", trust_input=True
                 )
-            each = [function(*draw, *held) for draw in zip(*draws, strict=True)]
+            each = [function(*draw, *held) for draw in _one_by_one(inputs, draws)]
             found = [np.stack(x) for x in zip(*each, strict=True)]
         return [self._by_chain(x) for x in found]
 
@@ -322,13 +353,18 @@ class _Prediction:
         function = jax_function([*inputs, *symbols], graphs)
         rows = max((len(x) for x in held if np.ndim(x)), default=1)
         n = len(draws[0])
-        size = int(np.clip(_AT_ONCE // (rows * _WIDTH), 1, min(n, 1024)))
+        # A row becomes as many numbers on its way as the weights have columns.
+        width = sum(v.type.shape[-1] for v in inputs if v.type.ndim) + 1
+        size = int(np.clip(_AT_ONCE // (rows * width), 1, min(n, 1024)))
         with jax.enable_x64(wide):
             compiled = jax.jit(jax.vmap(function, (0,) * len(inputs) + (None,) * len(symbols)))
             data = [jax.device_put(x) for x in held]
             found: list[np.ndarray] = []
             for first in range(0, n, size):
-                part = [x[first : first + size] for x in draws]
+                part = [
+                    x[first : first + size].astype(v.type.dtype)
+                    for v, x in zip(inputs, draws, strict=True)
+                ]
                 kept = len(part[0])
                 if kept < size:  # nothing compiles twice
                     part = [np.concatenate([x, np.repeat(x[-1:], size - kept, 0)]) for x in part]
@@ -348,7 +384,7 @@ class _Prediction:
             random_seed=int(rng.integers(2**30)),
             on_unused_input="ignore",
         )
-        each = [function(*draw, *held) for draw in zip(*self._draws(recorded), strict=True)]
+        each = [function(*draw, *held) for draw in _one_by_one(inputs, self._draws(recorded))]
         found = [np.stack(x) for x in zip(*each, strict=True)]
         return [self._by_chain(x.astype(self.dtype) if x.dtype.kind == "f" else x) for x in found]
 
@@ -357,24 +393,40 @@ class _Prediction:
         return x.reshape(sizes["chain"], sizes["draw"], *x.shape[1:])
 
 
+def _one_by_one(inputs: Sequence[Any], draws: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Each draw, in the dtypes of the inputs."""
+    dtypes = [v.type.dtype for v in inputs]
+    for draw in zip(*draws, strict=True):
+        yield [np.asarray(x, dtype) for x, dtype in zip(draw, dtypes, strict=True)]
+
+
 def _parameters(rv: Any) -> dict[str, Variable]:
     """Parameters of an observed variable's law, by the names that predictions have."""
     op, name = rv.owner.op, rv.name
     if isinstance(op, NormalRV):
-        mean, sd = op.dist_params(rv.owner)
-        return {f"{name}_mean": _full(mean, rv), f"{name}_sd": _full(sd, rv)}
+        parameters: Any = op.dist_params(rv.owner)
+        mean, sd = pt.broadcast_arrays(*parameters)
+        return {f"{name}_mean": mean, f"{name}_sd": sd}
     if isinstance(op, BernoulliRV):
-        return {f"{name}_probability": _full(op.dist_params(rv.owner)[0], rv)}
+        return {f"{name}_probability": op.dist_params(rv.owner)[0]}
     if isinstance(op, CategoricalRV):
         return {f"{name}_probability": op.dist_params(rv.owner)[0]}
     try:
-        return {f"{name}_mean": mean_of(rv)}
-    except NotImplementedError:
+        return {f"{name}_mean": mean_of(_resized(rv))}
+    except (NotImplementedError, UndefinedMomentException):
         return {}
 
 
-def _full(parameter: Any, rv: Any) -> Any:
-    """A parameter for every row, also where the model has one for all of them."""
-    first = rv.owner.op.dist_params(rv.owner)
-    shape = pt.broadcast_shape(*first)
-    return pt.broadcast_to(parameter, shape)
+def _resized(rv: Any) -> Any:
+    """The same variable with as many rows as its parameters have, whatever was observed."""
+    op = rv.owner.op
+    if not isinstance(op, RandomVariable):
+        return rv
+    parameters = op.dist_params(rv.owner)
+    by_row = any(
+        p.type.ndim - of_one >= rv.type.ndim - op.ndim_supp > 0
+        for p, of_one in zip(parameters, op.ndims_params, strict=True)
+    )
+    if not by_row:
+        return rv
+    return op(*parameters, size=None, rng=op.rng_param(rv.owner), return_next_rng=True)[1]

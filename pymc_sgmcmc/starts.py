@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pymc.distributions import continuous
@@ -36,7 +36,7 @@ def starting_positions(
     points: Sequence[Point],
     rngs: Sequence[np.random.Generator],
     evaluate: Evaluate,
-    from_prior: bool,
+    from_prior: bool | Literal["where possible"],
 ) -> np.ndarray:
     """Position of each chain at its start, where U and its gradient are finite.
 
@@ -53,8 +53,9 @@ def starting_positions(
         One for each chain.
     evaluate : callable
         Gives U ``(chains,)`` and its gradient at positions ``(chains, d)``.
-    from_prior : bool
-        Whether to draw from the prior; flat variables start at the initial point there.
+    from_prior : bool or "where possible"
+        Whether to draw from the prior; flat variables start at the initial point there. Not all
+        laws can be drawn from.
 
     Returns
     -------
@@ -69,7 +70,13 @@ def starting_positions(
     given = np.stack([potential.ravel(point) for point in points])
     initial = potential.ravel(potential.model.initial_point(0))
     free = bool((given == initial).all())
-    draw = _prior_draw(potential) if from_prior and free else None
+    draw = None
+    if from_prior and free:
+        try:
+            draw = _prior_draw(potential)
+        except NotImplementedError:
+            if from_prior != "where possible":
+                raise
     starts = given.copy()
     todo = np.arange(len(points))
     for _ in range(_RETRIES):
@@ -84,7 +91,7 @@ def starting_positions(
         if not free or not todo.size:
             break
     if todo.size:
-        around = "draws from the prior" if from_prior else "points around the model's initial point"
+        around = "draws from the prior" if draw else "points around the model's initial point"
         where = f"{_RETRIES} random {around}" if free else "its start"
         raise SamplingError(
             f"The log posterior or its gradient is not finite for chain {todo[0]} at {where}. "
@@ -104,4 +111,5 @@ def _prior_draw(
         and isinstance(rv.owner.op, tuple(c.rv_op.__class__ for c in _FLAT))
     }
     function = make_initial_point_fn(model=model, default_strategy="prior", overrides=flat)
+    function(0)  # fails where a law has no random draws
     return lambda rng: potential.ravel(function(int(rng.integers(2**30))))

@@ -178,6 +178,9 @@ def test_two_and_more_classes():
         (lambda x: nn.regression(x, Y, noise="known"), "'learned', 'input' or a number|learned"),
         (lambda x: nn.regression(x, Y, name="z", noise=-1), "positive"),
         (lambda x: nn.classification(x, Y > 0, classes=1), "at least 2"),
+        (lambda x: nn.classification(x, np.sign(Y)), r"integers 0 to 1, got \[-1"),
+        (lambda x: nn.classification(x, np.arange(30) % 3, classes=2), "integers 0 to 1"),
+        (lambda x: nn.regression(x, Y[:, None]), r"one axis, .rows,., got 2.*ravel"),
         (lambda x: nn.FixedScale(-1), "scale must be a positive number, got -1"),
         (lambda x: nn.GroupLaplace(0), "b must be a positive number"),
     ],
@@ -219,6 +222,16 @@ def test_prior_starts_of_flat_variables_are_the_initial_point():
     np.testing.assert_allclose(found["a"].mean(("chain", "draw")), [1, 2, 3], rtol=1e-6)
     np.testing.assert_allclose(found["b"], 0, atol=1e-6)
     assert found["c"].std() == pytest.approx(0.1, rel=0.4)
+
+
+def test_a_law_without_draws():
+    with pm.Model() as model:
+        pm.CustomDist("x", logp=lambda x: -(x**2), shape=1001)
+    step = ATMC(model=model, start="prior")
+    with pytest.raises(NotImplementedError):
+        sample(1, tune=2, chains=1, step=step, model=model, progressbar=False)
+    step = ATMC(model=model, steps_per_draw=1)
+    assert sample(1, tune=2, chains=1, step=step, model=model, progressbar=False)
 
 
 def test_an_unknown_start():

@@ -3,6 +3,7 @@
 import numpy as np
 import pymc as pm
 import pytest
+import xarray as xr
 from scipy import special, stats
 
 from pymc_sgmcmc import nn, predict
@@ -33,13 +34,17 @@ def posterior(model):
     with model:
         found = pm.sample_prior_predictive(DRAWS, random_seed=1)
     del found["prior"]["first"]
-    found["posterior"] = found["prior"].dataset
+    draws = found["prior"].dataset.isel(chain=0, drop=True)
+    halves = [draws.isel(draw=slice(i, i + DRAWS // 2)) for i in (0, DRAWS // 2)]
+    halves = [half.assign_coords(draw=np.arange(DRAWS // 2)) for half in halves]
+    found["posterior"] = xr.concat(halves, "chain").assign_coords(chain=[0, 1])
     return found
 
 
 def by_hand(posterior, name):
-    w, b = (posterior["posterior"][f"{name}_{x}"].values[0] for x in ("weights", "bias"))
-    hidden = [posterior["posterior"][f"hidden_1_{x}"].values[0] for x in ("weights", "bias")]
+    """Features and outputs of the second chain."""
+    w, b = (posterior["posterior"][f"{name}_{x}"].values[1] for x in ("weights", "bias"))
+    hidden = [posterior["posterior"][f"hidden_1_{x}"].values[1] for x in ("weights", "bias")]
     features = np.tanh(NEW @ hidden[0] + hidden[1][:, None])
     return features, np.einsum("sru,su...->sr...", features, w) + b[:, None]
 
@@ -57,12 +62,12 @@ def test_parameters_of_every_law(model, posterior):
     assert found["kind_probability"].dims == ("chain", "draw", "row", "kind_class")
     features, mean = by_hand(posterior, "y_mean")
     close = {"rtol": 1e-5, "atol": 1e-5}
-    np.testing.assert_allclose(found["y_mean"][0], mean, **close)
+    np.testing.assert_allclose(found["y_mean"][1], mean, **close)
     _, logits = by_hand(posterior, "kind_class")
-    np.testing.assert_allclose(found["kind_probability"][0], special.softmax(logits, -1), **close)
+    np.testing.assert_allclose(found["kind_probability"][1], special.softmax(logits, -1), **close)
     _, logit = by_hand(posterior, "positive_logit")
-    np.testing.assert_allclose(found["positive_probability"][0], special.expit(logit), **close)
-    np.testing.assert_allclose(found["count_mean"][0], 2 * np.exp(features[..., 1]), **close)
+    np.testing.assert_allclose(found["positive_probability"][1], special.expit(logit), **close)
+    np.testing.assert_allclose(found["count_mean"][1], 2 * np.exp(features[..., 1]), **close)
     assert all(x.dtype == "float32" for x in found.data_vars.values())
 
 
@@ -83,7 +88,7 @@ def test_deterministics_and_coords(model, posterior):
     rows = [f"new {i}" for i in range(M)]
     found = predict(posterior, {"X": NEW}, var_names=["first"], coords={"row": rows}, model=model)
     features, _ = by_hand(posterior, "y_mean")
-    np.testing.assert_allclose(found["predictions"]["first"][0], features[..., 0], rtol=1e-5)
+    np.testing.assert_allclose(found["predictions"]["first"][1], features[..., 0], rtol=1e-5)
     assert list(found["predictions"]["row"].values) == rows
 
 
@@ -123,7 +128,7 @@ def test_weights_need_not_be_kept_raw(model, posterior):
 
 def test_chunks_are_not_seen(model, posterior, monkeypatch):
     whole = predict(posterior, ROWS, model=model)["predictions"]
-    monkeypatch.setattr("pymc_sgmcmc.prediction._AT_ONCE", 7 * 64 * M)
+    monkeypatch.setattr("pymc_sgmcmc.prediction._AT_ONCE", 7 * 40 * M)
     parts = predict(posterior, ROWS, model=model)["predictions"]
     for name, x in whole.data_vars.items():
         np.testing.assert_allclose(parts[name], x, rtol=1e-5, atol=1e-6)
@@ -161,3 +166,67 @@ def test_missing_draws_are_named(model, posterior):
     few["posterior"] = posterior["posterior"].dataset[["hidden_1_weights", "hidden_1_bias"]]
     with pytest.raises(ValueError, match=r"no draws of .*'y_mean_bias'.*var_names="):
         predict(few, {"X": NEW}, model=model)
+
+
+def plain_model(**kwargs):
+    """Data without dims, that observed variables do not tell the length of."""
+    with pm.Model() as model:
+        x = pm.Data("X", X, **kwargs)
+        b = pm.Normal("b", shape=3)
+        y = pm.Data("y_data", X[:, 0])
+        pm.StudentT("y", nu=5, mu=x @ b, sigma=0.1, observed=y)
+        pm.Cauchy("c", x @ b, 1, observed=X[:, 1])
+        pm.Normal("two", (x @ b)[:, None] + np.zeros(2), 1, observed=X[:, :2])
+        found = pm.sample_prior_predictive(40, random_seed=1)
+    found["posterior"] = found["prior"].dataset
+    return model, found
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"dims": ("row", "feature")}], ids=["plain", "dims"])
+@pytest.mark.parametrize("rows", [1, M, N])
+def test_data_without_dims_and_labels(kwargs, rows):
+    model, found = plain_model(**kwargs)
+    new = RNG.normal(size=(rows, 3))
+    mean = new @ found["posterior"]["b"].values[0].T
+    predicted = predict(found, {"X": new}, model=model)["predictions"]
+    np.testing.assert_allclose(predicted["y_mean"][0], mean.T, rtol=1e-5, atol=1e-6)
+    assert predicted["two_mean"].shape == (1, 40, rows, 2)
+    drawn = predict(found, {"X": new}, var_names=["y", "two"], model=model)["predictions"]
+    assert drawn["y"].shape == (1, 40, rows)
+    assert drawn["two"].shape == (1, 40, rows, 2)
+    # t with 5 degrees of freedom: few are beyond 10 scales.
+    assert np.mean(np.abs(drawn["y"].values[0] - mean.T) < 1) > 0.95
+
+
+def test_outcomes_by_the_name_of_their_data():
+    model, found = plain_model()
+    y = RNG.normal(size=M)
+    by_data, by_name = (
+        predict(found, {"X": NEW, name: y}, model=model)["log_likelihood"]["y"]
+        for name in ("y_data", "y")
+    )
+    np.testing.assert_array_equal(by_data, by_name)
+    mean = (NEW @ found["posterior"]["b"].values[0].T).T
+    np.testing.assert_allclose(by_name[0], stats.t.logpdf(y, 5, mean, 0.1), rtol=1e-4)
+
+
+def test_seeds_and_dtypes(model, posterior):
+    first, same, other = (
+        predict(posterior, ROWS, var_names=["y"], model=model, random_seed=s, dtype="float64")
+        for s in (1, 1, 2)
+    )
+    assert first.equals(same)
+    assert not first.equals(other)
+    assert first["predictions"]["y"].dtype == "float64"
+
+
+def test_whole_numbers_are_not_made_of_others():
+    with pm.Model() as model:
+        b = pm.Normal("b", shape=2)
+        pm.Normal("y", pm.Data("X", np.eye(2, dtype=int)) @ b, 1, observed=[0.0, 1.0])
+        found = pm.sample_prior_predictive(2)
+    found["posterior"] = found["prior"].dataset
+    with pytest.raises(ValueError, match=r"'X' holds int.*given float64.*astype\(float\)"):
+        predict(found, {"X": np.full((3, 2), 0.5)}, model=model)
+    with pytest.raises(ValueError, match=r"'X' has 2 axes.*shape \(2,\)"):
+        predict(found, {"X": np.ones(2, int)}, model=model)

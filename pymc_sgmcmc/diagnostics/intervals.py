@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 from xarray import Dataset, DataTree
 
-from pymc_sgmcmc.diagnostics.reading import OUTCOMES, observations, pick
+from pymc_sgmcmc.diagnostics.reading import (
+    OUTCOMES,
+    find_group,
+    observations,
+    observed_names,
+    pick,
+    quoted,
+    sampled,
+)
 
 
 def coverage(
@@ -53,6 +61,13 @@ def coverage(
     levels = np.atleast_1d(np.asarray(probs, dtype=float))
     if not (levels.size and np.all((levels > 0) & (levels < 1))):
         raise ValueError(f"probs must be levels between 0 and 1, such as 0.9; got {probs!r}.")
+    found = find_group(idata, group, OUTCOMES)[1]
+    names = observed_names(idata)
+    if var_name is None and names and not set(names) & set(found.data_vars):
+        raise ValueError(
+            f"There are no draws of the outcome, only {quoted(sampled(found))}. Make them: "
+            f"predict(idata, {{...}}, var_names=[{names[0]!r}])."
+        )
     draws = pick(idata, var_name, ("",), group, OUTCOMES)
     y = observations(idata, draws, observed)
     shares = []

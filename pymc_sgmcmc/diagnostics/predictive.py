@@ -120,9 +120,9 @@ def predictive_ess(
 
 def chainwise_rhat(
     idata: DataTree,
-    splits: int = 4,
     var_names: Sequence[str] | str | None = None,
     *,
+    splits: int = 4,
     group: str | None = None,
     per_chain: bool = False,
 ) -> Dataset:
@@ -137,10 +137,10 @@ def chainwise_rhat(
     ----------
     idata : xarray.DataTree
         With variables of dims ``(chain, draw, ...)``; one chain is enough.
-    splits : int
-        κ, at least 2. The first draws are left out where κ does not divide their number.
     var_names : sequence of str, optional
         As in `predictive_rhat`; with `group="posterior"` all its variables.
+    splits : int
+        κ, at least 2. The first draws are left out where κ does not divide their number.
     group : str, optional
         As in `predictive_rhat`.
     per_chain : bool

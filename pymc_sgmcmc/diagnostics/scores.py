@@ -52,7 +52,8 @@ def lppd(
     """
     if "log_likelihood" not in idata.children:
         raise ValueError(
-            "There is no group 'log_likelihood'. Compute it first: "
+            "There is no group 'log_likelihood'. Give the outcomes of new rows to predict: "
+            "predict(idata, {..., 'y': y_test}); or, for the rows of the model, use "
             "pm.compute_log_likelihood(idata, model=model)."
         )
     log_density = pick(idata, var_name, ("",), "log_likelihood").astype(float)

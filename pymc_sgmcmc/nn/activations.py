@@ -1,4 +1,4 @@
-"""Activation functions by name, and the gain that keeps a signal's variance through each."""
+"""Activation functions by name, and the gain of weights that suits each."""
 
 import math
 from collections.abc import Callable
@@ -37,7 +37,8 @@ def identity(x: Any) -> Any:
     return x
 
 
-# With weights of variance gain²/fan_in, a signal of unit variance has about that after the layer.
+# With weights of standard deviation gain/√fan_in, signals neither vanish nor explode over a few
+# layers.
 _NAMED: dict[str, tuple[Callable[[Any], Any], float]] = {
     "tanh": (pt.tanh, 5 / 3),
     "relu": (relu, math.sqrt(2)),

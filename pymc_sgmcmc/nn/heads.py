@@ -12,9 +12,9 @@ import pytensor.tensor as pt
 from pymc_sgmcmc.nn.layers import dense
 from pymc_sgmcmc.nn.priors import LearnedScale, Prior
 
-# exp of it is what a chain starts with, as the scale of the weights of the noise: nothing. They
-# wake up only when an optimiser has raised it, and by then the mean fits. A mean and a noise that
-# start together end where the noise explains what the mean should.
+# Where chains start the scale of the noise's weights: next to nothing. They wake up only when the
+# descent has raised it, and by then the mean fits. A mean and a noise that start together end where
+# the noise explains what the mean should.
 _ASLEEP = 5e-5
 # Largest log of the noise at a row over the common one: features without bounds would overflow.
 _RANGE = 3.0
@@ -53,6 +53,12 @@ def regression(
     TensorVariable
         The observed variable.
     """
+    axes = observed.ndim if hasattr(observed, "ndim") else np.ndim(observed)
+    if axes != 1:
+        raise ValueError(
+            f"observed must have one axis, (rows,), got {axes}. Use observed.ravel(), or a head "
+            "for each column."
+        )
     mean = dense(features, None, f"{name}_mean", prior=prior)
     if isinstance(noise, numbers.Real) and not isinstance(noise, bool):
         if not noise > 0:
@@ -102,11 +108,16 @@ def classification(
     TensorVariable
         The observed variable.
     """
+    values = observed.get_value() if hasattr(observed, "get_value") else np.asarray(observed)
     if classes is None:
-        values = observed.get_value() if hasattr(observed, "get_value") else np.asarray(observed)
         classes = int(values.max()) + 1
     if isinstance(classes, bool) or classes != int(classes) or classes < 2:
         raise ValueError(f"classes must be an integer of at least 2, got {classes!r}.")
+    if not np.isin(values, np.arange(classes)).all():
+        raise ValueError(
+            f"observed must hold the integers 0 to {classes - 1}, got {np.unique(values)[:5]}. Use "
+            "np.unique(observed, return_inverse=True)[1]."
+        )
     if classes == 2:
         logit = dense(features, None, f"{name}_logit", prior=prior)
         return pm.Bernoulli(name, logit_p=logit, observed=observed, dims=dims)

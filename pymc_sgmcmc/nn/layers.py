@@ -97,6 +97,8 @@ def mlp(
     TensorVariable
         Outputs of the last hidden layer, ``(rows, hidden[-1])``: what a head observes data with.
     """
+    if not isinstance(hidden, Sequence):
+        raise TypeError(f"hidden must list the units of each layer, got {hidden!r}: ({hidden!r},).")
     for number, units in enumerate(hidden, start=1):
         x = dense(x, units, f"{name}_{number}", activation=activation, prior=prior)
     return x
@@ -112,6 +114,8 @@ def residual(
     start: float = 0.1,
 ) -> Any:
     """Write a residual block, x + gain · (two layers of x), that starts close to x.
+
+    As in Fixup, the last layer of a branch starts small; here by one factor.
 
     Parameters
     ----------
@@ -137,6 +141,8 @@ def residual(
     References
     ----------
     Zhang, Dauphin & Ma (2019), Fixup initialization: residual learning without normalization.
+    De & Smith (2020), Batch normalization biases residual blocks towards the identity function in
+    deep networks: one factor for each branch.
     """
     inputs, fan_in = _inputs(x, name)
     branch = dense(x, units, f"{name}_1", activation=activation, prior=prior)
@@ -157,7 +163,7 @@ def _inputs(x: Any, name: str) -> tuple[str, int]:
     if x.type.ndim != 2:
         raise ValueError(
             f"A dense layer needs rows of features, (rows, inputs); that of {name!r} has "
-            f"{x.type.ndim} axes. Use x.reshape((len(x), -1))."
+            f"{x.type.ndim} axes. Use x.reshape((x.shape[0], -1))."
         )
     model = pm.modelcontext(None)
     length = x.type.shape[-1]

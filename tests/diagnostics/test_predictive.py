@@ -120,11 +120,11 @@ def by_formula(x, splits):
 def test_chainwise_rhat_is_its_formula(splits):
     x = noise() + np.linspace(0, 2, DRAWS)[:, None] * [0, 0.5, 1]
     idata = predictions(x)
-    each = chainwise_rhat(idata, splits, per_chain=True)["y_mean"]
+    each = chainwise_rhat(idata, splits=splits, per_chain=True)["y_mean"]
     assert each.dims == ("chain", "row")
     for row in range(ROWS):
         np.testing.assert_allclose(each[:, row], by_formula(x[..., row], splits))
-    mean = chainwise_rhat(idata, splits)["y_mean"]
+    mean = chainwise_rhat(idata, splits=splits)["y_mean"]
     np.testing.assert_allclose(mean, each.mean("chain"))
     assert mean.dims == ("row",)
 
@@ -174,7 +174,7 @@ def test_chainwise_rhat_takes_parameters_one_chain_ties_and_outliers():
 @pytest.mark.parametrize(("splits", "advice"), [(1, 4), (0, 4), (61, 4), (-2, 4)])
 def test_parts_must_be_long_enough(splits, advice):
     with pytest.raises(ValueError, match=f"splits={splits} of 240 draws.*Try splits={advice}"):
-        chainwise_rhat(predictions(noise()), splits)
+        chainwise_rhat(predictions(noise()), splits=splits)
 
 
 # -- importing -------------------------------------------------------------------------------------
