@@ -133,13 +133,14 @@ def test_a_remainder_of_draws_is_left_out_at_the_start():
     x = noise()[:, :203]
     x[:, :3] = 1e6
     idata = predictions(x)
-    assert float(chainwise_rhat(idata, 4)["y_mean"].max()) < 1.05
+    assert float(chainwise_rhat(idata, splits=4)["y_mean"].max()) < 1.05
     ranks = np.array([by_formula(x[..., r], 4).mean() for r in range(ROWS)])
     # The ranks are of what is left.
     np.testing.assert_allclose(
-        chainwise_rhat(idata, 4)["y_mean"], [by_formula(x[:, 3:, r], 4).mean() for r in range(ROWS)]
+        chainwise_rhat(idata, splits=4)["y_mean"],
+        [by_formula(x[:, 3:, r], 4).mean() for r in range(ROWS)],
     )
-    assert not np.allclose(chainwise_rhat(idata, 4)["y_mean"], ranks, rtol=1e-9)
+    assert not np.allclose(chainwise_rhat(idata, splits=4)["y_mean"], ranks, rtol=1e-9)
 
 
 def test_chains_stuck_in_different_places_agree_with_themselves_alone():

@@ -180,7 +180,7 @@ def test_coverage_is_the_level_for_the_right_width_alone(width, right):
 
 
 def test_coverage_needs_draws_of_the_outcome():
-    with pytest.raises(ValueError, match=r"No variable of group 'predictions'.*'y_mean', 'y_sd'"):
+    with pytest.raises(ValueError, match=r"only 'y_mean', 'y_sd'.*var_names=\['y'\]"):
         coverage(regression())
     with pytest.raises(ValueError, match="no group 'predictions' or 'posterior_predictive';"):
         coverage(tree(np.zeros(4), posterior={"mu": (["row"], LOG)}))
