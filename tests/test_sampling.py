@@ -247,8 +247,10 @@ def test_interrupted_tuning(model, step, interrupt):
 def test_a_real_ctrl_c(tmp_path, backend):
     script = tmp_path / "script.py"
     script.write_text(f"""
+import signal
 import pymc as pm
 from pymc_sgmcmc import SGLD, sample
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a job in the background
 with pm.Model():
     pm.Normal("x", shape=3)
     step = SGLD(step_size=0.1, steps_per_draw=1000, backend="{backend}")
@@ -339,9 +341,10 @@ def test_a_clipped_gradient_has_another_law_and_is_recorded():
         free, held = (SGLD(**options, clip_gradient=c) for c in (1e-9, None))
     free, held = (our_sample(model, step, 50, tune=0, chains=100) for step in (free, held))
     # Without its gradient SGLD walks at random: t updates have a variance of t h².
-    spread = free.posterior["x"].isel(draw=-1).std().item()
-    assert spread == pytest.approx(1e-3 * np.sqrt(5000), rel=0.3)
-    assert held.posterior["x"].std() < 2e-3
+    x = free.posterior["x"]
+    spread = (x.isel(draw=-1) - x.isel(draw=0)).std().item()
+    assert spread == pytest.approx(1e-3 * np.sqrt(4900), rel=0.3)
+    assert held.posterior["x"].isel(draw=-1).std() < 2e-3
     assert free.posterior.attrs["clip_gradient"] == 1e-9
     assert "clip_gradient" not in held.posterior.attrs
     assert "clip_gradient" in str(diagnose(free))
