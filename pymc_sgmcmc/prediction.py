@@ -315,8 +315,8 @@ class _Prediction:
             and v not in asked
             and not changed & set(values_read(v))
         ]
-        needed = leaves(outputs, blockers=usable), set(ancestors(outputs, blockers=usable))
-        return [v for v in usable if v in needed[1]]
+        needed = set(ancestors(outputs, blockers=usable))
+        return [v for v in usable if v in needed]
 
     def _draws(self, variables: Sequence[Variable]) -> list[np.ndarray]:
         """Draws of the variables, chains one after another, as they were recorded."""

@@ -124,8 +124,9 @@ start : {"auto", "jitter", "prior"}
     ``initval`` of their own start there). "auto" takes the prior for a network: more than 1,000
     parameters, or a posterior that is far from normal.
 clip_gradient : float, optional
-    Largest norm of the gradient in the sampler's coordinates, where a posterior of √d is normal;
-    longer ones are shortened. The law is then no longer the posterior's, and `diagnose` says so.
+    Largest norm of the gradient in the sampler's coordinates, in which that of a normal posterior
+    is about √d; longer ones are shortened. The law is then no longer the posterior's, and
+    `diagnose` says so.
 model : pm.Model, optional
     The model of the ``with`` context when None.
 rng : None, int or numpy.random.Generator

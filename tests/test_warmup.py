@@ -17,6 +17,7 @@ from pymc_sgmcmc.coordinates import Coordinates
 from pymc_sgmcmc.dynamics import ATMCDynamics, SGHMCDynamics, SGLDDynamics, SGNHTDynamics
 from pymc_sgmcmc.engines.jax import compile_fresh, compile_transition
 from pymc_sgmcmc.potential import StochasticPotential
+from pymc_sgmcmc.warmup.descent import descend
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.mode import newton
 from pymc_sgmcmc.warmup.noise import gradient_noise
@@ -451,3 +452,17 @@ def test_the_descent_of_a_cold_law_goes_on():
             run = sample(1, tune=2, chains=1, step=step, progressbar=False)
         updates[temperature] = run.posterior.attrs["descent_updates"]
     assert updates[1e-4] >= 2 * updates[1.0]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.25])
+def test_the_descent_ends_in_the_mass_and_not_at_the_bottom(temperature):
+    with pm.Model() as model:
+        pm.Normal("x", shape=1500)
+    step = ATMC(model=model, temperature=temperature)
+    rng = np.random.default_rng(0)
+    starts, seeds = rng.normal(size=(2, 1500)), rng.integers(2**32, size=(2, 2), dtype=np.uint32)
+    engine = step.sampler.engine(backend="jax")
+    ends, _, _ = descend(engine, starts, {}, seeds, temperature)
+    # About the variance of N(0, T): its preconditioner changes as it goes, and the chains settle
+    # later. Without noise it ends at 0.
+    assert np.square(ends).mean() == pytest.approx(temperature, rel=0.4)
