@@ -190,6 +190,24 @@ class ChainStuckError(SamplingError):
         The draws made until then, if `pymc_sgmcmc.sample` made them.
     draws : Draws or None
         Those of the last block, until the chain stopped moving.
+
+    Examples
+    --------
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import SGLD, ChainStuckError, sample
+    >>> with pm.Model():
+    ...     x = pm.Normal("x")
+    ...     wrong = pm.Potential("wrong", x**4)  # grows without bound
+    ...     try:
+    ...         idata = sample(tune=0, step=SGLD(step_size=0.2), random_seed=1, progressbar=False)
+    ...     except ChainStuckError as error:
+    ...         print(error)
+    ...         idata = error.idata
+    Chain ... can't move: at update ..., its last ... attempts gave numbers that are not finite, with
+    step_size=0.2. Use a smaller step size, or check that the model's gradient is finite around the
+    chain's start.
+    >>> 0 < idata.posterior.sizes["draw"] < 1000
+    True
     """
 
     idata: Any = None

@@ -77,10 +77,26 @@ def predict(
     ValueError
         If a name is unknown, or draws of a variable are missing; the message says what to write.
 
+    See Also
+    --------
+    pymc_sgmcmc.diagnostics.lppd : The score of outcomes whose log-likelihood is here.
+    pymc_sgmcmc.diagnostics.predictive_rhat : Whether the chains agree on the predictions.
+
     Examples
     --------
-    >>> new = predict(idata, {"X": X_test, "y": y_test}, model=model)  # doctest: +SKIP
-    >>> lppd(new)  # doctest: +SKIP
+    >>> import numpy as np
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import ATMC, predict, sample
+    >>> x = np.linspace(-1, 1, 1_000)
+    >>> with pm.Model() as model:
+    ...     slope = pm.Normal("slope", 0, 10)
+    ...     y = pm.Normal("y", slope * pm.Data("x", x), 0.1, observed=2 * x)
+    ...     idata = sample(100, tune=100, step=ATMC(), random_seed=1, progressbar=False)
+    >>> new = predict(idata, {"x": [5.0, 10.0], "y": [10.0, 20.0]}, model=model)
+    >>> new["predictions"]["y_mean"].mean(("chain", "draw")).values.round().tolist()
+    [10.0, 20.0]
+    >>> new["log_likelihood"]["y"].sizes["y_dim_0"]
+    2
     """
     return _Prediction(modelcontext(model), idata, dict(data), coords or {}, dtype).run(
         var_names, get_random_generator(random_seed)

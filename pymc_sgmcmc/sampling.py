@@ -81,6 +81,23 @@ def sample(
         If an argument is wrong; the message says what to write.
     ChainStuckError
         If a chain can't move on; its ``idata`` holds the draws made until then.
+
+    See Also
+    --------
+    pymc_sgmcmc.ATMC : The step to begin with.
+    pymc_sgmcmc.diagnose : Whether the draws are to be trusted.
+    pymc_sgmcmc.predict : Predictions for new rows.
+
+    Examples
+    --------
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import ATMC, sample
+    >>> with pm.Model():
+    ...     x = pm.Gamma("x", mu=2, sigma=1)
+    ...     idata = sample(100, tune=100, chains=100, step=ATMC(), random_seed=1, progressbar=False)
+    >>> draws = idata.posterior["x"]
+    >>> draws.sizes["chain"], round(float(draws.mean()), 1), round(float(draws.std()), 1)
+    (100, 2.0, 1.0)
     """
     model = modelcontext(model)
     _check_arguments(draws, tune, chains, step, model)

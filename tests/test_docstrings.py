@@ -6,22 +6,10 @@ import pytest
 from numpydoc.validate import validate
 
 import pymc_sgmcmc
-import pymc_sgmcmc.plots
+from tests.public_names import DYNAMICS, MODULES, OBJECTS
 
 CHECKS = {"GL03", "GL06", "GL07", "GL08", "PR01", "PR02", "PR04", "PR07", "RT01", "SS01", "SS03"}
-PUBLIC = [f"pymc_sgmcmc.{name}" for name in pymc_sgmcmc.__all__ if name != "nn"]
-PUBLIC += [
-    f"pymc_sgmcmc.{module}.{name}"
-    for module in ("nn", "diagnostics", "plots")
-    for name in getattr(pymc_sgmcmc, module).__all__
-]
-PUBLIC += [
-    f"pymc_sgmcmc.{module}.{name}"
-    for module in ("dynamics", "schedules")
-    for name, value in vars(getattr(pymc_sgmcmc, module)).items()
-    if inspect.isclass(value) and value.__module__.startswith("pymc_sgmcmc")
-]
-
+PUBLIC = [*OBJECTS, *(name for name in MODULES if name != "pymc_sgmcmc.nn"), *DYNAMICS]
 RESULTS = {
     f"pymc_sgmcmc.diagnostics.{name}" for name in ("ChainsNeeded", "DeadChains", "Diagnosis")
 }

@@ -29,6 +29,20 @@ class DeadChains:
         Score of the baseline.
     measure : str
         "RMSE", in units of the outcome; or "log score", in nats per row, where more is better.
+
+    Examples
+    --------
+    >>> import arviz as az
+    >>> import numpy as np
+    >>> from pymc_sgmcmc.diagnostics import dead_chains
+    >>> y = np.arange(4.0)
+    >>> y_mean = np.array([[y, y + 1], [y - y, y - y]])  # two chains of two draws
+    >>> new = az.from_dict({"predictions": {"y_mean": y_mean}, "observed_data": {"y": y}})
+    >>> found = dead_chains(new)
+    >>> found.alive, found.scores.values.round(1).tolist()
+    ([0], [0.5, 1.9])
+    >>> new["predictions"].sel(chain=found.alive).sizes["chain"]
+    1
     """
 
     dead: list[Any]
@@ -95,6 +109,11 @@ def dead_chains(
         If `X` is missing or has no more rows than the linear model has coefficients, or the
         baseline does not suit the prediction.
 
+    See Also
+    --------
+    rmse : The error of each chain, with ``per_chain=True``.
+    lppd : The log predictive density of each chain, with ``per_chain=True``.
+
     Notes
     -----
     The baseline is fitted to the rows that it is judged on. On training rows this is fair, and
@@ -107,6 +126,18 @@ def dead_chains(
     Sommer, Wimmer, Papamarkou, Bothmann, Bischl and Rügamer, "Connecting the Dots: Is
     Mode-Connectedness the Key to Feasible Sample-Based Inference in Bayesian Neural Networks?",
     ICML 2024 (with the linear model).
+
+    Examples
+    --------
+    >>> import arviz as az
+    >>> import numpy as np
+    >>> from pymc_sgmcmc.diagnostics import dead_chains
+    >>> y = np.arange(4.0)
+    >>> y_mean = np.array([[y, y + 1], [y - y, y - y]])  # two chains of two draws
+    >>> new = az.from_dict({"predictions": {"y_mean": y_mean}, "observed_data": {"y": y}})
+    >>> dead_chains(new)
+    1 of 2 chains are worse than the baseline (RMSE 1.118).
+    ✗ chain 1: RMSE 1.871
     """
     if isinstance(baseline, str) and baseline not in ("constant", "linear"):
         raise ValueError(f"baseline must be 'constant', 'linear' or a number, got {baseline!r}.")

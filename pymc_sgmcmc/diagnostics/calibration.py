@@ -59,11 +59,34 @@ def reliability(
     ValueError
         If the predictions are no probabilities, or do not fit the observations.
 
+    See Also
+    --------
+    calibration_error : One number for the table.
+    pymc_sgmcmc.plots.plot_reliability : A picture of it.
+
     References
     ----------
     Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks", ICML 2017; Nixon,
     Dusenberry, Zhang, Jerfel and Tran, "Measuring Calibration in Deep Learning", CVPR workshops
     2019 (adaptive, classwise).
+
+    Examples
+    --------
+    >>> import arviz as az
+    >>> import numpy as np
+    >>> from pymc_sgmcmc.diagnostics import reliability
+    >>> rng = np.random.default_rng(0)
+    >>> p = rng.random((1, 1, 10_000))  # one draw, 10,000 rows
+    >>> y = rng.random(10_000) < p[0, 0]
+    >>> new = az.from_dict({"predictions": {"y_probability": p}, "observed_data": {"y": y}})
+    >>> reliability(new, bins=5)[["probability", "frequency"]].to_dataframe().round(1)
+         probability  frequency
+    bin
+    0            0.1        0.1
+    1            0.3        0.3
+    2            0.5        0.5
+    3            0.7        0.7
+    4            0.9        0.9
     """
     if bins < 1:
         raise ValueError(f"bins must be at least 1, got {bins}.")
@@ -125,11 +148,32 @@ def calibration_error(
     ValueError
         As `reliability`, or if the norm is unknown.
 
+    See Also
+    --------
+    reliability : The table that it sums up.
+    brier_score : Rewards probabilities that tell rows apart as well.
+
     References
     ----------
     Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks", ICML 2017; Nixon,
     Dusenberry, Zhang, Jerfel and Tran, "Measuring Calibration in Deep Learning", CVPR workshops
     2019.
+
+    Examples
+    --------
+    Probabilities that are frequencies, and the same rounded to certainty:
+
+    >>> import arviz as az
+    >>> import numpy as np
+    >>> from pymc_sgmcmc.diagnostics import calibration_error
+    >>> rng = np.random.default_rng(0)
+    >>> p = rng.random((1, 1, 10_000))  # one draw, 10,000 rows
+    >>> y = rng.random(10_000) < p[0, 0]
+    >>> for predicted in (p, p.round()):
+    ...     groups = {"predictions": {"y_probability": predicted}, "observed_data": {"y": y}}
+    ...     print(round(calibration_error(az.from_dict(groups)), 2))
+    0.01
+    0.25
     """
     if norm not in ("l1", "l2", "max"):
         raise ValueError(f"norm must be 'l1', 'l2' or 'max', got {norm!r}.")
@@ -185,10 +229,31 @@ def brier_score(
     ValueError
         As `reliability`.
 
+    See Also
+    --------
+    calibration_error : Only whether probabilities are frequencies.
+    lppd : The logarithmic score, which punishes false certainty harder.
+
     References
     ----------
     Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review
     78 (1950).
+
+    Examples
+    --------
+    Calibrated probabilities, that tell rows apart and that do not:
+
+    >>> import arviz as az
+    >>> import numpy as np
+    >>> from pymc_sgmcmc.diagnostics import brier_score
+    >>> rng = np.random.default_rng(0)
+    >>> p = rng.random((1, 1, 10_000))  # one draw, 10,000 rows
+    >>> y = rng.random(10_000) < p[0, 0]
+    >>> for predicted in (p, np.full_like(p, 0.5)):
+    ...     groups = {"predictions": {"y_probability": predicted}, "observed_data": {"y": y}}
+    ...     print(round(brier_score(az.from_dict(groups)), 2))
+    0.17
+    0.25
     """
     probability, y = read_probabilities(idata, var_name, observed=observed, group=group)
     p = probability.mean(("chain", "draw")).values

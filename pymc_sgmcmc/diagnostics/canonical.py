@@ -69,6 +69,12 @@ def canonicalize(
         If `layers` does not fit the variables, hidden layers share a dimension, an argument is not
         known, or there are too many units for "clusters".
 
+    See Also
+    --------
+    layer_summary : How far chains agree on weights, before and after.
+    symmetry_count : How many copies a network has.
+    predictive_rhat : Needs no canonical weights.
+
     Notes
     -----
     A unit h is told by u = [b_h, W_in[:, h], W_out[h, :]]. "draw" maximises Σ_h r_h·(±u_π(h)) over
@@ -83,6 +89,22 @@ def canonicalize(
     Ainsworth, Hayase and Srinivasa, "Git Re-Basin: Merging Models modulo Permutation Symmetries",
     ICLR 2023. Wiese, Wimmer, Papamarkou, Bischl, Günnemann and Rügamer, "Towards Efficient MCMC
     Sampling in Bayesian Neural Networks by Exploiting Symmetry", ECML PKDD 2023.
+
+    Examples
+    --------
+    Two draws of the same network of two hidden units, which swapped places and one its sign:
+
+    >>> import arviz as az
+    >>> import numpy as np
+    >>> from pymc_sgmcmc.diagnostics import canonicalize
+    >>> into, out = [[[1.0, 2.0]], [[2.0, -1.0]]], [[3.0, 4.0], [4.0, -3.0]]
+    >>> weights = {"W1": np.array([into]), "W2": np.array([out])}
+    >>> idata = az.from_dict({"posterior": weights}, dims={"W1": ["x", "unit"], "W2": ["unit"]})
+    >>> same = canonicalize(idata, [("W1", None), ("W2", None)], reference=(0, 0))
+    >>> same["posterior"]["W2"].values[0].tolist()
+    [[3.0, 4.0], [3.0, 4.0]]
+    >>> same["symmetries"]["sign_unit"].values[0].tolist()
+    [[1, 1], [-1, 1]]
     """
     if isinstance(reference, str) and reference not in ("draw", "clusters"):
         raise ValueError(

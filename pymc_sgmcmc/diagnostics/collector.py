@@ -20,6 +20,13 @@ class ChainsNeeded(NamedTuple):
         The smallest number that visits all modes with the confidence asked for.
     markov : int
         An upper bound, from the mean number of chains and Markov's inequality.
+
+    Examples
+    --------
+    >>> from pymc_sgmcmc.diagnostics import chains_needed
+    >>> needed = chains_needed(2, confidence=0.95, probabilities=[0.5, 0.5])
+    >>> needed.exact, needed.markov
+    (6, 60)
     """
 
     exact: int
@@ -56,11 +63,23 @@ def chains_needed(
     ValueError
         If an argument is out of its range.
 
+    See Also
+    --------
+    symmetry_count : Modes that are copies of each other, and need no chains.
+
     References
     ----------
     Wiese, Wimmer, Papamarkou, Bischl, Günnemann and Rügamer, "Towards Efficient MCMC Sampling in
     Bayesian Neural Networks by Exploiting Symmetry", ECML PKDD 2023 (the bound; 1274 chains for 3
     modes and 99 %).
+
+    Examples
+    --------
+    >>> from pymc_sgmcmc.diagnostics import chains_needed
+    >>> chains_needed(3, confidence=0.99)
+    ChainsNeeded(exact=54, markov=1274)
+    >>> chains_needed(3, confidence=0.99, probabilities=[1, 1, 1]).exact
+    15
     """
     if not 1 <= n_modes <= _MOST_MODES:
         raise ValueError(f"n_modes must be from 1 to {_MOST_MODES}, got {n_modes}.")

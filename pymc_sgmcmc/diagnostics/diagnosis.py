@@ -21,6 +21,19 @@ class Diagnosis:
     ----------
     findings : tuple of Finding
         Problems first.
+
+    Examples
+    --------
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import ATMC, diagnose, sample
+    >>> with pm.Model():
+    ...     x = pm.Normal("x", shape=20)
+    ...     idata = sample(200, tune=200, step=ATMC(), random_seed=1, progressbar=False)
+    >>> found = diagnose(idata)
+    >>> found.trustworthy
+    True
+    >>> [finding.check for finding in found.findings if finding.problem]
+    []
     """
 
     findings: tuple[Finding, ...]
@@ -72,6 +85,26 @@ def diagnose(idata: DataTree, var_names: Sequence[str] | None = None) -> Diagnos
     ------
     ValueError
         If the draws are not from this package.
+
+    See Also
+    --------
+    pymc_sgmcmc.diagnostics.temperatures : The temperatures of each chain.
+    pymc_sgmcmc.diagnostics.predictive_rhat : Whether the chains of a network agree.
+
+    Examples
+    --------
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import SGHMC, diagnose, sample
+    >>> with pm.Model():
+    ...     x = pm.Normal("x", shape=20)
+    ...     step = SGHMC(step_size=1.2)
+    ...     idata = sample(200, tune=200, step=step, random_seed=1, progressbar=False)
+    >>> diagnose(idata)
+    The draws can't be trusted: 2 problems.
+    ✗ kinetic temperature: The kinetic temperature is 1.5... instead of 1: the step is too large, or
+    tuning was too short. Try step_size=0.6, or larger batches.
+    ✗ configurational temperature: The configurational temperature ⟨z·∇U⟩/d is 1.5... instead of 1: the
+    chains are not at rest, or the step is too large. Try a longer tune=..., then step_size=0.6.
     """
     posterior, statistics = idata["posterior"], idata.get("sample_stats")
     if statistics is None or "temperature" not in posterior.attrs:

@@ -55,6 +55,27 @@ def coverage(
     ------
     ValueError
         If there are no draws of the outcome, the rows differ, or a level is not in (0, 1).
+
+    See Also
+    --------
+    calibration_error : The same question of probabilities.
+    pymc_sgmcmc.predict : Makes draws of the outcome, with ``var_names=["y"]``.
+
+    Examples
+    --------
+    >>> import arviz as az
+    >>> import numpy as np
+    >>> from pymc_sgmcmc.diagnostics import coverage
+    >>> rng = np.random.default_rng(0)
+    >>> y, draws = rng.normal(size=2_000), rng.normal(size=(1, 500, 2_000))
+
+    Draws that scatter as the outcomes do, and half as much:
+
+    >>> for scale in (1.0, 0.5):
+    ...     new = az.from_dict({"predictions": {"y": scale * draws}, "observed_data": {"y": y}})
+    ...     print(coverage(new, probs=[0.5, 0.9])["coverage"].values.round(1).tolist())
+    [0.5, 0.9]
+    [0.3, 0.6]
     """
     import arviz_stats
 

@@ -41,6 +41,25 @@ def layer_summary(idata: DataTree, layers: Sequence[Any], *, group: str = "poste
     ------
     ValueError
         If a variable is missing.
+
+    See Also
+    --------
+    canonicalize : Gives the hidden units of all draws the same order.
+
+    Examples
+    --------
+    Two chains of a network of two hidden units, in opposite order:
+
+    >>> import arviz as az
+    >>> import numpy as np
+    >>> from pymc_sgmcmc.diagnostics import layer_summary
+    >>> W = np.random.default_rng(0).normal([1, 3], 0.1, size=(2, 100, 4, 2))
+    >>> W[1] = W[1][..., ::-1]
+    >>> summary = layer_summary(az.from_dict({"posterior": {"W": W}}), ["W"])
+    >>> summary[["norm", "norm_rhat", "between", "within"]].to_dataframe().round(1)
+           norm  norm_rhat  between  within
+    layer
+    W       6.3        1.0      1.4     0.1
     """
     import arviz_stats
 

@@ -61,6 +61,10 @@ def symmetry_count(hidden: Sequence[int] | int, activation: str = "tanh") -> int
     ValueError
         If a layer has no unit, or the activation is not known.
 
+    See Also
+    --------
+    canonicalize : Removes these symmetries from draws.
+
     References
     ----------
     Wiese, Wimmer, Papamarkou, Bischl, Günnemann and Rügamer, "Towards Efficient MCMC Sampling in

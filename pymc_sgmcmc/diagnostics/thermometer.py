@@ -33,6 +33,25 @@ def temperatures(idata: DataTree) -> Dataset:
     ------
     ValueError
         If the draws are not from this package.
+
+    See Also
+    --------
+    diagnose : Looks at them, and at other signs of trouble.
+
+    Examples
+    --------
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import SGHMC, sample
+    >>> from pymc_sgmcmc.diagnostics import temperatures
+    >>> with pm.Model():
+    ...     x = pm.Normal("x", shape=100)
+    ...     step = SGHMC(step_size=1.0)  # in units of the standard deviation of x
+    ...     idata = sample(200, tune=200, step=step, random_seed=1, progressbar=False)
+
+    A step that large heats the chains to 1/(1 - h²/4) = 4/3:
+
+    >>> temperatures(idata)["mean"].sel(kind="kinetic").values.round(1).tolist()
+    [1.3, 1.3, 1.3, 1.3]
     """
     import arviz_stats
 

@@ -31,6 +31,20 @@ class PolynomialDecay:
         b, updates after which the decay sets in.
     power : float
         γ.
+
+    See Also
+    --------
+    CyclicalCosine : Cycles, with a draw at the end of each.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pymc_sgmcmc import schedules
+    >>> schedule = schedules.PolynomialDecay(offset=1000, power=1)
+    >>> schedule(np.array([0, 3_000, 99_000])).tolist()
+    [1.0, 0.5, 0.1]
+
+    To sample with it: ``ATMC(schedule=schedule)``.
     """
 
     offset: float = 1000.0
@@ -58,6 +72,20 @@ class CyclicalCosine:
     ----------
     cycle_length : int
         n, updates in a cycle.
+
+    See Also
+    --------
+    PolynomialDecay : A step size that goes to 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pymc_sgmcmc import schedules
+    >>> schedule = schedules.CyclicalCosine(100)
+    >>> schedule(np.array([0, 25, 50, 75, 100])).round(2).tolist()
+    [1.0, 0.85, 0.5, 0.15, 1.0]
+
+    To sample with it: ``ATMC(schedule=schedule, steps_per_draw=100)``.
     """
 
     cycle_length: int

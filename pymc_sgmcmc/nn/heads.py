@@ -52,6 +52,23 @@ def regression(
     -------
     TensorVariable
         The observed variable.
+
+    See Also
+    --------
+    classification : The head for classes.
+    pymc_sgmcmc.predict : Gives ``y_mean`` and ``y_sd`` of new rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import nn
+    >>> x = np.linspace(-1, 1, 100)
+    >>> with pm.Model() as model:
+    ...     features = nn.mlp(pm.Data("X", x[:, None]), hidden=(50,))
+    ...     y = nn.regression(features, np.sin(3 * x), noise="learned")
+    >>> [v.name for v in model.free_RVs if v.name.startswith("y")]
+    ['y_mean_weights_scale', 'y_mean_weights_raw', 'y_mean_bias', 'y_log_sd']
     """
     axes = observed.ndim if hasattr(observed, "ndim") else np.ndim(observed)
     if axes != 1:
@@ -107,6 +124,23 @@ def classification(
     -------
     TensorVariable
         The observed variable.
+
+    See Also
+    --------
+    regression : The head for numbers.
+    pymc_sgmcmc.predict : Gives ``y_probability`` of new rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import nn
+    >>> names, species = np.unique(["cat", "dog", "fish", "dog"], return_inverse=True)
+    >>> with pm.Model() as model:
+    ...     features = nn.mlp(pm.Data("X", np.eye(4)), hidden=(50,))
+    ...     y = nn.classification(features, species)
+    >>> model.named_vars_to_dims["y_class_weights"], model["y_class_weights"].type.shape
+    (('hidden_1', 'y_class'), (50, 3))
     """
     values = observed.get_value() if hasattr(observed, "get_value") else np.asarray(observed)
     if classes is None:

@@ -50,6 +50,22 @@ def dense(
     ------
     ValueError
         If the number of inputs is not known, or an argument is wrong.
+
+    See Also
+    --------
+    mlp : Several layers.
+    residual : Two layers, added to their input.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import nn
+    >>> with pm.Model() as model:
+    ...     X = pm.Data("X", np.ones((100, 8)), dims=("row", "feature"))
+    ...     features = nn.dense(X, 16, "layer", activation="relu")
+    >>> model.named_vars_to_dims["layer_weights"]
+    ('feature', 'layer')
     """
     function, gain = resolve(activation)
     if units is not None and (isinstance(units, bool) or units != int(units) or units < 1):
@@ -96,6 +112,24 @@ def mlp(
     -------
     TensorVariable
         Outputs of the last hidden layer, ``(rows, hidden[-1])``: what a head observes data with.
+
+    See Also
+    --------
+    dense : One layer.
+    regression : Observes numbers with the features.
+    classification : Observes classes with the features.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import nn
+    >>> with pm.Model() as model:
+    ...     features = nn.mlp(pm.Data("X", np.ones((100, 8))), hidden=(50, 20))
+    >>> model.named_vars_to_dims["hidden_2_weights"]
+    ('hidden_1', 'hidden_2')
+    >>> sum(int(np.prod(v.type.shape)) for v in model.free_RVs)
+    1472
     """
     if not isinstance(hidden, Sequence):
         raise TypeError(f"hidden must list the units of each layer, got {hidden!r}: ({hidden!r},).")
@@ -138,11 +172,29 @@ def residual(
     TensorVariable
         Shape ``(rows, inputs)``.
 
+    See Also
+    --------
+    dense : One layer, without a way around it.
+
     References
     ----------
     Zhang, Dauphin & Ma (2019), Fixup initialization: residual learning without normalization.
     De & Smith (2020), Batch normalization biases residual blocks towards the identity function in
     deep networks: one factor for each branch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import nn
+    >>> with pm.Model() as model:
+    ...     features = nn.dense(pm.Data("X", np.ones((100, 8))), 16, "first")
+    ...     for block in ("second", "third"):
+    ...         features = nn.residual(features, 32, block)
+    >>> model.named_vars_to_dims["second_1_weights"], model.named_vars_to_dims["second_2_weights"]
+    (('first', 'second_1'), ('second_1', 'second_2'))
+    >>> model.rvs_to_initial_values[model["second_gain"]]
+    0.1
     """
     inputs, fan_in = _inputs(x, name)
     branch = dense(x, units, f"{name}_1", activation=activation, prior=prior)

@@ -11,7 +11,26 @@ import pytensor.tensor as pt
 
 
 class Prior(Protocol):
-    """What a layer asks of a prior: anything with this method serves."""
+    """What a layer asks of a prior: anything with this method serves.
+
+    See Also
+    --------
+    LearnedScale, FixedScale, GroupLaplace, WeightNorm
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import nn
+    >>> class LaplaceWeights:
+    ...     def weights(self, name, dims, fan_in, gain):
+    ...         return pm.Laplace(name, 0, gain / np.sqrt(2 * fan_in), dims=dims)
+    >>> with pm.Model() as model:
+    ...     layer = nn.dense(np.ones((100, 8)), 3, "layer", prior=LaplaceWeights())
+    >>> print(model.str_repr())
+    layer_weights ~ Laplace(0, 0.25)
+    layer_bias ~ Normal(0, 1)
+    """
 
     def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> Any:
         """Write the weights into the model of the context.
@@ -43,6 +62,21 @@ class FixedScale:
     scale : float, optional
         s. What suits the layer's activation when None: 1 for SELU (its own initialisation,
         Klambauer et al. 2017), √2 for ReLU, 5/3 for tanh.
+
+    See Also
+    --------
+    LearnedScale : The scale as an unknown of the model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import nn
+    >>> with pm.Model() as model:
+    ...     layer = nn.dense(np.ones((100, 16)), 3, "layer", prior=nn.FixedScale(2))
+    >>> print(model.str_repr())
+    layer_weights ~ Normal(0, 0.5)
+    layer_bias ~ Normal(0, 1)
     """
 
     scale: float | None = None
@@ -74,6 +108,25 @@ class LearnedScale:
         Standard deviation of the half-normal prior of s.
     start : float, optional
         Where every chain starts s; what suits the layer's activation when None.
+
+    See Also
+    --------
+    FixedScale : A scale that is known.
+    GroupLaplace : A scale for each unit, with a prior that lets units vanish.
+    WeightNorm : A scale for each unit, apart from its direction.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import nn
+    >>> with pm.Model() as model:
+    ...     layer = nn.dense(np.ones((100, 16)), 3, "layer", prior=nn.LearnedScale(2))
+    >>> print(model.str_repr())
+    layer_weights_scale ~ HalfNormal(0, 2)
+    layer_weights_raw ~ Normal(0, 1)
+    layer_bias ~ Normal(0, 1)
+    layer_weights = Deterministic(f(layer_weights_raw, layer_weights_scale))
     """
 
     scale: float = 2.0
@@ -110,11 +163,28 @@ class GroupLaplace:
     b : float
         Scale of the length of θ, whose prior mean is b d for d inputs.
 
+    See Also
+    --------
+    LearnedScale : One scale for each layer.
+
     References
     ----------
     Heek & Kalchbrenner (2019), section 5, with b = 5.
     Kyung, Gill, Ghosh & Casella (2010), Penalized regression, standard errors, and Bayesian
     lassos, section 2: the mixture.
+
+    Examples
+    --------
+    The mean length of the weights into one unit is b d:
+
+    >>> import numpy as np
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import nn
+    >>> with pm.Model() as model:
+    ...     layer = nn.dense(np.ones((100, 16)), 3, "layer", prior=nn.GroupLaplace(0.5))
+    >>> weights = pm.draw(model["layer_weights"], 1_000, random_seed=1)
+    >>> weights.shape, round(float(np.linalg.norm(weights, axis=1).mean()))
+    ((1000, 16, 3), 8)
     """
 
     b: float = 5.0
@@ -154,9 +224,25 @@ class WeightNorm:
     b : float
         Scale of the prior of φ_s.
 
+    See Also
+    --------
+    LearnedScale : One scale for each layer.
+
     References
     ----------
     Heek & Kalchbrenner (2019), equation 13; Salimans & Kingma (2016), Weight normalization.
+
+    Examples
+    --------
+    A scale for each unit, and a direction of as many numbers as it has inputs:
+
+    >>> import numpy as np
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import nn
+    >>> with pm.Model() as model:
+    ...     layer = nn.dense(np.ones((100, 16)), 3, "layer", prior=nn.WeightNorm())
+    >>> {v.name: v.type.shape for v in model.free_RVs if v.name != "layer_bias"}
+    {'layer_weights_scale': (3,), 'layer_weights_raw': (16, 3)}
     """
 
     b: float = 5.0

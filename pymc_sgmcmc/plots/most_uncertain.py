@@ -71,6 +71,22 @@ def plot_most_uncertain(
     ------
     ValueError
         If there are no class probabilities, or not one image, of that shape, for each row.
+
+    See Also
+    --------
+    plot_rejection : How accurate the rest is.
+
+    Examples
+    --------
+    >>> import arviz as az
+    >>> import numpy as np
+    >>> from pymc_sgmcmc.plots import plot_most_uncertain
+    >>> images = np.random.default_rng(0).random((4, 28, 28))
+    >>> p = np.array([[[0.99, 0.6, 0.1, 0.45]]])  # one draw of P(y = 1)
+    >>> new = az.from_dict({"predictions": {"y_probability": p}})
+    >>> plot = plot_most_uncertain(new, images, n=2)
+    >>> plot.viz["images"]["row"].values.tolist()
+    [3, 1]
     """
     from arviz_base.labels import BaseLabeller
 

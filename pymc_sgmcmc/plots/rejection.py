@@ -65,6 +65,26 @@ def plot_rejection(
     ------
     ValueError
         If predictions or outcomes are missing, are ambiguous, or are those of other rows.
+
+    See Also
+    --------
+    plot_most_uncertain : The images that would be rejected.
+
+    Examples
+    --------
+    >>> import arviz as az
+    >>> import numpy as np
+    >>> from pymc_sgmcmc.plots import plot_rejection
+    >>> rng = np.random.default_rng(0)
+    >>> p = rng.random((1, 1, 10_000))  # one draw, 10,000 rows
+    >>> y = rng.random(10_000) < p[0, 0]
+    >>> new = az.from_dict({"predictions": {"y_probability": p}, "observed_data": {"y": y}})
+    >>> plot = plot_rejection(new)
+
+    The accuracy of all rows, and of the half that is surest:
+
+    >>> plot.get_viz("rejection").get_ydata()[[0, 5_000]].round(2).tolist()
+    [0.75, 0.88]
     """
     x = pick(dt, var_name, ("_probability", "_mean", ""), group)
     y = observations(dt, x, observed, classes=True)

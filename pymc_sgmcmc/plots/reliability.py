@@ -81,6 +81,23 @@ def plot_reliability(
     ValueError
         If probabilities or outcomes are missing, are ambiguous, or are those of other rows; if an
         argument is none of those above.
+
+    See Also
+    --------
+    pymc_sgmcmc.diagnostics.reliability : The table that is drawn.
+    pymc_sgmcmc.diagnostics.calibration_error : One number for it.
+
+    Examples
+    --------
+    >>> import arviz as az
+    >>> import numpy as np
+    >>> from pymc_sgmcmc.plots import plot_reliability
+    >>> rng = np.random.default_rng(0)
+    >>> p = rng.random((1, 1, 10_000))  # one draw, 10,000 rows
+    >>> y = rng.random(10_000) < p[0, 0]
+    >>> new = az.from_dict({"predictions": {"y_probability": p}, "observed_data": {"y": y}})
+    >>> plot = plot_reliability(new)
+    >>> plot.savefig("reliability.png")
     """
     from arviz_base import rcParams
     from arviz_base.labels import BaseLabeller

@@ -52,6 +52,22 @@ def plot_running_lppd(
     ------
     ValueError
         If the log-likelihoods are not there, or are those of several outcomes.
+
+    See Also
+    --------
+    pymc_sgmcmc.diagnostics.lppd : The numbers that are drawn.
+
+    Examples
+    --------
+    >>> import arviz as az
+    >>> import numpy as np
+    >>> from scipy import stats
+    >>> from pymc_sgmcmc.plots import plot_running_lppd
+    >>> rng = np.random.default_rng(0)
+    >>> y, mu = rng.normal(size=1_000), rng.normal(size=(4, 50, 1))
+    >>> new = az.from_dict({"log_likelihood": {"y": stats.norm(mu).logpdf(y)}})
+    >>> plot = plot_running_lppd(new)
+    >>> plot.savefig("running_lppd.png")
     """
     each = lppd(dt, var_name, running=True, per_chain=True)
     together = lppd(dt, var_name, running=True).values

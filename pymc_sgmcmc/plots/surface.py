@@ -74,6 +74,19 @@ def plot_predictive_surface(
     ------
     ValueError
         If predictions or inputs are missing or ambiguous, or differ in their rows.
+
+    Examples
+    --------
+    >>> import arviz as az
+    >>> import numpy as np
+    >>> from pymc_sgmcmc.plots import plot_predictive_surface
+    >>> slopes = np.random.default_rng(0).normal([1, -1], 0.3, size=(1, 100, 2))
+    >>> inputs = np.meshgrid(np.linspace(-3, 3, 30), np.linspace(-3, 3, 30))
+    >>> x, y = map(np.ravel, inputs)
+    >>> p = 1 / (1 + np.exp(-slopes @ [x, y]))
+    >>> new = az.from_dict({"predictions": {"y_probability": p}})
+    >>> plot = plot_predictive_surface(new, x, y)
+    >>> plot.savefig("surface.png")
     """
     if spread not in ("sd", "entropy"):
         raise ValueError(f'spread={spread!r}: write "sd" or "entropy".')

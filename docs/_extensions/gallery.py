@@ -1,0 +1,61 @@
+"""The directive ``gallery``: a thumbnail for each tutorial, taken from what its cells drew.
+
+A tutorial marks the cell whose picture it is known by with the tag ``thumbnail``. ::
+
+    ```{gallery}
+    tutorials/five_minutes
+    tutorials/two_moons
+    ```
+"""
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.util.docutils import SphinxDirective
+
+
+class Gallery(SphinxDirective):
+    """A grid of pictures with titles, which are only known once all pages are read."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        pages = [line.strip() for line in self.content if line.strip()]
+        return [gallery("", pages=pages)]
+
+
+class gallery(nodes.General, nodes.Element):
+    """Stands for the grid until the pages are resolved."""
+
+
+def remember_thumbnail(app: Sphinx, doctree: nodes.document) -> None:
+    """Keep the address of the picture that a page's cell with the tag ``thumbnail`` drew."""
+    thumbnails = app.env.metadata.setdefault("gallery thumbnails", {})
+    for cell in doctree.findall(nodes.container):
+        if "tag_thumbnail" in cell["classes"]:
+            for image in cell.findall(nodes.image):
+                thumbnails[app.env.docname] = image["uri"]
+
+
+def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Put the grid in its place."""
+    thumbnails = app.env.metadata.get("gallery thumbnails", {})
+    for place in list(doctree.findall(gallery)):
+        grid = nodes.container(classes=["gallery"])
+        for page in place["pages"]:
+            if page not in thumbnails:
+                raise ExtensionError(f"{page} has no cell with the tag 'thumbnail' and a picture.")
+            uri, title = thumbnails[page], app.env.titles[page].astext()
+            app.builder.images[uri] = app.env.images[uri][1]
+            link = nodes.reference("", refuri=app.builder.get_relative_uri(docname, page))
+            link += [nodes.image(uri=uri, alt=title, candidates={"*": uri}), nodes.inline("", title)]
+            grid += nodes.container("", nodes.paragraph("", "", link), classes=["gallery-item"])
+        place.replace_self(grid)
+
+
+def setup(app: Sphinx) -> dict:
+    app.add_node(gallery)
+    app.add_directive("gallery", Gallery)
+    app.connect("doctree-read", remember_thumbnail, priority=900)
+    app.connect("doctree-resolved", fill)
+    return {"parallel_read_safe": False}

@@ -1,0 +1,74 @@
+"""The site: `sphinx-build -W docs docs/_build`.
+
+With `PYMC_SGMCMC_DOCS=short` the tutorials take fewer draws (`_ipython/.../short.py`): their prose
+is then not borne out by their figures, but every cell runs.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_extensions"))
+
+import pymc_sgmcmc  # noqa: E402
+
+project = "pymc_sgmcmc"
+author = "pymc_sgmcmc developers"
+copyright = author
+release = version = pymc_sgmcmc.__version__
+
+extensions = [
+    "gallery",
+    "myst_nb",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinxcontrib.bibtex",
+]
+exclude_patterns = ["_build", "_ipython", "README.md"]
+templates_path = ["_templates"]
+nitpicky = False
+
+# -- tutorials -----------------------------------------------------------------------------------
+
+SHORT = os.environ.get("PYMC_SGMCMC_DOCS") == "short"
+# Kernels read the settings of pictures, and of short runs, from here.
+os.environ["IPYTHONDIR"] = str(HERE / "_ipython")
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(HERE / "_build" / (".short" if SHORT else ".executed"))
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_merge_streams = True
+nb_render_image_options = {"align": "center"}
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+bibtex_bibfiles = ["references.bib"]
+bibtex_reference_style = "author_year"
+
+# -- reference -----------------------------------------------------------------------------------
+
+autosummary_generate = True
+autodoc_typehints = "none"  # the docstrings give them
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+# -- look ----------------------------------------------------------------------------------------
+
+html_theme = "pymc_sphinx_theme"
+html_title = "pymc_sgmcmc"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "google_analytics_id": "",  # the theme's default is the PyMC project's own
+    "secondary_sidebar_items": ["page-toc"],
+    "navbar_start": ["navbar-logo"],
+    "navbar_end": ["theme-switcher"],
+    "logo": {"text": "pymc_sgmcmc"},
+    "show_prev_next": True,
+}
