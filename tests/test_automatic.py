@@ -4,10 +4,10 @@ import numpy as np
 import pymc as pm
 import pytest
 
-from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, chains, sample
+from pymc_sgmcmc import ATMC, SGHMC, SGLD, chains, sample
 from tests.moments import assert_moments, regression_posterior
+from tests.samplers import SAMPLERS
 
-SAMPLERS = [SGLD, SGHMC, SGNHT, ATMC]
 N, NOISE = 500, 0.7
 
 pytestmark = pytest.mark.filterwarnings("ignore:Found chain dimension to be longer than draw")

@@ -6,10 +6,10 @@ import pymc as pm
 import pytensor.tensor as pt
 import pytest
 
-from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, sample
+from pymc_sgmcmc import ATMC, SGHMC, SGLD, sample
 from pymc_sgmcmc.dynamics import schedules
+from tests.samplers import SAMPLERS
 
-SAMPLERS = [SGLD, SGHMC, SGNHT, ATMC]
 N, B, H, S = 200, 20, 0.02, 5
 
 

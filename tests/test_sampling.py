@@ -18,9 +18,7 @@ from rich.progress import Progress
 
 from pymc_sgmcmc import (
     ATMC,
-    SGHMC,
     SGLD,
-    SGNHT,
     ChainStuckError,
     chains,
     diagnose,
@@ -28,8 +26,9 @@ from pymc_sgmcmc import (
     sampling,
 )
 from pymc_sgmcmc.chains import Chains
+from tests.samplers import SAMPLERS
 
-SAMPLERS = {"SGLD": SGLD, "SGHMC": SGHMC, "SGNHT": SGNHT, "ATMC": ATMC}
+BY_NAME = {sampler.__name__: sampler for sampler in SAMPLERS}
 N = 60
 
 pytestmark = pytest.mark.filterwarnings("ignore:Found chain dimension to be longer than draw")
@@ -57,7 +56,7 @@ def steps(model):
     """One step of each sampler, which all tests share: its engine is compiled once."""
     return {
         name: sampler(batch_size=10, step_size=0.02, steps_per_draw=5, model=model)
-        for name, sampler in SAMPLERS.items()
+        for name, sampler in BY_NAME.items()
     }
 
 
@@ -97,7 +96,7 @@ def assert_same(ours, theirs):
 # -- both doors --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", BY_NAME)
 def test_doors_give_the_same(model, steps, name):
     ours, theirs = our_sample(model, steps[name]), pm_sample(model, steps[name])
     assert_same(ours, theirs)

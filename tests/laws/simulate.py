@@ -45,6 +45,7 @@ def simulate(
     burn_in: int,
     factors=(1.0,),
     seed: int = 0,
+    start=None,
 ) -> dict[str, np.ndarray]:
     """Time averages of every chain.
 
@@ -62,6 +63,8 @@ def simulate(
     factors : array
         Step sizes of the updates of one draw, in units of h₀.
     seed : int
+    start : mapping of str to array (groups,), optional
+        Auxiliaries that start at these values, where others are those of a fresh chain.
 
     Returns
     -------
@@ -123,7 +126,10 @@ def simulate(
         position = jnp.zeros(shape)
         noise = jnp.asarray(np.random.default_rng(seed).standard_normal(shape))
         h0 = jnp.broadcast_to(jnp.asarray(base_step_size, float), (groups,))
-        state = [position, *fresh(position, noise)]
+        auxiliaries = dict(zip(dynamics.auxiliaries, fresh(position, noise), strict=True))
+        for name, value in (start or {}).items():
+            auxiliaries[name] = jnp.broadcast_to(jnp.asarray(value, float)[:, None], shape)
+        state = [position, *auxiliaries.values()]
         averages = jax.jit(run)(jax.random.key(seed), state, jnp.asarray(factors, float), h0)
         return {k: np.asarray(v) for k, v in averages.items()}
 
