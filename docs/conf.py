@@ -26,12 +26,10 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx_copybutton",
-    "sphinx_design",
     "sphinxcontrib.bibtex",
 ]
-exclude_patterns = ["_build", "_ipython", "README.md"]
+exclude_patterns = ["_build", "_ipython", "jupyter_execute"]
 templates_path = ["_templates"]
-nitpicky = False
 
 # -- tutorials -----------------------------------------------------------------------------------
 
@@ -43,6 +41,7 @@ nb_execution_cache_path = str(HERE / "_build" / (".short" if SHORT else ".execut
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
+suppress_warnings = ["myst-nb.lexer"]  # of cells that were not run: -D nb_execution_mode=off
 nb_merge_streams = True
 nb_render_image_options = {"align": "center"}
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]

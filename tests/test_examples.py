@@ -1,12 +1,9 @@
 """The examples run; what they find is in their own output."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,18 +22,6 @@ def test_digits_runs_from_data_to_pictures(tmp_path):
         assert words in result.stdout
     for name in ("digits.nc", "digits_reliability.png", "digits_least_sure.png"):
         assert (tmp_path / name).stat().st_size > 0
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["README.md", "docs/exactness.md", "docs/networks.md", "docs/speed.md", "CONTRIBUTING.md"],
-)
-def test_files_named_in_the_docs_exist(name):
-    text = (ROOT / name).read_text()
-    named = re.findall(r"(?:examples|benchmarks|docs|tests)/[\w./-]*\w", text)
-    assert named
-    for path in named:
-        assert (ROOT / path).exists(), path
 
 
 def test_readme_snippet_is_complete():

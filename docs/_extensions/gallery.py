@@ -10,8 +10,10 @@ A tutorial marks the cell whose picture it is known by with the tag ``thumbnail`
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.errors import ExtensionError
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+
+logger = logging.getLogger(__name__)
 
 
 class Gallery(SphinxDirective):
@@ -20,6 +22,7 @@ class Gallery(SphinxDirective):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
+        """Leave a place for the grid."""
         pages = [line.strip() for line in self.content if line.strip()]
         return [gallery("", pages=pages)]
 
@@ -43,17 +46,21 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     for place in list(doctree.findall(gallery)):
         grid = nodes.container(classes=["gallery"])
         for page in place["pages"]:
-            if page not in thumbnails:
-                raise ExtensionError(f"{page} has no cell with the tag 'thumbnail' and a picture.")
-            uri, title = thumbnails[page], app.env.titles[page].astext()
-            app.builder.images[uri] = app.env.images[uri][1]
+            title = app.env.titles[page].astext()
             link = nodes.reference("", refuri=app.builder.get_relative_uri(docname, page))
-            link += [nodes.image(uri=uri, alt=title, candidates={"*": uri}), nodes.inline("", title)]
+            if page in thumbnails:
+                uri = thumbnails[page]
+                app.builder.images[uri] = app.env.images[uri][1]
+                link += nodes.image(uri=uri, alt=title, candidates={"*": uri})
+            elif app.config.nb_execution_mode != "off":
+                logger.warning("%s has no cell with the tag 'thumbnail' and a picture", page)
+            link += nodes.inline("", title)
             grid += nodes.container("", nodes.paragraph("", "", link), classes=["gallery-item"])
         place.replace_self(grid)
 
 
 def setup(app: Sphinx) -> dict:
+    """Add the directive."""
     app.add_node(gallery)
     app.add_directive("gallery", Gallery)
     app.connect("doctree-read", remember_thumbnail, priority=900)

@@ -27,7 +27,7 @@ def prepare():
 
         @functools.wraps(function)
         def called(*arguments, **named):
-            named = dict(zip(most, arguments)) | {"progressbar": False} | named
+            named = dict(zip(most, arguments, strict=False)) | {"progressbar": False} | named
             for argument, limit in limits.items():
                 named[argument] = min(named.get(argument, limit), limit)
             return function(*arguments[len(most) :], **named)

@@ -1,0 +1,131 @@
+"""What the documentation names exists, what README.md claims is so, nothing is written twice."""
+
+import ast
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import pymc_sgmcmc
+from tests import posteriors
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+    if "_build" not in path.parts and "generated" not in path.parts
+)
+TUTORIALS = [page for page in PAGES if re.match(r"docs/tutorials/(?!index)", page)]
+IMPORTS = ("import ", "from ")
+README = (ROOT / "README.md").read_text()
+
+
+def code_cells(page):
+    """Code of a tutorial, cell by cell, without its options."""
+    cells = re.findall(r"```\{code-cell\}.*?\n(.*?)```", (ROOT / page).read_text(), re.S)
+    return [re.sub(r"\A(:.*\n)+\n?", "", cell) for cell in cells]
+
+
+# -- what is named exists --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.S)
+    for target in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", text):
+        assert (ROOT / page).parent.joinpath(target).exists(), f"{page} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_named_exist(page):
+    for path in re.findall(
+        r"(?:examples|benchmarks|docs|tests)/[\w./-]*\w", (ROOT / page).read_text()
+    ):
+        if "_build" not in path and "output" not in path:
+            assert (ROOT / path).exists(), f"{page} names {path}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_modules_named_exist(page):
+    for name in re.findall(r"python -m ([\w.]+)", (ROOT / page).read_text()):
+        assert importlib.util.find_spec(name), f"{page} names {name}"
+
+
+# -- tutorials -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", TUTORIALS)
+def test_a_tutorial_is_complete(page):
+    """One thumbnail, no committed output, code that parses, in the table of contents."""
+    text = (ROOT / page).read_text()
+    assert text.startswith("---\n")
+    assert len(re.findall(r":tags: \[.*\bthumbnail\b", text)) == 1
+    for cell in code_cells(page):
+        ast.parse(re.sub(r"^[%!].*$", "", cell, flags=re.M))
+    name = Path(page).stem
+    assert f"\n{name}\n" in (ROOT / "docs/tutorials/index.md").read_text()
+    assert f"tutorials/{name}\n" in (ROOT / "docs/index.md").read_text()
+
+
+@pytest.mark.parametrize("page", TUTORIALS)
+def test_a_tutorial_copies_no_example(page):
+    """An example is a script that a tutorial tells about: nothing of it is written there again."""
+
+    def passages(code, length=4):
+        lines = [line.strip() for line in code.splitlines()]
+        lines = [
+            line for line in lines if len(line) > 3 and not line.startswith(("import", "from"))
+        ]
+        return {tuple(lines[i : i + length]) for i in range(len(lines) - length + 1)}
+
+    ours = passages("\n".join(code_cells(page)))
+    for example in (ROOT / "examples").glob("*.py"):
+        assert not ours & passages(example.read_text()), f"{page} repeats {example.name}"
+
+
+# -- README.md -------------------------------------------------------------------------------------
+
+
+def rows(page, heading):
+    """Cells of the table of a page whose header begins so."""
+    table = (ROOT / page).read_text().split(heading)[1].split("\n\n")[0]
+    lines = table.splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_readme_imports_what_there_is():
+    for block in re.findall(r"```python\n(.*?)```", README, re.S):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    assert hasattr(importlib.import_module(node.module), alias.name)
+
+
+def test_readme_names_arguments_that_exist():
+    taken = set(inspect.signature(pymc_sgmcmc.ATMC).parameters)
+    named = set(re.findall(r"`(\w+)=[^`]*`", README)) - {"mp_ctx", "cores"}
+    listed = re.search(r"All take (.*?) and more", README, re.S)[1]
+    assert named | set(re.findall(r"`(\w+)`", listed)) <= taken
+    assert "target_bias" in named
+
+
+def test_readme_says_what_the_reference_posteriors_gave():
+    table = rows("docs/exactness.md", "| sampler | largest error of a mean, in sd | sds / ref")
+    (row,) = [row for row in table if row[0] == "ATMC"]
+    low, high = map(float, row[2].split("-"))
+    claim = re.search(r"On the (\d+) posteriors.*?within ([\d.]+) .*?within (\d+)%", README, re.S)
+    assert int(claim[1]) == len(posteriors.NAMES)
+    assert float(row[1]) <= float(claim[2])
+    assert max(1 - low, high - 1) <= int(claim[3]) / 100 + 1e-9
+
+
+def test_readme_says_what_the_uci_sets_gave():
+    """Lower errors and higher log-likelihoods than the three published methods, on all four."""
+    table = rows("docs/networks.md", "| set (splits) |")
+    assert {row[0].split()[0] for row in table} == {"concrete", "energy", "protein", "yacht"}
+    for row in table:
+        figures = [re.match(r"[−-]?[\d.]+", row[i])[0].replace("−", "-") for i in (2, 4, 5, 6)]
+        ours, *others = map(float, figures)
+        assert ours < min(others) if row[1] == "RMSE" else ours > max(others), row
