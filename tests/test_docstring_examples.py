@@ -13,9 +13,6 @@ import pytest
 
 from tests.public_names import OBJECTS
 
-WITHOUT: dict[str, str] = {}
-"""Names that have no example, and why."""
-
 # Some are public in two places.
 ONCE = {id(pkgutil.resolve_name(name)): name for name in reversed(OBJECTS)}.values()
 
@@ -31,19 +28,13 @@ def run(text, name="example"):
     return len(ran), "".join(report)
 
 
-@pytest.mark.parametrize("name", sorted(set(ONCE) - set(WITHOUT)))
+@pytest.mark.parametrize("name", sorted(ONCE))
 def test_example(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # some save a picture
     ran, report = run(inspect.getdoc(pkgutil.resolve_name(name)), name)
     plt.close("all")
     assert not report, report
     assert ran, f"{name} has no example"
-
-
-def test_names_without_an_example_are_public_and_have_none():
-    for name in WITHOUT:
-        assert name in OBJECTS
-        assert run(inspect.getdoc(pkgutil.resolve_name(name)))[0] == 0
 
 
 def test_wrong_output_an_error_and_a_warning_are_reported():

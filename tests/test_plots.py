@@ -95,6 +95,30 @@ def test_reliability_of_a_binary_outcome_is_that_of_one():
     assert visual(drawn, "plot").get_xlabel() == "predicted probability of y = 1"
 
 
+def test_reliability_of_several_models(three_classes):
+    p, y = three_classes
+    models = {"all": tree(y, y_probability=p), "one draw": tree(y, y_probability=p[:1, :1])}
+    for classes in ("top", "pooled"):
+        drawn = plots.plot_reliability(models, classes=classes)
+        for model, dt in models.items():
+            alone = visual(plots.plot_reliability(dt, classes=classes), "points")[0]
+            line = visual(drawn, "points", model=model)[0]
+            np.testing.assert_array_equal(line.get_xydata(), alone.get_xydata())
+            assert visual(drawn, "title", model=model).get_text() == model
+    with pytest.raises(ValueError, match="one model at a time"):
+        plots.plot_reliability(models, classes="each")
+
+
+def test_legend_of_reliability_is_above_the_panels(three_classes):
+    """Inside it would hide error bars."""
+    p, y = three_classes
+    drawn = plots.plot_reliability(tree(y, y_probability=p), classes="pooled")
+    legend, axes = visual(drawn, "legend"), visual(drawn, "plot")
+    axes.figure.canvas.draw()
+    assert legend.get_window_extent().y0 >= axes.get_window_extent().y1
+    assert legend.get_texts()[0].get_text() == "share of 120 predictions"
+
+
 def test_reliability_says_what_to_write(three_classes):
     p, y = three_classes
     dt = tree(y, y_probability=p)
@@ -184,6 +208,22 @@ def test_rejection_of_a_regression_by_mean_and_noise():
     oracle = [np.sqrt(worst[k:].mean()) for k in range(9)]
     np.testing.assert_allclose(visual(drawn, "oracle").get_ydata(), oracle)
     assert visual(drawn, "plot").get_ylabel() == "RMSE of the rows left"
+
+
+def test_rejection_of_several_models(three_classes):
+    p, y = three_classes
+    models = {"all": tree(y, y_probability=p), "one draw": tree(y, y_probability=p[:1, :1])}
+    drawn = plots.plot_rejection(models)
+    for model, dt in models.items():
+        alone = plots.plot_rejection(dt)
+        for name in ("rejection", "oracle", "random"):
+            line = visual(drawn, name, model=model)
+            np.testing.assert_array_equal(line.get_xydata(), visual(alone, name).get_xydata())
+    texts = [text.get_text() for text in visual(drawn, "legend").get_texts()]
+    assert texts == ["oracle", "at random", "all", "one draw"]
+    numbers = tree(y, y_mean=10 * p[..., 0])
+    with pytest.raises(ValueError, match="classes and others numbers"):
+        plots.plot_rejection({**models, "numbers": numbers})
 
 
 # Most uncertain
@@ -396,6 +436,26 @@ def test_slice_says_what_is_wrong(transformed):
 
 
 # All of them
+
+
+def test_in_the_style_of_arviz(three_classes):
+    """Its fonts are larger, and it takes half of the frames away."""
+    import arviz
+
+    p, y = three_classes
+    with plt.rc_context():
+        arviz.style.use("arviz-variat")
+        running = visual(plots.plot_running_lppd(tree(log_likelihood=p[..., 0])), "plot")
+        running.figure.canvas.draw()
+        label, whole = running.yaxis.label.get_window_extent(), running.figure.bbox
+        assert whole.y0 <= label.y0
+        assert label.y1 <= whole.y1
+        image = plots.plot_most_uncertain(tree(y_probability=p), np.zeros((40, 4)), 1)
+        assert all(spine.get_visible() for spine in image.viz["plot"].item().spines.values())
+        reliability = visual(plots.plot_reliability(tree(y, y_probability=p)), "plot")
+        assert (
+            reliability.xaxis.label.get_size() == reliability.xaxis.get_ticklabels()[0].get_size()
+        )
 
 
 def test_visuals_can_be_changed_left_out_and_drawn_on_other_panels():

@@ -107,6 +107,17 @@ def test_it_agrees_with_pymc_and_leaves_the_model_alone(model, posterior):
     )
 
 
+def test_draws_of_another_group(model, posterior):
+    """As those of a posterior; also where chains and draws have no labels."""
+    prior = posterior["prior"].dataset.drop_vars(["chain", "draw"])
+    found = predict(xr.DataTree.from_dict({"prior": prior}), ROWS, model=model, group="prior")
+    assert found["predictions"].sizes["draw"] == DRAWS
+    renamed = predict(xr.DataTree.from_dict({"posterior": prior}), ROWS, model=model)
+    xr.testing.assert_equal(found["predictions"].dataset, renamed["predictions"].dataset)
+    with pytest.raises(ValueError, match="no group 'posterior', only 'prior'"):
+        predict(xr.DataTree.from_dict({"prior": prior}), ROWS, model=model)
+
+
 def test_draws_of_outcomes_follow_their_law(model, posterior):
     found = predict(
         posterior, {"X": np.repeat(NEW, 200, 0)}, var_names=["y", "y_mean", "y_sd", "kind"],

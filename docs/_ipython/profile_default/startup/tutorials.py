@@ -36,7 +36,7 @@ def prepare():
 
     quiet(pm, "sample", draws=40, tune=40)
     quiet(pm, "fit", n=300)
-    quiet(pymc_sgmcmc, "sample", draws=40)
+    quiet(pymc_sgmcmc, "sample", draws=40, tune=40)
     quiet(pm, "sample_posterior_predictive")
 
     sys.path.insert(0, str(Path("../../examples").resolve()))  # scripts that tutorials tell about
