@@ -203,9 +203,12 @@ class ChainStuckError(SamplingError):
     ...     except ChainStuckError as error:
     ...         print(error)
     ...         idata = error.idata
-    Chain ... can't move: at update ..., its last ... attempts gave numbers that are not finite, with
-    step_size=0.2. Use a smaller step size, or check that the model's gradient is finite around the
-    chain's start.
+    Chain ... can't move: at update ..., its last ... attempts gave numbers that are not finite,
+    with step_size=0.2. Use a smaller step size, or check that the model's gradient is finite around
+    the chain's start.
+
+    It has the draws made until then:
+
     >>> 0 < idata.posterior.sizes["draw"] < 1000
     True
     """

@@ -163,7 +163,7 @@ class SGNHT(StochasticGradientStep):
     >>> round(float(idata.posterior["slopes"].mean()), 1)
     1.0
 
-    The thermostat keeps the momenta at the temperature, whatever the noise of the gradient:
+    The thermostat keeps the momenta at a temperature of 1:
 
     >>> round(float(idata.sample_stats["kinetic_temperature"].mean()), 1)
     1.0

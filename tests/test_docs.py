@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import pymc_sgmcmc
-from tests import posteriors
+from tests import posteriors, public_names
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -51,6 +51,19 @@ def test_files_named_exist(page):
 def test_modules_named_exist(page):
     for name in re.findall(r"python -m ([\w.]+)", (ROOT / page).read_text()):
         assert importlib.util.find_spec(name), f"{page} names {name}"
+
+
+def test_every_public_name_has_a_page():
+    """In docs/api/index.md, from which the pages are made."""
+    module, listed = "", []
+    for line in (ROOT / "docs/api/index.md").read_text().splitlines():
+        if line.startswith(".. currentmodule:: "):
+            module = line.split()[-1]
+        elif re.fullmatch(r"   \w+", line):
+            listed.append(f"{module}.{line.strip()}")
+    public = set(public_names.OBJECTS) - {"pymc_sgmcmc.diagnostics.diagnose"}  # the top level's
+    assert public | set(public_names.DYNAMICS) <= set(listed)
+    assert len(listed) == len(set(listed))
 
 
 # -- tutorials -------------------------------------------------------------------------------------

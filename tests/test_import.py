@@ -21,6 +21,7 @@ assert not hasattr(pymc.to_inference_data, "adds_attributes")  # before a step i
 
 import pymc as pm
 import pymc_sgmcmc as sg
+from pymc_sgmcmc.schedules import PolynomialDecay
 with pm.Model() as model:
     pm.Normal("x")
     steps = [sg.SGLD(step_size=0.1), sg.SGLD(step_size=0.1, dtype="float32")]

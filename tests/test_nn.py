@@ -263,3 +263,13 @@ def test_the_warm_up_of_a_network_starts_from_the_prior(hidden, of_prior, monkey
     block = next(b for b in step.sampler.potential.layout if b.name == "hidden_1_weights")
     weights = found[0][:, block.start : block.stop]
     assert weights.std() == pytest.approx(10 if of_prior else 1 / np.sqrt(3), rel=0.2)
+
+
+def test_classes_keep_the_labels_of_the_model():
+    with pm.Model(coords={"y_class": ["cat", "dog", "fish"]}) as model:
+        nn.classification(pm.Data("X", X), RNG.integers(3, size=30))
+    assert list(model.coords["y_class"]) == ["cat", "dog", "fish"]
+    assert model["y_class_weights"].type.ndim == 2
+    wrong = r"'y_class' needs 3 labels, .* give it 2: \('cat', 'dog'\)"
+    with pm.Model(coords={"y_class": ["cat", "dog"]}), pytest.raises(ValueError, match=wrong):
+        nn.classification(pm.Data("X", X), np.arange(30) % 3)

@@ -36,7 +36,7 @@ class DeadChains:
     >>> import numpy as np
     >>> from pymc_sgmcmc.diagnostics import dead_chains
     >>> y = np.arange(4.0)
-    >>> y_mean = np.array([[y, y + 1], [y - y, y - y]])  # two chains of two draws
+    >>> y_mean = np.array([[y, y + 1], [0 * y, 0 * y]])  # two chains of two draws
     >>> new = az.from_dict({"predictions": {"y_mean": y_mean}, "observed_data": {"y": y}})
     >>> found = dead_chains(new)
     >>> found.alive, found.scores.values.round(1).tolist()
@@ -133,7 +133,7 @@ def dead_chains(
     >>> import numpy as np
     >>> from pymc_sgmcmc.diagnostics import dead_chains
     >>> y = np.arange(4.0)
-    >>> y_mean = np.array([[y, y + 1], [y - y, y - y]])  # two chains of two draws
+    >>> y_mean = np.array([[y, y + 1], [0 * y, 0 * y]])  # two chains of two draws
     >>> new = az.from_dict({"predictions": {"y_mean": y_mean}, "observed_data": {"y": y}})
     >>> dead_chains(new)
     1 of 2 chains are worse than the baseline (RMSE 1.118).

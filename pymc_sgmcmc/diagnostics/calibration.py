@@ -114,7 +114,7 @@ def calibration_error(
 ) -> float:
     """Expected calibration error: how far predicted probabilities are from frequencies.
 
-    With n_b of N rows in bin b, gap_b = |frequency - mean probability| there: "l1" is the ECE
+    With n_b of N rows in bin b, gap_b = abs(frequency - mean probability) there: "l1" is the ECE
     Σ_b (n_b/N) gap_b, "l2" is √(Σ_b (n_b/N) gap_b²), and "max" the largest gap. It is never
     negative, so that chance alone gives a positive value: compare at the same bins and rows.
 

@@ -38,9 +38,9 @@ def chains_needed(
 ) -> ChainsNeeded:
     """How many chains visit all of a posterior's modes, if each ends in one at random.
 
-    With P_J the probability of a set J of modes, G chains miss none with probability
-    Σ_J (-1)^|J| (1 - P_J)^G; `exact` is the smallest G for which it reaches the confidence. The
-    number of chains until all are visited has the mean E = Σ_{J≠∅} (-1)^(|J|+1) / P_J, and
+    With P_J the probability of a set J of n(J) modes, G chains miss none with probability
+    Σ_J (-1)^n(J) (1 - P_J)^G; `exact` is the smallest G for which it reaches the confidence. The
+    number of chains until all are visited has the mean E = Σ_{J≠∅} (-1)^(n(J)+1) / P_J, and
     `markov` = ⌈E / (1 - confidence)⌉, a bound that is often twenty times too large.
 
     Parameters
@@ -65,7 +65,7 @@ def chains_needed(
 
     See Also
     --------
-    symmetry_count : Modes that are copies of each other, and need no chains.
+    symmetry_count : Copies of a mode, which need no chains of their own.
 
     References
     ----------
@@ -112,7 +112,7 @@ def chains_needed(
 
 
 def _sets_of_modes(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probability P_J and sign (-1)^|J| of every set of modes, the empty one first."""
+    """Probability P_J and sign (-1)^n(J) of every set of modes, the empty one first."""
     mass, sign = np.zeros(1), np.ones(1)
     for probability in p:
         mass = np.concatenate([mass, mass + probability])

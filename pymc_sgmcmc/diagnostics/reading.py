@@ -71,6 +71,8 @@ def pick(
     group, dataset = find_group(idata, group, groups)
     names = sampled(dataset)
     if var_name is not None:
+        if not isinstance(var_name, str):
+            raise TypeError(f"var_name must be the name of a variable, got {var_name!r}.")
         if var_name not in names:
             raise ValueError(
                 f"{var_name!r} is no variable of group {group!r} with chains and draws. They are: "

@@ -58,7 +58,7 @@ def lppd(
 
     Examples
     --------
-    Two draws, of which each gives one of two outcomes a probability of 0.8 and the other of 0.2. Their
+    Two draws, each of which gives one of two outcomes the probability 0.8 and the other 0.2. Their
     mean is better than either:
 
     >>> import arviz as az

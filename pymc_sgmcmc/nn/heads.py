@@ -135,12 +135,12 @@ def classification(
     >>> import numpy as np
     >>> import pymc as pm
     >>> from pymc_sgmcmc import nn
-    >>> names, species = np.unique(["cat", "dog", "fish", "dog"], return_inverse=True)
+    >>> _, species = np.unique(["cat", "dog", "fish", "dog"], return_inverse=True)
     >>> with pm.Model() as model:
     ...     features = nn.mlp(pm.Data("X", np.eye(4)), hidden=(50,))
     ...     y = nn.classification(features, species)
-    >>> model.named_vars_to_dims["y_class_weights"], model["y_class_weights"].type.shape
-    (('hidden_1', 'y_class'), (50, 3))
+    >>> model.named_vars_to_dims["y_class_weights"], len(model.coords["y_class"])
+    (('hidden_1', 'y_class'), 3)
     """
     values = observed.get_value() if hasattr(observed, "get_value") else np.asarray(observed)
     if classes is None:

@@ -31,7 +31,8 @@ def dense(
     units : int or None
         Outputs of the layer; None for a single one without an axis of its own.
     name : str
-        Of the layer, and of the dim of its units. The variables are ``<name>_weights`` (with what
+        Of the layer, and of the dim of its units, which keeps the model's labels where it has some
+        (``coords={"y_class": ["cat", "dog"]}``). The variables are ``<name>_weights`` (with what
         the prior makes it of) and ``<name>_bias``.
     activation : str, callable or None
         "tanh", "relu", "selu", "gelu", "silu", "softplus", "sigmoid", "identity", or a function of
@@ -70,11 +71,10 @@ def dense(
     function, gain = resolve(activation)
     if units is not None and (isinstance(units, bool) or units != int(units) or units < 1):
         raise ValueError(f"units must be an integer of at least 1, or None, got {units!r}.")
-    model = pm.modelcontext(None)
     inputs, fan_in = _inputs(x, name)
     dims: tuple[str, ...] = (inputs,)
     if units is not None:
-        model.add_coord(name, np.arange(units))
+        _label(name, int(units))
         dims = (inputs, name)
     weights = (prior or LearnedScale()).weights(f"{name}_weights", dims, fan_in, gain)
     signal = pt.as_tensor_variable(x) @ weights
@@ -126,10 +126,8 @@ def mlp(
     >>> from pymc_sgmcmc import nn
     >>> with pm.Model() as model:
     ...     features = nn.mlp(pm.Data("X", np.ones((100, 8))), hidden=(50, 20))
-    >>> model.named_vars_to_dims["hidden_2_weights"]
-    ('hidden_1', 'hidden_2')
-    >>> sum(int(np.prod(v.type.shape)) for v in model.free_RVs)
-    1472
+    >>> [model.named_vars_to_dims[f"hidden_{k}_weights"] for k in (1, 2)]
+    [('hidden_1_input', 'hidden_1'), ('hidden_1', 'hidden_2')]
     """
     if not isinstance(hidden, Sequence):
         raise TypeError(f"hidden must list the units of each layer, got {hidden!r}: ({hidden!r},).")
@@ -193,7 +191,7 @@ def residual(
     ...         features = nn.residual(features, 32, block)
     >>> model.named_vars_to_dims["second_1_weights"], model.named_vars_to_dims["second_2_weights"]
     (('first', 'second_1'), ('second_1', 'second_2'))
-    >>> model.rvs_to_initial_values[model["second_gain"]]
+    >>> float(model.rvs_to_initial_values[model["second_gain"]])
     0.1
     """
     inputs, fan_in = _inputs(x, name)
@@ -231,6 +229,17 @@ def _inputs(x: Any, name: str) -> tuple[str, int]:
     if dims and dims[-1] is not None:
         return dims[-1], length
     dim = f"{name}_input"
-    if dim not in model.coords:
-        model.add_coord(dim, np.arange(length))
+    _label(dim, length)
     return dim, length
+
+
+def _label(dim: str, length: int) -> None:
+    """Give the model a dim of this length, unless it has one with labels of its own."""
+    coords = pm.modelcontext(None).coords
+    if coords.get(dim) is None:
+        pm.modelcontext(None).add_coord(dim, np.arange(length))
+    elif len(coords[dim]) != length:
+        raise ValueError(
+            f"The dim {dim!r} needs {length} labels, and the model's coords give it "
+            f"{len(coords[dim])}: {coords[dim]!r}."
+        )

@@ -15,7 +15,10 @@ class Prior(Protocol):
 
     See Also
     --------
-    LearnedScale, FixedScale, GroupLaplace, WeightNorm
+    LearnedScale : The default.
+    FixedScale : A scale that is known.
+    GroupLaplace : Lets units that are not needed vanish.
+    WeightNorm : Direction and scale of each unit apart.
 
     Examples
     --------
@@ -234,15 +237,15 @@ class WeightNorm:
 
     Examples
     --------
-    A scale for each unit, and a direction of as many numbers as it has inputs:
-
     >>> import numpy as np
     >>> import pymc as pm
     >>> from pymc_sgmcmc import nn
     >>> with pm.Model() as model:
     ...     layer = nn.dense(np.ones((100, 16)), 3, "layer", prior=nn.WeightNorm())
-    >>> {v.name: v.type.shape for v in model.free_RVs if v.name != "layer_bias"}
-    {'layer_weights_scale': (3,), 'layer_weights_raw': (16, 3)}
+    >>> model.named_vars_to_dims["layer_weights_scale"]  # one for each unit
+    ('layer',)
+    >>> model.named_vars_to_dims["layer_weights_raw"]  # its direction
+    ('layer_input', 'layer')
     """
 
     b: float = 5.0

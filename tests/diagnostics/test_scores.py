@@ -125,6 +125,8 @@ def test_rmse_asks_which_and_of_what():
         rmse(two)
     with pytest.raises(ValueError, match=r"No variable.*it has 'W'.*var_name='W'"):
         rmse(tree(np.zeros(4), posterior={"W": (["in"], LOG)}))
+    with pytest.raises(TypeError, match=r"name of a variable, got 0\.9"):
+        rmse(regression(), 0.9)
     with pytest.raises(ValueError, match="predicts 4 of 'row', but the observations are 3 of"):
         rmse(regression(), observed=np.zeros(3))
     with pytest.raises(ValueError, match=r"Which observations does 'y_mean' predict.*none"):
