@@ -26,8 +26,10 @@ with pm.Model() as model:
     pm.Normal("x")
     steps = [sg.SGLD(step_size=0.1), sg.SGLD(step_size=0.1, dtype="float32")]
 assert "jax" not in sys.modules, "making a step starts JAX"
+assert dict(os.environ) == before
 
 import jax
+before = dict(os.environ)  # JAX sets some as well
 jax.config.update("jax_enable_x64", False)
 settings = dict(jax.config.values)
 import pytensor.link.jax.dispatch  # sets jax_enable_x64 from floatX

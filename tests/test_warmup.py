@@ -439,6 +439,27 @@ def test_a_network_of_200_parameters_is_told_from_a_regression(network):
     assert ("modes" in chains.tuning.report) != network
 
 
+def test_the_noise_that_a_small_network_shares_does_not_hold_it_up():
+    """All weights feel a batch's noise together: one direction of 45 is as hot as ten of them."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 2))
+    with pm.Model() as model:
+        first, second = pm.Normal("first", shape=(2, 5)), pm.Normal("second", shape=(5, 5))
+        signal = pt.tanh(pt.tanh(pm.Data("X", X) @ first) @ second) @ pm.Normal("third", shape=5)
+        pm.Bernoulli("y", logit_p=signal, observed=(X**2).sum(1) < 1)
+        step = ATMC(batch_size=50)
+    points, rngs = (
+        [model.initial_point(i) for i in (0, 1)],
+        [np.random.default_rng(i) for i in (1, 2)],
+    )
+    tuning = Chains(step.sampler, points, rngs, tune=20, draws=1).tuning
+    (place,) = tuning.places
+    assert place.correlated > 3 * place.noise.max()
+    dynamics = step.sampler.dynamics
+    # Five times the target where the noise is greatest, as in the stiffest direction.
+    assert 0.03 < dynamics.bias(tuning.step_size, 0.0, place.noise, place.correlated) < 0.12
+
+
 def test_the_descent_of_a_cold_law_goes_on():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 40))

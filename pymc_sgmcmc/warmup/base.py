@@ -38,7 +38,8 @@ class WarmUp(ABC):
     landscape : Landscape
         On which curvature is measured.
     leniency : float
-        How many times the target the error of a variance may be in the stiffest direction.
+        How many times the target the error of a variance may be in the stiffest direction, and in
+        the one with the most noise.
     report : dict
         What was found, for the attributes of the output.
     """
@@ -150,7 +151,7 @@ class WarmUp(ABC):
     ) -> Tuning:
         sampler, noise = self.sampler, np.stack([place.noise for place in places])
         curvature = self._curvature(places, place_of_chain, positions)
-        correlated = max(place.correlated for place in places)
+        correlated = max(place.correlated for place in places) / self.leniency
         stiffest = max(float(curvature.max()), 1) / self.leniency
         h = sampler.step_size
         if h is None:
