@@ -1,10 +1,11 @@
 """The site: `sphinx-build -W docs docs/_build`.
 
-With `PYMC_SGMCMC_DOCS=short` the tutorials take fewer draws (`_ipython/.../short.py`): their prose
-is then not borne out by their figures, but every cell runs.
+With `PYMC_SGMCMC_DOCS=short` the tutorials take fewer draws (`kernel.py`): their prose is then not
+borne out by their figures, but every cell runs.
 """
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -28,14 +29,16 @@ extensions = [
     "sphinx_copybutton",
     "sphinxcontrib.bibtex",
 ]
-exclude_patterns = ["_build", "_ipython", "jupyter_execute"]
-templates_path = ["_templates"]
+exclude_patterns = ["_build", "jupyter_execute"]
 
 # -- tutorials -----------------------------------------------------------------------------------
 
 SHORT = os.environ.get("PYMC_SGMCMC_DOCS") == "short"
-# Kernels read the settings of pictures, and of short runs, from here.
-os.environ["IPYTHONDIR"] = str(HERE / "_ipython")
+# A profile for the tutorials' kernels, with kernel.py as what they run first.
+PROFILE = HERE / "_build" / ".ipython"
+(PROFILE / "profile_default" / "startup").mkdir(parents=True, exist_ok=True)
+shutil.copy(HERE / "kernel.py", PROFILE / "profile_default" / "startup")
+os.environ["IPYTHONDIR"] = str(PROFILE)
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(HERE / "_build" / (".short" if SHORT else ".executed"))
 nb_execution_timeout = 600
