@@ -78,7 +78,8 @@ step_size : float, optional
     the warm-up finds it, from the largest curvature and the gradient noise where the chains are.
     When given, there is no preconditioner and no warm-up unless the next two arguments ask for
     them: the chains take this step in the unconstrained space, from where they start. With s the
-    smallest posterior standard deviation there, min(0.2, 0.3 √(B/N)) s is a good one.
+    smallest posterior standard deviation there, min(0.2, 0.3 √(B/N)) s is a good one; for SGHMC,
+    which absorbs no noise, min(0.2, 0.06 √(B/N)) s.
 steps_per_draw : int or "auto"
     Updates between two draws. "auto" makes successive draws about independent where that takes at
     most 250, and takes a quarter to a third as many in tuning; it is 100 where the scale of the

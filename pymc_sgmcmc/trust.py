@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,11 @@ _CLEARLY = 5.0
 # Ratio of the largest curvature to a typical one, from which on no single step size suits both.
 _CURVATURE_RATIO = 10.0
 _REJECTED = 0.01
+# Chains that a message names, at most: there may be a thousand.
+_NAMED = 8
+# Root-mean-square gradient, in lengths of the longest one that is let through, from which on the
+# law of the draws is mostly that of the shortened ones.
+_CLIPPED = 0.7
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,33 @@ def _smaller_step(attributes: Mapping[str, Any], factor: float = 0.5) -> str:
     return f"step_size={attributes['step_size'] * factor:.2g}"
 
 
+def _cooler(attributes: Mapping[str, Any], temperature: float) -> str:
+    """How to ask for a step that leaves half of the error allowed: it grows with h²."""
+    excess = temperature / attributes["temperature"] - 1
+    return _smaller_step(attributes, min(0.5, math.sqrt(_TEMPERATURE / 2 / excess)))
+
+
+def _or_found(attributes: Mapping[str, Any]) -> str:
+    """What to do about a step size that was given besides making it smaller."""
+    if attributes.get("step_size_given"):
+        return " Or leave step_size out: the warm-up finds one, and coordinates with less noise."
+    return ""
+
+
+def _in_batches(attributes: Mapping[str, Any]) -> bool:
+    """Whether gradients are of some of the rows."""
+    size, rows = (attributes.get(name) for name in ("batch_size", "n_rows"))
+    return isinstance(size, Integral) and isinstance(rows, Integral) and size < rows
+
+
+def _chains(numbers: np.ndarray, one: str, several: str) -> str:
+    """Chains, a few of them by number, and their verb."""
+    names = ", ".join(map(str, numbers[:_NAMED]))
+    if len(numbers) > _NAMED:
+        names += f" and {len(numbers) - _NAMED} more"
+    return f"Chain {names} {one}" if len(numbers) == 1 else f"Chains {names} {several}"
+
+
 def _mean_and_error(x: np.ndarray) -> tuple[float, float]:
     """Mean over chains and draws, and its standard error from the means of a few batches."""
     n = max(1, min(10, x.shape[1]))
@@ -117,12 +150,21 @@ def _kinetic(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> It
     mean, error = _mean_and_error(kinetic)
     if abs(mean / T - 1) <= max(_TEMPERATURE, _ERRORS * error / T):
         return
-    yield Finding(
-        "kinetic temperature",
-        True,
-        f"The kinetic temperature is {mean:.3g} instead of {T:g}: the step is too "
-        f"large, or tuning was too short. Try {_smaller_step(attributes)}, or larger batches.",
-    )
+    found = f"The kinetic temperature is {mean:.3g} instead of {T:g}: "
+    if mean < T:
+        message = "tuning was too short for the friction to settle. Try a longer tune."
+    elif _in_batches(attributes):
+        message = (
+            "the step is too large for the curvature or for the noise of so small batches, or "
+            f"tuning was too short. Try {_cooler(attributes, mean)}, or larger batches."
+            + _or_found(attributes)
+        )
+    else:
+        message = (
+            "the step is too large, or tuning was too short. Try "
+            f"{_cooler(attributes, mean)}, or a longer tune."
+        )
+    yield Finding("kinetic temperature", True, found + message)
 
 
 def _configurational(
@@ -132,35 +174,67 @@ def _configurational(
     if samples is None or T == 0:
         return
     mean, error = _mean_and_error(samples)
-    if abs(mean / T - 1) > max(2 * _TEMPERATURE, _ERRORS * error / T):
-        yield Finding(
-            "configurational temperature",
-            True,
-            f"The configurational temperature ⟨z·∇U⟩/d is {mean:.3g} ± {error:.2g} instead of "
-            f"{T:g}: the chains are not at rest, or the step is too large. Try a longer tune=..., "
-            f"then {_smaller_step(attributes)}.",
+    if abs(mean / T - 1) <= max(2 * _TEMPERATURE, _ERRORS * error / T):
+        return
+    found = (
+        f"The configurational temperature ⟨z·∇U⟩/d is {mean:.3g} ± {error:.2g} instead of {T:g}: "
+    )
+    if mean < T:
+        message = (
+            "the chains are not at rest. They are still spreading, or stay where the posterior is "
+            "narrow. Try a longer tune=..., or a larger steps_per_draw."
         )
+    elif _in_batches(attributes):
+        message = (
+            "variances are too large by about that factor. The chains are not at rest, or the step "
+            "is too large for the curvature or for the noise of so small batches. Try a longer "
+            f"tune=..., then {_cooler(attributes, mean)} or larger batches." + _or_found(attributes)
+        )
+    else:
+        message = (
+            "variances are too large by about that factor. The chains are not at rest, or the step "
+            f"is too large. Try a longer tune=..., then {_cooler(attributes, mean)}."
+        )
+    yield Finding("configurational temperature", True, found + message)
 
 
 def _noise(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    T, h, noise = (
-        attributes["temperature"],
-        attributes["step_size"],
-        statistics.get("gradient_noise"),
-    )
+    noise = statistics.get("gradient_noise")
     if noise is None:
         return
     T, h = attributes["temperature"], attributes["step_size"]
     friction = h**2 * noise.mean() / (2 * T)
-    if friction > _NOISE_FRICTION:
-        yield Finding(
-            "gradient noise",
-            True,
-            f"Gradient noise takes {friction:.2g} of the momentum in every update, too much for "
-            "the thermostat to be exact. Try "
-            f"{_smaller_step(attributes, math.sqrt(_NOISE_FRICTION / 3 / friction))}, or larger "
-            "batches.",
+    if friction <= _NOISE_FRICTION:
+        # A direction with no noise of its own gets the friction that its parameters' noise needs.
+        decay = -math.log(attributes.get("momentum_decay", 0.9))
+        colder = 1 - 1 / (1 + friction / decay)
+        if (
+            colder > 2 * _TEMPERATURE
+            and _in_batches(attributes)
+            and "expected_bias" not in attributes
+        ):
+            yield Finding(
+                "gradient noise",
+                False,
+                "Without a warm-up, nothing is known of how the gradient's noise is correlated "
+                f"between parameters. Where it is, variances of some directions are {colder:.0%} "
+                "too small and those of others too large, at temperatures that are right. Leave "
+                f"step_size out, or try {_smaller_step(attributes)} to see whether they change.",
+            )
+        return
+    smaller = _smaller_step(attributes, math.sqrt(_NOISE_FRICTION / 3 / friction))
+    message = (
+        f"Gradient noise needs a friction of h²V/2T = {friction:.2g} in every update; above "
+        f"{_NOISE_FRICTION} the thermostat is not exact. Try {smaller}, or larger batches."
+        + _or_found(attributes)
+    )
+    if not _in_batches(attributes):
+        message = (
+            f"The thermostat has a friction of {friction:.2g} in every update; above "
+            f"{_NOISE_FRICTION} it is not exact. Gradients of all rows have no noise: the step is "
+            f"too large for the curvature. Try {smaller}."
         )
+    yield Finding("gradient noise", True, message)
 
 
 def _thermostat(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[Finding]:
@@ -219,9 +293,9 @@ def _modes(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(
                 "worse modes",
                 True,
-                f"Chains {', '.join(map(str, lost))} sit in modes that hold less than "
+                f"{_chains(lost, 'sits in a mode that holds', 'sit in modes that hold')} less than "
                 f"e^-{behind[worse].min():.0f} of the best one's mass, by Laplace's estimate: "
-                "leave them out, idata.sel(chain=[...]), or start them elsewhere: initvals=....",
+                "leave out such chains, idata.sel(chain=[...]), or start elsewhere: initvals=....",
             )
     if attributes.get("modes_found", len(mass)) < len(mass):
         yield Finding(
@@ -244,10 +318,11 @@ def _potentials(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) ->
         yield Finding(
             "potential energy",
             True,
-            f"Chains {', '.join(map(str, worse))} have a mean potential energy that is "
-            f"{above[worse].min():.3g} nats or more above that of chain {int(np.argmin(means))}: "
-            "they have not found the posterior's mass, or sit in a worse mode. Try a longer "
-            "tune=..., or leave them out: idata.sel(chain=[...]).",
+            f"{_chains(worse, 'has', 'have')} a mean potential energy that is "
+            f"{above[worse].min():.3g} nats{' or more' if worse.size > 1 else ''} above that of "
+            f"chain {int(np.argmin(means))}: "
+            "not yet in the posterior's mass, or in a worse mode. Try a longer tune=..., or leave "
+            "out such chains: idata.sel(chain=[...]).",
         )
 
 
@@ -263,12 +338,19 @@ def _curvature(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Findi
         )
 
 
-def _clipped(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
+def _clipped(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[Finding]:
     length = attributes.get("clip_gradient")
-    if length is not None:
-        yield Finding(
-            "clipped gradient",
-            False,
-            f"Gradients longer than clip_gradient={length:g} were shortened: where that happened, "
-            "the law of the draws is not the posterior's.",
+    if length is None:
+        return
+    norm = math.sqrt(np.mean(np.square(statistics.get("gradient_norm", 0.0))))
+    often = norm > _CLIPPED * length
+    message = (
+        f"Gradients longer than clip_gradient={length:g} were shortened: where that happened, the "
+        "law of the draws is not the posterior's."
+    )
+    if often:
+        message += (
+            f" It happened often: their root mean square is {norm:.3g} after it. Leave "
+            "clip_gradient out, or make it several times as large."
         )
+    yield Finding("clipped gradient", often, message)

@@ -165,17 +165,17 @@ PLANTED = {
     "kinetic temperature": (
         {"kinetic_temperature": lambda s: s["kinetic_temperature"] * 1.1},
         {},
-        r"temperature is 1\.(1|09) instead of 1.*Try target_bias=0\.005",
+        r"temperature is 1\.(1|09) instead of 1.*Try target_bias=0\.00[45]",
     ),
     "configurational temperature": (
         {"configurational_temperature": lambda s: s["configurational_temperature"] + 0.3},
         {},
-        r"is 1\.[23]\d? ± .*longer tune=\.\.\., then target_bias=0\.005",
+        r"is 1\.[23]\d? ± .*too large by about .*longer tune=\.\.\., then target_bias=0\.001\d\.",
     ),
     "gradient noise": (
         {"gradient_noise": lambda s: s["gradient_noise"] + 10},
         {},
-        r"takes 0\.47 of the momentum.*Try target_bias=",
+        r"friction of 0\.47 .*Try target_bias=",
     ),
     "thermostat": ({"gradient_noise": drift}, {}, r"still adapting.*Try a longer tune="),
     "rejected updates": (
@@ -197,7 +197,7 @@ PLANTED = {
     "potential energy": (
         {"potential_energy": lambda s: s["potential_energy"] + [[0], [20], [0], [0]]},
         {},
-        r"Chains 1 have .* 20.* above that of chain \d.*longer tune=",
+        r"Chain 1 has .* 20.* above that of chain \d.*longer tune=",
     ),
     "curvature": ({}, {"curvature_ratio": 40.0}, "factor of 40 .*Reparametrise"),
 }
@@ -233,7 +233,83 @@ def test_a_step_size_that_was_given_gets_one_as_advice():
     statistics, attributes = good()
     statistics["kinetic_temperature"] = statistics["kinetic_temperature"] + 0.2
     (finding,) = signs_of_trouble(statistics, attributes | {"step_size_given": 1})
-    assert "Try step_size=0.15," in finding.message
+    assert "Try step_size=0.11," in finding.message
+
+
+def test_draws_that_are_too_narrow_get_no_smaller_step_as_advice():
+    for name in ("kinetic_temperature", "configurational_temperature"):
+        statistics, attributes = good()
+        statistics[name] = statistics[name] - 0.4
+        (finding,) = signs_of_trouble(statistics, attributes)
+        assert finding.problem
+        assert "Try a longer tune" in finding.message
+        assert "target_bias" not in finding.message
+
+
+@pytest.mark.parametrize(("batch_size", "noisy"), [(10, True), (100, False), ("all rows", False)])
+def test_noise_and_batches_are_named_only_where_there_are_batches(batch_size, noisy):
+    for name in ("kinetic_temperature", "configurational_temperature", "gradient_noise"):
+        statistics, attributes = good()
+        statistics[name] = statistics[name] + 10
+        (finding,) = signs_of_trouble(
+            statistics, attributes | {"batch_size": batch_size, "n_rows": 100}
+        )
+        assert ("larger batches" in finding.message) == noisy
+        assert "leave step_size out" not in finding.message  # it was not given
+        assert ("have no noise" in finding.message) == (not noisy and name == "gradient_noise")
+
+
+def test_noise_that_nobody_measured_is_told_of():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 2))
+    X[:, 1] = 0.95 * X[:, 0] + np.sqrt(1 - 0.95**2) * X[:, 1]
+    with pm.Model() as model:
+        b = pm.Normal("b", 0, 1, shape=2)
+        pm.Normal("y", pm.Data("X", X) @ b, 1, observed=X.sum(1) + rng.normal(size=2000))
+    precision = X.T @ X + np.eye(2)
+    _, directions = np.linalg.eigh(precision)  # the wide one first
+    step = {"batch_size": 20, "model": model}
+    found = {}
+    for step_size in (0.0015, None):
+        idata = run(model, SGNHT(step_size=step_size, **step), tune=400)
+        ratio = (idata.posterior["b"].values.reshape(-1, 2) @ directions).var(0) / (
+            directions.T @ np.linalg.inv(precision) @ directions
+        ).diagonal()
+        found[step_size] = diagnose(idata), ratio[0]
+    diagnosis, wide = found[0.0015]
+    assert wide < 0.75
+    (note,) = [f for f in diagnosis.findings if f.check == "gradient noise"]
+    assert not note.problem
+    assert "Leave step_size out" in note.message
+    diagnosis, wide = found[None]
+    assert wide > 0.85
+    assert "gradient noise" not in {f.check for f in diagnosis.findings}
+
+
+@pytest.mark.parametrize("sampler", [SGLD, SGHMC])
+@pytest.mark.parametrize(("batch_size", "step_size"), [(None, 0.07), (20, 0.02)])
+def test_the_step_size_that_a_hot_run_gets_as_advice_is_enough(sampler, batch_size, step_size):
+    rows = np.random.default_rng(0).normal(size=(400, 3))  # posterior sd 0.05
+    with pm.Model() as model:
+        pm.Normal("y", pm.Normal("mu", 0, 1, shape=3), 1, observed=rows)
+    options = {"batch_size": batch_size, "steps_per_draw": 20, "model": model}
+    hot = diagnose(run(model, sampler(step_size=step_size, **options)))
+    (message,) = [f.message for f in hot.findings if f.check == "configurational temperature"]
+    advised = float(message.split("step_size=")[1].split(" ")[0].rstrip("."))
+    mended = diagnose(run(model, sampler(step_size=advised, **options), tune=1000))
+    assert not {f.check for f in mended.findings} & {
+        "kinetic temperature",
+        "configurational temperature",
+    }
+
+
+def test_gradients_that_are_shortened_often_are_a_problem():
+    statistics, attributes = good()
+    statistics["gradient_norm"] = np.full(SHAPE, 1.4)
+    for length, often in ((1.5, True), (5, False)):
+        (finding,) = signs_of_trouble(statistics, attributes | {"clip_gradient": length})
+        assert finding.problem == often
+        assert ("It happened often" in finding.message) == often
 
 
 @pytest.mark.parametrize(

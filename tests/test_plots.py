@@ -146,6 +146,17 @@ def test_running_lppd_of_chains_and_of_all():
     assert "nats" in visual(drawn, "plot").get_ylabel()
 
 
+@pytest.mark.parametrize(("chains", "beside"), [(4, False), (8, True)])
+def test_a_long_legend_of_running_lppd_stands_beside_the_lines(chains, beside):
+    drawn = plots.plot_running_lppd(tree(log_likelihood=np.zeros((chains, 4, 2))))
+    figure = drawn.get_viz("figure")
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    legend = axes.get_legend().get_window_extent()
+    assert (legend.x0 >= axes.bbox.x1) == beside
+    assert legend.x1 <= figure.bbox.x1
+
+
 def test_running_lppd_of_one_chain_has_one_line():
     drawn = plots.plot_running_lppd(tree(log_likelihood=np.zeros((1, 4, 2))))
     assert len(visual(drawn, "plot").lines) == 1

@@ -5,6 +5,7 @@ import pymc as pm
 import pytest
 
 from pymc_sgmcmc import ATMC, SGHMC, SGLD, schedules
+from pymc_sgmcmc.dynamics import SGHMCDynamics, SGLDDynamics
 from pymc_sgmcmc.tuning_arguments import resolve_tuning_arguments
 
 
@@ -105,6 +106,15 @@ AUTO = {"preconditioner": "auto", "control_variate": "auto"}
 def test_what_auto_means(arguments, expected):
     resolved = resolve_tuning_arguments(arguments)
     assert {name: resolved[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("share", [1, 0.1, 0.01, 0.001])
+@pytest.mark.parametrize(("dynamics", "factor"), [(SGLDDynamics, 0.3), (SGHMCDynamics, 0.06)])
+def test_the_step_size_that_help_advises_leaves_a_small_bias(share, dynamics, factor):
+    step_size = min(0.2, factor * share**0.5)
+    text = SGLD.__doc__ if dynamics is SGLDDynamics else SGLD.__doc__.split("for SGHMC")[1]
+    assert f"min(0.2, {factor} √(B/N)) s" in text
+    assert dynamics().bias(step_size, 1.0, np.array([1 / share - 1])) < 0.025
 
 
 def test_cycles_end_with_draws():

@@ -102,9 +102,10 @@ def diagnose(idata: DataTree, var_names: Sequence[str] | None = None) -> Diagnos
     >>> diagnose(idata)
     The draws can't be trusted: 2 problems.
     ✗ kinetic temperature: The kinetic temperature is 1.5... instead of 1: the step is too large, or
-    tuning was too short. Try step_size=0.6, or larger batches.
+    tuning was too short. Try step_size=0.2..., or a longer tune.
     ✗ configurational temperature: The configurational temperature ⟨z·∇U⟩/d is 1.5... instead of 1:
-    the chains are not at rest, or the step is too large. Try a longer tune=..., then step_size=0.6.
+    variances are too large by about that factor. The chains are not at rest, or the step is too
+    large. Try a longer tune=..., then step_size=0.2....
     """
     posterior, statistics = idata["posterior"], idata.get("sample_stats")
     if statistics is None or "temperature" not in posterior.attrs:
