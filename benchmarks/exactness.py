@@ -86,18 +86,17 @@ def regression() -> None:
 
 
 def network() -> None:
-    X, y = moons.load()
-    grid = np.stack(np.meshgrid(moons.SIDE, moons.SIDE), axis=-1).reshape(-1, 2)
+    X, _, y, _ = moons.load()
     quick = {"compute_convergence_checks": False}
     model = moons.build_model(X, y)
-    reference = moons.predict(model, nuts(model, 2000, **quick), grid)
+    reference = moons.surfaces_of(model, nuts(model, 2000, **quick))
     print("sampler | batch | h | mean error of the predictive mean, of the sd")
     for sampler in SAMPLERS:
         for batch_size, step_size in ((50, None), (None, None), (50, 0.01), (50, 0.02), (50, 0.04)):
             with moons.build_model(X, y) as model:
                 step = sampler(batch_size=batch_size, step_size=step_size)
                 idata = sg.sample(1000, chains=4, step=step, **QUIET)
-            predictions = moons.predict(model, idata, grid)
+            predictions = moons.surfaces_of(model, idata)
             mean, sd = (np.abs(a - b).mean() for a, b in zip(predictions, reference, strict=True))
             h = "found" if step_size is None else step_size
             print(

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
+import pandas as pd
 import pymc as pm
 import xarray as xr
 from sklearn.datasets import load_digits
@@ -39,12 +40,12 @@ def load() -> tuple[np.ndarray, ...]:
     return X_train - mean, X_test - mean, y_train, y_test
 
 
-def build_model(X: np.ndarray, y: np.ndarray) -> pm.Model:
-    """The network."""
+def build_model(X: np.ndarray, y: np.ndarray, prior: nn.Prior | None = None) -> pm.Model:
+    """The network; its weights have scales that are learned, or another prior."""
     with pm.Model(coords={"pixel": np.arange(64)}) as model:
         images = pm.Data("images", X, dims=("image", "pixel"))
-        features = nn.mlp(images, hidden=SIZES[1:-1])
-        nn.classification(features, y, classes=10, name="digit", dims="image")
+        features = nn.mlp(images, hidden=SIZES[1:-1], prior=prior)
+        nn.classification(features, y, classes=10, name="digit", prior=prior, dims="image")
     return model
 
 
@@ -83,30 +84,34 @@ def network(parameters: list, X: np.ndarray) -> jax.Array:
     return signal @ weights + bias
 
 
-def as_draws(probability: np.ndarray, y: np.ndarray) -> xr.DataTree:
-    """Probabilities ``(image, digit)`` as predictions of a single draw."""
-    likelihood = np.log(np.maximum(probability[np.arange(len(y)), y], 1e-12))
+def predict_networks(networks: list, X: np.ndarray, y: np.ndarray | None = None) -> xr.DataTree:
+    """Predictions of networks that Adam trained, each as a draw: in the form of `predict`."""
+    probability = np.stack([jax.nn.softmax(network(parameters, X)) for parameters in networks])
     dims = ("chain", "draw", "image")
-    return xr.DataTree.from_dict(
-        {
-            "/predictions": xr.Dataset(
-                {"digit_probability": ((*dims, "digit_class"), probability[None, None])}
-            ),
-            "/log_likelihood": xr.Dataset({"digit": (dims, likelihood[None, None])}),
-            "/observed_data": xr.Dataset({"digit": ("image", y)}),
-        }
-    )
+    groups = {"predictions": {"digit_probability": ((*dims, "digit_class"), probability[None])}}
+    if y is not None:
+        likelihood = np.log(np.maximum(probability[:, np.arange(len(y)), y], 1e-12))
+        groups["log_likelihood"] = {"digit": (dims, likelihood[None])}
+        groups["observed_data"] = {"digit": ("image", y)}
+    return xr.DataTree.from_dict({name: xr.Dataset(group) for name, group in groups.items()})
 
 
-def score(predicted: xr.DataTree) -> tuple[float, float, float]:
+def score(predicted: xr.DataTree) -> dict[str, float]:
     """Accuracy, mean negative log-likelihood and expected calibration error (15 bins)."""
     probability = predicted["predictions"]["digit_probability"].mean(("chain", "draw"))
     correct = probability.argmax("digit_class") == predicted["observed_data"]["digit"]
-    return (
-        float(correct.mean()),
-        -float(lppd(predicted)),
-        float(calibration_error(predicted)),
-    )
+    return {
+        "accuracy": float(correct.mean()),
+        "NLL": -float(lppd(predicted)),
+        "calibration error": float(calibration_error(predicted)),
+    }
+
+
+def score_draws(predicted: xr.DataTree, every: int = 10) -> pd.DataFrame:
+    """Scores of single draws: of one in so many of each chain."""
+    n = predicted["predictions"].sizes
+    each = [(c, d) for c in range(n["chain"]) for d in range(0, n["draw"], every)]
+    return pd.DataFrame([score(predicted.isel(chain=[c], draw=[d])) for c, d in each])
 
 
 def draw_pictures(predicted: xr.DataTree, images: np.ndarray, folder: Path) -> None:
@@ -143,17 +148,17 @@ def main() -> None:
     seconds = time.time() - started
     predicted = predict(idata, {"images": X_test, "digit": y_test}, model=model)
 
-    each = [(c, d) for c in range(4) for d in range(0, arguments.draws, 10)]
-    single = np.array([score(predicted.isel(chain=[c], draw=[d])) for c, d in each])
-    adam = np.asarray(jax.nn.softmax(network(train_with_adam(X_train, y_train, 0), X_test)))
+    single = score_draws(predicted)
+    adam = predict_networks([train_with_adam(X_train, y_train, seed=0)], X_test, y_test)
     print(f"\n{'test set':24} accuracy     NLL   calibration error")
     rows = {
         "posterior predictive": score(predicted),
-        "one draw, on average": single.mean(0),
-        "one draw, the best": (single[:, 0].max(), single[:, 1].min(), single[:, 2].min()),
-        "Adam, once": score(as_draws(adam, y_test)),
+        "one draw, on average": single.mean(),
+        "one draw, the best": {**single.min(), "accuracy": single["accuracy"].max()},
+        "Adam, once": score(adam),
     }
-    for name, (accuracy, nll, calibration) in rows.items():
+    for name, row in rows.items():
+        accuracy, nll, calibration = (row[k] for k in ("accuracy", "NLL", "calibration error"))
         print(f"{name:24} {accuracy:8.2%}  {nll:6.3f}   {calibration:8.3f}")
 
     of_truth = {"image": ("pick", np.arange(len(y_test))), "digit_class": ("pick", y_test)}

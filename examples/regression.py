@@ -10,6 +10,7 @@ import arviz as az
 import numpy as np
 import pandas as pd
 import pymc as pm
+import xarray as xr
 from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import scale
 
@@ -42,15 +43,10 @@ def build_model(X: np.ndarray, y: np.ndarray, names: list[str]) -> pm.Model:
     return model
 
 
-def compare(title: str, X: np.ndarray, y: np.ndarray, names: list[str]) -> None:
-    with build_model(X, y, names):
-        step = ATMC(batch_size=len(X) // 10)
-        ours = pm.sample(chains=4, step=step, random_seed=0, progressbar=False)
-        nuts = pm.sample(
-            2000, chains=4, random_seed=0, progressbar=False, nuts_sampler="pymc", cores=1
-        )
+def side_by_side(ours: xr.DataTree, nuts: xr.DataTree) -> pd.DataFrame:
+    """Posterior means and standard deviations of both samplers."""
     ours, nuts = (az.summary(idata, kind="stats", round_to="none") for idata in (ours, nuts))
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             "NUTS mean": nuts["mean"],
             "ATMC mean": ours["mean"],
@@ -60,7 +56,16 @@ def compare(title: str, X: np.ndarray, y: np.ndarray, names: list[str]) -> None:
             "ratio": ours["sd"] / nuts["sd"],
         }
     )
-    print(f"\n{title}\n{table.round(3).to_string()}")
+
+
+def compare(title: str, X: np.ndarray, y: np.ndarray, names: list[str]) -> None:
+    with build_model(X, y, names):
+        step = ATMC(batch_size=len(X) // 10)
+        ours = pm.sample(chains=4, step=step, random_seed=0, progressbar=False)
+        nuts = pm.sample(
+            2000, chains=4, random_seed=0, progressbar=False, nuts_sampler="pymc", cores=1
+        )
+    print(f"\n{title}\n{side_by_side(ours, nuts).round(3).to_string()}")
 
 
 def main() -> None:

@@ -193,14 +193,17 @@ def _not_separable(potential: StochasticPotential, rv: Any) -> str:
         if data.n_rows in np.shape(potential.initial_point[model.rvs_to_values[v].name])
     ]
     message = (
-        f"The likelihood of {rv.name!r} is not a sum over rows: its terms for some rows are not "
-        f"those rows of its terms for all {data.n_rows} rows. Row data: {_shapes(data)}. "
+        f"The likelihood of {rv.name!r} is not a sum over rows, of which a minibatch could be "
+        "taken: the terms of a few rows by themselves are not those that the same rows have among "
+        f"all {data.n_rows} rows. Row data: {_shapes(data)}. "
     )
     if latents:
         return message + (
             f"{', '.join(map(repr, latents))} has one entry per row: a latent variable of each "
-            "row can't be sampled from minibatches. Integrate it out, or use batch_size=None. If "
-            "it has as many entries by chance, name the row data with data=[...]."
+            "row can't be sampled from minibatches. Integrate it out (pm.Mixture does that for "
+            "indicators; pm.gp.HSGP approximates a Gaussian process without it), or use "
+            "batch_size=None, with which every update takes all rows. If it has as many entries by "
+            "chance, name the row data with data=[...]."
         )
     taken = set(data.variables)
     left_out = [
@@ -214,9 +217,14 @@ def _not_separable(potential: StochasticPotential, rv: Any) -> str:
             "has one for each row (an array in pm.Data has a name)."
         )
     return message + (
-        "Likely causes: rows that depend on each other (a GP, an AR process); a statistic of all "
-        "rows computed inside the model, such as X - X.mean(0) (compute it beforehand); rows that "
-        "are not along the leading axis; their number written as a number (write X.shape[0], with "
-        "X in pm.Data); an array that has as many entries by chance. Mend that, name the row data "
-        "with data=[...] (arrays in pm.Data have names), or use batch_size=None."
+        "Likely causes:\n"
+        "- Rows depend on each other. A Gaussian process has no minibatches, its approximation "
+        "pm.gp.HSGP has; an autoregression has if past values are columns of the data.\n"
+        "- A statistic of all rows is computed inside the model, such as X - X.mean(0): compute it "
+        "beforehand.\n"
+        "- Rows are not along the leading axis.\n"
+        "- Their number is written as a number: write X.shape[0], with X in pm.Data.\n"
+        "- An array has as many entries as there are rows by chance: name the row data with "
+        "data=[...] (arrays in pm.Data have names).\n"
+        "Otherwise use batch_size=None, with which every update takes all rows."
     )

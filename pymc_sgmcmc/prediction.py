@@ -36,6 +36,7 @@ def predict(
     var_names: Sequence[str] | None = None,
     model: Model | None = None,
     coords: Mapping[str, Any] | None = None,
+    group: str = "posterior",
     dtype: str = "float32",
     random_seed: Any = None,
 ) -> DataTree:
@@ -47,8 +48,8 @@ def predict(
     Parameters
     ----------
     idata : DataTree
-        With a group ``posterior``. Of variables that are computed from others, those that were
-        recorded are taken as they are.
+        With draws of the model's variables in `group`. Of variables that are computed from others,
+        those that were recorded are taken as they are.
     data : mapping of str to array
         Values for the new rows: of each ``pm.Data`` that predictions need, and, by the names of
         observed variables (or of the ``pm.Data`` that they observe), the outcomes, where known.
@@ -61,6 +62,9 @@ def predict(
         The model of the ``with`` context when None.
     coords : mapping of str to sequence, optional
         Coordinates of dims whose length changes; 0, 1, 2, ... when left out.
+    group : str, default "posterior"
+        Where the draws are: "prior" for those of ``pm.sample_prior_predictive``, which show what a
+        prior predicts.
     dtype : str, default "float32"
         Of what is returned.
     random_seed : int or numpy.random.Generator, optional
@@ -87,6 +91,7 @@ def predict(
     >>> import numpy as np
     >>> import pymc as pm
     >>> from pymc_sgmcmc import ATMC, predict, sample
+    >>> from pymc_sgmcmc.diagnostics import lppd
     >>> x = np.linspace(-1, 1, 1_000)
     >>> with pm.Model() as model:
     ...     slope = pm.Normal("slope", 0, 10)
@@ -95,12 +100,11 @@ def predict(
     >>> new = predict(idata, {"x": [5.0, 10.0], "y": [10.0, 20.0]}, model=model)
     >>> new["predictions"]["y_mean"].mean(("chain", "draw")).values.round().tolist()
     [10.0, 20.0]
-    >>> new["log_likelihood"]["y"].sizes["y_dim_0"]
-    2
+    >>> round(float(lppd(new)), 1)
+    1.3
     """
-    return _Prediction(modelcontext(model), idata, dict(data), coords or {}, dtype).run(
-        var_names, get_random_generator(random_seed)
-    )
+    prediction = _Prediction(modelcontext(model), idata, dict(data), coords or {}, group, dtype)
+    return prediction.run(var_names, get_random_generator(random_seed))
 
 
 def _like(variable: Any, x: np.ndarray) -> np.ndarray:
@@ -131,13 +135,14 @@ class _Prediction:
         idata: DataTree,
         data: dict[str, Any],
         coords: Mapping[str, Any],
+        group: str,
         dtype: str,
     ) -> None:
-        if "posterior" not in idata.children:
+        if group not in idata.children:
             raise ValueError(
-                f"idata has no group 'posterior', only {', '.join(map(repr, idata.children))}."
+                f"idata has no group {group!r}, only {', '.join(map(repr, idata.children))}."
             )
-        self.model, self.posterior, self.dtype = model, idata["posterior"], dtype
+        self.model, self.posterior, self.dtype = model, idata[group], dtype
         self.observed = {rv.name: rv for rv in model.observed_RVs}
         self.shared = {
             v.name: v for v in model.data_vars if is_shared_value(v) and v.name in model.named_vars
@@ -201,7 +206,7 @@ class _Prediction:
         changed = {d for d, n in self.model.dim_lengths.items() if n in self.values}
         known = {k: v for k, v in self.model.coords.items() if v is not None and k not in changed}
         coords: dict[Any, Any] = {k: np.asarray(v) for k, v in {**known, **self.coords}.items()}
-        coords |= {d: self.posterior.coords[d].values for d in ("chain", "draw")}
+        coords |= {d: self.posterior.dataset[d].values for d in ("chain", "draw")}
         groups: dict[str, Any] = {}
         for group, arrays, sample_dims in (
             ("predictions", predictions, ["chain", "draw"]),
@@ -279,10 +284,10 @@ class _Prediction:
             if v not in recorded and v in set(ancestors(outputs, blockers=recorded))
         ]
         if missing:
+            free = [v.name for v in self.model.free_RVs]
             raise ValueError(
-                f"The posterior has no draws of {', '.join(map(repr, missing))}, which predictions "
-                f"need. Sample with var_names={[v.name for v in self.model.free_RVs]!r}, or "
-                "without var_names."
+                f"The {self.posterior.name} has no draws of {', '.join(map(repr, missing))}, which "
+                f"predictions need. Sample with var_names={free!r}, or without var_names."
             )
         inputs = [
             pt.tensor(v.name, dtype=v.type.dtype, shape=self.posterior[v.name].shape[2:])

@@ -42,7 +42,8 @@ class Canvas:
     Parameters
     ----------
     methods : mapping of str to str
-        Name of each visual, and the method of ``Axes`` (or ``Figure.colorbar``) that draws it.
+        Name of each visual, and the method of ``Axes`` that draws it, or of ``Figure``:
+        "colorbar" and "Figure.legend".
     size : (float, float)
         Width and height of a panel, in inches.
     panels : sequence of hashable, optional
@@ -139,9 +140,10 @@ class Canvas:
         axes, method = self.axes(panel), self._methods[visual]
         if method == "colorbar":
             defaults["ax"] = axes
-        owner = axes.figure if method == "colorbar" else axes
+        owner = axes.figure if method in ("colorbar", "Figure.legend") else axes
         options = {} if options is True else options
-        artist = getattr(owner, method)(*arguments, **{**defaults, **options})
+        draw = getattr(owner, method.removeprefix("Figure."))
+        artist = draw(*arguments, **{**defaults, **options})
         if method == "plot":
             (artist,) = artist
         place = {**self._place(panel), **(over or {})}

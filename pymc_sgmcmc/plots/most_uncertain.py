@@ -12,7 +12,7 @@ from xarray import DataTree
 from pymc_sgmcmc.diagnostics.calibration import read_probabilities
 from pymc_sgmcmc.diagnostics.reading import pick
 from pymc_sgmcmc.plots.arrays import class_probabilities, entropy
-from pymc_sgmcmc.plots.canvas import BLUE, ORANGE, Canvas, documented
+from pymc_sgmcmc.plots.canvas import BLUE, FAINT, ORANGE, Canvas, documented
 
 _VISUALS = {"images": "imshow", "titles": "set_title", "xlabel": "set_xlabel"}
 
@@ -117,6 +117,7 @@ def plot_most_uncertain(
         first, second = np.argsort(-p.values[row], kind="stable")[:2]
         canvas.draw("images", pictures[row], panel=row, cmap="gray_r")
         canvas.axes(row).set(xticks=[], yticks=[])
+        canvas.axes(row).spines[:].set(visible=True, color=FAINT, linewidth=0.8)  # a frame
         text = "\n".join(f"{names[k]}: {p.values[row, k]:.0%}" for k in (first, second))
         color, is_ = "black", ""
         if y is not None:

@@ -74,7 +74,8 @@ def plot_ood_entropy(
     >>> from pymc_sgmcmc.plots import plot_ood_entropy
     >>> rng = np.random.default_rng(0)
     >>> sure, unsure = rng.beta(0.1, 0.1, size=(1, 1, 500)), rng.beta(5, 5, size=(1, 1, 500))
-    >>> known, strange = (az.from_dict({"predictions": {"y_probability": p}}) for p in (sure, unsure))
+    >>> known = az.from_dict({"predictions": {"y_probability": sure}})
+    >>> strange = az.from_dict({"predictions": {"y_probability": unsure}})
     >>> plot = plot_ood_entropy(known, strange)
     >>> plot.get_viz("legend").get_texts()[1].get_text()
     'out of distribution: AUROC 0.9...'

@@ -11,7 +11,7 @@ from xarray import DataArray, Dataset, DataTree
 from pymc_sgmcmc.diagnostics.calibration import read_probabilities
 from pymc_sgmcmc.diagnostics.reading import find_group, observations, pick
 from pymc_sgmcmc.plots.arrays import SAMPLE, class_probabilities, entropy, is_probability
-from pymc_sgmcmc.plots.canvas import BLUE, FAINT, Canvas, documented
+from pymc_sgmcmc.plots.canvas import COLORS, FAINT, Canvas, documented
 
 _VISUALS = {
     "rejection": "plot",
@@ -25,7 +25,7 @@ _VISUALS = {
 
 @documented(_VISUALS)
 def plot_rejection(
-    dt: DataTree,
+    dt: DataTree | Mapping[str, DataTree],
     *,
     var_name: str | None = None,
     group: str | None = None,
@@ -43,8 +43,9 @@ def plot_rejection(
 
     Parameters
     ----------
-    dt : DataTree
-        With predictions and with the outcomes of the same rows in ``observed_data``.
+    dt : DataTree or mapping of str to DataTree
+        With predictions and with the outcomes of the same rows in ``observed_data``; several
+        models by name.
     var_name : str, optional
         Class probabilities ``(chain, draw, row[, class])``, which give an accuracy, or a predicted
         mean ``(chain, draw, row)``, which gives an RMSE in the unit of the outcome. The only one
@@ -64,7 +65,8 @@ def plot_rejection(
     Raises
     ------
     ValueError
-        If predictions or outcomes are missing, are ambiguous, or are those of other rows.
+        If predictions or outcomes are missing, are ambiguous, or are those of other rows; if some
+        models predict classes and others numbers.
 
     See Also
     --------
@@ -84,25 +86,16 @@ def plot_rejection(
     The accuracy of all rows, and of the half that is surest:
 
     >>> plot.get_viz("rejection").get_ydata()[[0, 5_000]].round(2).tolist()
-    [0.75, 0.88]
+    [0.75, 0.87]
     """
-    x = pick(dt, var_name, ("_probability", "_mean", ""), group)
-    y = observations(dt, x, observed, classes=True)
-    classes = is_probability(x) and (y.dtype.kind in "OUS" or bool((y == y.round()).all()))
-    if classes:
-        p, y = read_probabilities(dt, str(x.name), observed=observed, group=group)
-        probability = class_probabilities(p)
-        uncertainty = entropy(probability)
-        loss = (probability.values.argmax(-1) != y).astype(float)
-    else:
-        uncertainty = _spread(find_group(dt, group)[1], x).ravel()
-        loss = ((x.mean(SAMPLE).values - y) ** 2).ravel()
-
-    def left(order: np.ndarray) -> np.ndarray:
-        """Score of the rows that are left after 0, 1, 2, ... rows."""
-        mean = loss[order][::-1].cumsum()[::-1] / np.arange(len(loss), 0, -1)
-        return 1 - mean if classes else np.sqrt(np.maximum(mean, 0))
-
+    single = isinstance(dt, DataTree)
+    models = {"most uncertain first": dt} if isinstance(dt, DataTree) else dt
+    found = {k: _losses(x, var_name, group, observed) for k, x in models.items()}
+    if len({classes for *_, classes in found.values()}) > 1:
+        raise ValueError(
+            "Some models predict classes and others numbers: name a variable that all have, "
+            "var_name=..., or plot one model at a time."
+        )
     canvas = Canvas(
         _VISUALS,
         (6, 4),
@@ -111,18 +104,45 @@ def plot_rejection(
         visuals=visuals,
         pc_kwargs=pc_kwargs,
     )
-    share = np.arange(len(loss)) / len(loss)
-    rejected = left(np.argsort(-uncertainty, kind="stable"))
     faint: dict[str, Any] = {"color": FAINT, "linewidth": 1.2}
-    oracle = left(np.argsort(-loss, kind="stable"))
-    canvas.draw("oracle", share, oracle, linestyle="--", label="oracle", **faint)
-    flat = np.full(2, rejected[0])
-    canvas.draw("random", [0, 1], flat, linestyle=":", label="at random", **faint)
-    canvas.draw("rejection", share, rejected, color=BLUE, linewidth=2, label="most uncertain first")
+    for i, (model, (uncertainty, loss, classes)) in enumerate(found.items()):
+        over = None if single else {"model": model}
+        share = np.arange(len(loss)) / len(loss)
+        rejected, oracle = (
+            _left(loss[np.argsort(-by, kind="stable")], classes) for by in (uncertainty, loss)
+        )
+        for visual, x, y, style, label in (
+            ("oracle", share, oracle, "--", "oracle"),
+            ("random", [0, 1], [rejected[0]] * 2, ":", "at random"),
+        ):
+            named = {"label": label} if i == 0 else {}
+            canvas.draw(visual, x, y, over=over, linestyle=style, **named, **faint)
+        line = {"color": COLORS[i % len(COLORS)], "linewidth": 2, "label": model}
+        canvas.draw("rejection", share, rejected, over=over, **line)
     canvas.draw("xlabel", "share of rows rejected")
     canvas.draw("ylabel", f"{'accuracy' if classes else 'RMSE'} of the rows left")
     canvas.draw("legend", frameon=False)
     return canvas.finish()
+
+
+def _losses(
+    dt: DataTree, var_name: str | None, group: str | None, observed: Any
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Uncertainty and loss of each row, and whether classes are predicted."""
+    x = pick(dt, var_name, ("_probability", "_mean", ""), group)
+    y = observations(dt, x, observed, classes=True)
+    if is_probability(x) and (y.dtype.kind in "OUS" or bool((y == y.round()).all())):
+        p, y = read_probabilities(dt, str(x.name), observed=observed, group=group)
+        probability = class_probabilities(p)
+        return entropy(probability), (probability.values.argmax(-1) != y).astype(float), True
+    spread = _spread(find_group(dt, group)[1], x)
+    return spread.ravel(), ((x.mean(SAMPLE).values - y) ** 2).ravel(), False
+
+
+def _left(loss: np.ndarray, classes: bool) -> np.ndarray:
+    """Score of the rows that are left after 0, 1, 2, ... rows."""
+    mean = loss[::-1].cumsum()[::-1] / np.arange(len(loss), 0, -1)
+    return 1 - mean if classes else np.sqrt(np.maximum(mean, 0))
 
 
 def _spread(group: Dataset, x: DataArray) -> np.ndarray:

@@ -19,13 +19,13 @@ _VISUALS = {
     "title": "set_title",
     "xlabel": "set_xlabel",
     "ylabel": "set_ylabel",
-    "legend": "legend",
+    "legend": "Figure.legend",
 }
 
 
 @documented(_VISUALS)
 def plot_reliability(
-    dt: DataTree,
+    dt: DataTree | Mapping[str, DataTree],
     *,
     var_name: str | None = None,
     group: str | None = None,
@@ -48,8 +48,9 @@ def plot_reliability(
 
     Parameters
     ----------
-    dt : DataTree
-        With class probabilities, and the outcomes of the same rows in ``observed_data``.
+    dt : DataTree or mapping of str to DataTree
+        With class probabilities, and the outcomes of the same rows in ``observed_data``; several
+        models by name, each on a panel of its own.
     var_name : str, optional
         Class probabilities ``(chain, draw, row, class)``, or P(y = 1) ``(chain, draw, row)``; the
         only ones when None. Their mean over draws is compared with outcomes 0, 1, 2, ...
@@ -106,32 +107,39 @@ def plot_reliability(
         raise ValueError(f'classes={classes!r}: write "top", "pooled" or "each".')
     if classes == "pooled" and adaptive:
         raise ValueError('classes="pooled" has bins of one width: write adaptive=False.')
-    table = reliability(
-        dt,
-        var_name,
-        bins=bins,
-        adaptive=adaptive,
-        classwise=classes != "top",
-        observed=observed,
-        group=group,
-    )
-    dims = [dim for dim in table.dims if dim != "bin"]
-    if pick(dt, var_name, ("_probability",), group).ndim == 3:
+    models: Mapping[Any, DataTree] = {None: dt} if isinstance(dt, DataTree) else dt
+    if len(models) > 1 and classes == "each":
+        raise ValueError('classes="each" has panels of its own: plot one model at a time.')
+    tables: dict[Any, Dataset] = {}
+    dim = None if isinstance(dt, DataTree) else "model"
+    for model, predicted in models.items():
+        table = reliability(
+            predicted,
+            var_name,
+            bins=bins,
+            adaptive=adaptive,
+            classwise=classes != "top",
+            observed=observed,
+            group=group,
+        )
+        label = next((str(d) for d in table.dims if d != "bin"), None)
+        if label is not None and classes == "each":
+            dim = label
+            tables |= {k: table.isel({dim: i}) for i, k in enumerate(table[dim].values.tolist())}
+        else:
+            tables[model] = table if label is None else _pool(table, label)
+    if pick(next(iter(models.values())), var_name, ("_probability",), group).ndim == 3:
         xlabel, ylabel = "predicted probability of y = 1", "how often y = 1"
     elif classes == "top":
         xlabel, ylabel = "probability of the predicted class", "how often it is right"
     else:
         xlabel, ylabel = "predicted probability of a class", "how often it is that class"
-    if classes == "pooled" and dims:
-        table, dims = _pool(table, dims[0]), []
-    tables: dict[Any, Dataset] = {None: table}
-    if dims:
-        tables = {k: table.isel({dims[0]: i}) for i, k in enumerate(table[dims[0]].values.tolist())}
+    small = dim not in (None, "model")
     canvas = Canvas(
         _VISUALS,
-        (2.6, 2.8) if dims else (4.6, 4.4),
-        list(tables) if dims else None,
-        str(dims[0]) if dims else "panel",
+        (2.6, 2.8) if small else (4.6, 4.4),
+        list(tables) if dim else None,
+        dim or "panel",
         plot_collection=plot_collection,
         backend=backend,
         visuals=visuals,
@@ -139,6 +147,8 @@ def plot_reliability(
     )
     labeller = labeller or BaseLabeller()
     ci_prob = rcParams["stats.ci_prob"] if ci_prob is None else ci_prob
+    counts = {int(table["count"].sum()) for table in tables.values()}
+    share_of = f"{counts.pop():,} predictions" if len(counts) == 1 else "the predictions"
     for i, (panel, table) in enumerate(tables.items()):
         table = table.isel(bin=table["count"].values > 0)
         count, rate = table["count"].values, table["frequency"].values
@@ -154,7 +164,7 @@ def plot_reliability(
             color="0.88",
             edgecolor="white",
             zorder=0,
-            label=f"share of {count.sum():,} predictions",
+            label=f"share of {share_of}",
         )
         canvas.draw(
             "points",
@@ -169,15 +179,26 @@ def plot_reliability(
             label=f"frequency, {ci_prob:.0%} interval",
         )
         canvas.axes(panel).set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-        if dims:
-            name = labeller.dim_coord_to_str(dims[0], panel, i)
-            canvas.draw("title", f"{dims[0]} {name}", panel=panel, fontsize=11)
-        else:
-            canvas.draw("legend", edgecolor="none", fontsize=9)
-        size = 9 if dims else 10
+        size = "small" if small else "medium"
+        if dim:
+            name = labeller.dim_coord_to_str(dim, panel, i)
+            title = f"{dim} {name}" if small else name
+            canvas.draw("title", title, panel=panel, fontsize=size)
+        canvas.axes(panel).tick_params(labelsize=size)
         canvas.draw("xlabel", xlabel, panel=panel, fontsize=size)
         if i % pc_kwargs.get("col_wrap", 5) == 0:
             canvas.draw("ylabel", ylabel, panel=panel, fontsize=size)
+    # Above the panels: inside it would lie on an error bar sooner or later.
+    first = next(iter(tables))
+    canvas.draw(
+        "legend",
+        *canvas.axes(first).get_legend_handles_labels(),
+        panel=first,
+        loc="outside upper center",
+        ncols=2 if len(tables) > 1 else 1,
+        frameon=False,
+        fontsize="small",
+    )
     return canvas.finish()
 
 

@@ -71,9 +71,10 @@ def plot_running_lppd(
     """
     each = lppd(dt, var_name, running=True, per_chain=True)
     together = lppd(dt, var_name, running=True).values
+    many = len(each) > 4  # a legend of so many lines would lie on them: it stands beside them
     canvas = Canvas(
         _VISUALS,
-        (6, 4),
+        (8.5, 4) if many else (6, 4),
         plot_collection=plot_collection,
         backend=backend,
         visuals=visuals,
@@ -90,6 +91,7 @@ def plot_running_lppd(
             "together", n, together, color="black", linewidth=2.2, label="all chains together"
         )
     canvas.draw("xlabel", "draws of each chain")
-    canvas.draw("ylabel", "log predictive density (nats per row)")
-    canvas.draw("legend", frameon=False)
+    canvas.draw("ylabel", "log predictive density\n(nats per row)")
+    beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if many else {}
+    canvas.draw("legend", frameon=False, **beside)
     return canvas.finish()

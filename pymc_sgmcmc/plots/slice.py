@@ -90,7 +90,7 @@ def plot_slice(
 
     See Also
     --------
-    pymc_sgmcmc.diagnostics.canonicalize : Brings draws of a network into one mode of its symmetries.
+    pymc_sgmcmc.diagnostics.canonicalize : Removes the barriers between copies of a network.
 
     Examples
     --------
