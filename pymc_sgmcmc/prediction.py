@@ -111,6 +111,12 @@ def _like(variable: Any, x: np.ndarray) -> np.ndarray:
     """New values of a ``pm.Data``, in its dtype."""
     _refuse_axes(variable.name, x, variable.type.ndim)
     dtype = np.dtype(variable.type.dtype)
+    if not np.issubdtype(x.dtype, np.number) and x.dtype != bool:
+        raise ValueError(
+            f"{variable.name!r} holds {dtype} in the model, and was given {x.dtype}: "
+            f"{x.ravel()[:1].tolist()}... Give numbers; labels as the codes that the model was "
+            "built with (series.cat.codes)."
+        )
     if not np.can_cast(x.dtype, dtype, "same_kind"):
         raise ValueError(
             f"{variable.name!r} holds {dtype} in the model, and was given {x.dtype}, which would "

@@ -239,5 +239,7 @@ def test_whole_numbers_are_not_made_of_others():
     found["posterior"] = found["prior"].dataset
     with pytest.raises(ValueError, match=r"'X' holds int.*given float64.*astype\(float\)"):
         predict(found, {"X": np.full((3, 2), 0.5)}, model=model)
+    with pytest.raises(ValueError, match=r"'X' holds int.*given object: \['a'\].*cat\.codes"):
+        predict(found, {"X": np.full((3, 2), "a", dtype=object)}, model=model)
     with pytest.raises(ValueError, match=r"'X' has 2 axes.*shape \(2,\)"):
         predict(found, {"X": np.ones(2, int)}, model=model)
