@@ -24,6 +24,8 @@ _SEARCHES = 8
 _WAYPOINTS = 32
 # A control variate costs a second gradient: it must divide the noise's variance by this.
 _WORTH_IT = 4
+# Steps that move the centre of a fit to some of the rows to that of all.
+_RECENTRINGS = 10
 # Pairs of batches that show the noise of the gradient, or four for each dimension.
 _PAIRS = 1024
 # Mean square of ∇U − z over d from which on the posterior is not called about normal.
@@ -121,13 +123,22 @@ class SmallWarmUp(WarmUp):
 
     def _recentred(self, fitted: Coordinates) -> Coordinates:
         """Move the centre by what all rows say besides those of the subset."""
-        _, of_subset = self.fine.gradient(fitted.centre[None])
-        centre = fitted.centre
-        for _ in range(10):
+        _, wanted = self.fine.gradient(fitted.centre[None])
+
+        def excess(centre: np.ndarray) -> np.ndarray:
             _, of_all = self.whole.gradient(centre[None])
-            step = fitted.gradient(of_all - of_subset)[0]
-            centre = centre + (fitted.position(-step) - fitted.centre)
-            if np.abs(step).max() < 0.02:
+            return fitted.gradient(of_all - wanted)[0]
+
+        centre, slope, share = fitted.centre, excess(fitted.centre), 1.0
+        for _ in range(_RECENTRINGS):
+            trial = centre + fitted.position(-share * slope) - fitted.centre
+            there = excess(trial)
+            # Far from normal whole steps may lead away, to where nothing is finite in the end.
+            if np.linalg.norm(there) < np.linalg.norm(slope):
+                centre, slope = trial, there
+            else:
+                share /= 2
+            if np.abs(slope).max() < 0.02:
                 break
         return dataclasses.replace(fitted, centre=centre)
 
