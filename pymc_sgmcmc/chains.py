@@ -25,6 +25,7 @@ from pymc_sgmcmc.dynamics.base import Dynamics
 from pymc_sgmcmc.engines import engine_class
 from pymc_sgmcmc.engines.base import STUCK, Draws
 from pymc_sgmcmc.engines.choice import faster_backend
+from pymc_sgmcmc.engines.unknown import naming_variables
 from pymc_sgmcmc.estimators import Clipped, ControlVariate, Estimator, Preconditioned
 from pymc_sgmcmc.potential import StochasticPotential
 from pymc_sgmcmc.starts import Evaluate, Point, starting_positions
@@ -92,14 +93,16 @@ class Sampler:
     _engines: dict[Any, Engine] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.backend == "auto" and not _has_jax():
+            self.backend = "numba"
         if self.needs_jax:
             _require_jax()
         self.potential = StochasticPotential(self.model, **self.potential_arguments)
 
     @property
     def needs_jax(self) -> bool:
-        """Whether JAX runs: the warm-up does everywhere."""
-        return self.backend != "numba" or self.warms_up
+        """Whether JAX runs."""
+        return self.backend != "numba"
 
     @property
     def warms_up(self) -> bool:
@@ -152,12 +155,24 @@ class Sampler:
                 engine.load(self.potential.row_values())
                 loaded[type(engine)] = engine
 
-    def engine(self, tuning: Tuning | None = None, backend: str | None = None) -> Engine:
+    def engine(
+        self,
+        tuning: Tuning | None = None,
+        backend: str | None = None,
+        dynamics: Dynamics | None = None,
+    ) -> Engine:
         """Engine for the coordinates of some settings; the model's own when None.
 
-        Of a backend other than the sampler's, if that is named; JAX where it is left open.
+        Of a backend other than the sampler's, if that is named; JAX where it is left open. Of
+        dynamics other than the sampler's, likewise.
+
+        Raises
+        ------
+        NotImplementedError
+            If the backend can't compile the model; the message names variables and what to do.
         """
-        backend = backend or self.backend
+        backend, dynamics = backend or self.backend, dynamics or self.dynamics
+        backend = "jax" if backend == "auto" else backend
         kind: Any = None
         estimator = Estimator(self.potential)
         if tuning is not None and tuning.places:
@@ -168,13 +183,15 @@ class Sampler:
         if self.clip_gradient is not None and (kind or not self.warms_up):
             estimator = Clipped(estimator, self.clip_gradient)
         engine = engine_class(backend)
-        if (engine, kind) not in self._engines:
+        if (engine, kind, dynamics) not in self._engines:
             same_rows = next((e for e in self._engines.values() if isinstance(e, engine)), None)
             options = {"shard": self.shard, "matmul_precision": self.matmul_precision}
             if backend == "numba":
                 options = {}
-            self._engines[engine, kind] = engine(estimator, self.dynamics, same_rows, **options)
-        return self._engines[engine, kind]
+            with naming_variables(self.potential, backend):
+                made = engine(estimator, dynamics, same_rows, **options)
+            self._engines[engine, kind, dynamics] = made
+        return self._engines[engine, kind, dynamics]
 
     def __getstate__(self) -> dict[str, Any]:
         # Compiled functions and device arrays stay behind; another process makes its own.
@@ -300,11 +317,10 @@ class Chains:
         potential = sampler.potential
         numbers = sum(math.prod(x.type.shape) for x in potential.inputs()[2])
         chosen = faster_backend(potential.size, numbers, chains, updates)
-        if chosen == "numba":
-            try:
-                sampler.engine(tuning, chosen)
-            except NotImplementedError:
-                return "jax"
+        try:
+            sampler.engine(tuning, chosen)
+        except NotImplementedError:
+            return "jax" if chosen == "numba" else "numba"
         return chosen
 
     def _begin(self, positions: np.ndarray) -> None:
@@ -320,7 +336,7 @@ class Chains:
         if tuning.places:
             noise = np.stack([place.noise for place in tuning.of_chains()])
             settled = self.sampler.dynamics.settled(tuning.step_size, noise)
-            self.state |= {k: x.astype(z.dtype) for k, x in settled.items()}
+            self.state |= {k: x.astype(self.sampler.potential.dtype) for k, x in settled.items()}
         self._capacity = self._block or self.engine.capacity(len(z))
 
     @property
@@ -435,11 +451,18 @@ class Chains:
         return starting_positions(sampler.potential, points, rngs, evaluate, from_prior)
 
 
+def _has_jax() -> bool:
+    # Not imported to see: that takes a while. None is what a module is that may not be imported.
+    if "jax" in sys.modules:
+        return sys.modules["jax"] is not None
+    return importlib.util.find_spec("jax") is not None
+
+
 def _require_jax() -> None:
-    # A module blocked in sys.modules counts as missing; one that exists isn't imported yet.
-    if importlib.util.find_spec("jax") is None:
+    if not _has_jax():
         raise ImportError(
-            "This package compiles its updates with JAX, which is not installed: pip install jax."
+            'backend="jax" compiles updates with JAX, which is not installed: pip install jax. '
+            'Or use backend="numba".'
         )
 
 

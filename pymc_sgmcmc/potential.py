@@ -131,9 +131,13 @@ class StochasticPotential:
         return other
 
     def prior(self) -> "StochasticPotential":
-        """Give the potential of the prior alone, Jacobians and ``pm.Potential`` terms included."""
+        """Give the potential of the prior alone, Jacobians and ``pm.Potential`` terms included.
+
+        It reads no rows.
+        """
         other = copy.copy(self)
         other.likelihoods = []
+        other.rows = other.n_rows = other.batch_size = None
         return other
 
     def inputs(self, length: int | None = None) -> tuple[Any, list[Any], list[Any]]:

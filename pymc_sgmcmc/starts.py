@@ -16,7 +16,8 @@ Point = Mapping[str, np.ndarray]
 Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 STARTS = ("auto", "jitter", "prior")
-_RETRIES = 20
+# Attempts at a finite start, and those among them at the full width of the jitter.
+_RETRIES, _WIDE = 20, 4
 _FLAT = (continuous.Flat, continuous.HalfFlat)
 
 
@@ -79,25 +80,41 @@ def starting_positions(
                 raise
     starts = given.copy()
     todo = np.arange(len(points))
-    for _ in range(_RETRIES):
+    for attempt in range(_RETRIES):
+        # Where the prior is only preferred, its draws may overflow a likelihood everywhere.
+        from_draws = draw is not None and (from_prior is True or attempt < _RETRIES // 2)
+        # Wide starts may overflow in many dimensions.
+        spread = 0.5 ** max(0, (attempt % (_RETRIES // 2)) - _WIDE)
         for chain in todo if free else ():
             rng = rngs[int(chain)]
-            if draw is not None:
+            if draw is not None and from_draws:
                 starts[chain] = draw(rng)
             else:
-                starts[chain] = given[chain] + rng.uniform(-1, 1, potential.size)
+                starts[chain] = given[chain] + rng.uniform(-spread, spread, potential.size)
         value, gradient = evaluate(starts)
-        todo = np.flatnonzero(~(np.isfinite(value) & np.isfinite(gradient).all(1)))
+        finite = np.isfinite(gradient)
+        todo = np.flatnonzero(~(np.isfinite(value) & finite.all(1)))
         if not free or not todo.size:
             break
     if todo.size:
         around = "draws from the prior" if draw else "points around the model's initial point"
         where = f"{_RETRIES} random {around}" if free else "its start"
         raise SamplingError(
-            f"The log posterior or its gradient is not finite for chain {todo[0]} at {where}. "
+            f"The log posterior or its gradient is not finite for chain {todo[0]} at {where}"
+            f"{_blamed(potential, finite[todo[0]])}. "
             "Give other starting points with initvals=..., or check the model there."
         )
     return starts
+
+
+def _blamed(potential: StochasticPotential, finite: np.ndarray) -> str:
+    """Variables in whose directions the gradient is not finite, unless all are."""
+    names = [
+        repr(potential.model.values_to_rvs[v].name)
+        for v, block in zip(potential.value_vars, potential.layout, strict=True)
+        if not finite[block.start : block.stop].all()
+    ]
+    return f" (in the direction of {', '.join(names)})" if 0 < len(names) else ""
 
 
 def _prior_draw(

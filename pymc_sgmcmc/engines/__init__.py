@@ -12,3 +12,14 @@ def engine_class(backend: str) -> Any:
     from pymc_sgmcmc.engines.jax import JaxEngine
 
     return JaxEngine
+
+
+def derivatives_class(backend: str) -> Any:
+    """Class of the derivatives of a backend. Imports the backend."""
+    if backend == "numba":
+        from pymc_sgmcmc.engines.numba_derivatives import NumbaDerivatives
+
+        return NumbaDerivatives
+    from pymc_sgmcmc.engines.jax_derivatives import JaxDerivatives
+
+    return JaxDerivatives

@@ -111,6 +111,31 @@ class Engine(Protocol):
         """
 
 
+class Derivatives(Protocol):
+    """Derivatives of a potential on fixed rows that stand for all, for the warm-up.
+
+    They depend on the values of the model's other value variables, `others`.
+    """
+
+    def gradient(
+        self, positions: np.ndarray, others: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """U ``(k,)`` in nats and ∇U ``(k, d)`` at positions ``(k, d)``."""
+
+    def hessian(
+        self, positions: np.ndarray, others: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """U ``(k,)``, ∇U ``(k, d)`` and the Hessian ``(k, d, d)`` at positions ``(k, d)``."""
+
+    def products(
+        self, positions: np.ndarray, directions: np.ndarray, others: Mapping[str, np.ndarray]
+    ) -> np.ndarray:
+        """Hessian at each position ``(k, d)`` times the direction of the same number, ``(k, d)``.
+
+        Directions are not longer than the posterior is wide, or about 1.
+        """
+
+
 def check_capacity(n_draws: int, chains: int, capacity: int) -> None:
     """Raise a ValueError if that many draws do not fit a run."""
     if n_draws > capacity:

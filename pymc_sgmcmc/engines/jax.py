@@ -423,8 +423,7 @@ def jax_function(inputs: Sequence[Variable], outputs: Sequence[Variable]):
                 list(inputs), list(outputs), mode="JAX", on_unused_input="ignore", trust_input=True
             )
         except NotImplementedError as error:
-            raise NotImplementedError(
-                f"The model's gradient can't be compiled by JAX: {error}. Write that part of the "
-                "model with operations that PyTensor's JAX backend knows."
-            ) from error
+            # PyTensor's message goes on with the whole inside of an Op.
+            op = str(error).partition("{")[0].strip()
+            raise NotImplementedError(f"PyTensor can't translate it to JAX ({op}).") from error
     return function.vm.jit_fn

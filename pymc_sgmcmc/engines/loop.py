@@ -137,6 +137,14 @@ def evaluate(key, position, arguments, rows, batch, numbers):
     return value.item(), gradient
 
 
+def gradients_at(positions, arguments, values, gradients):
+    """Write the potential and its gradient at every position into arrays."""
+    for i in range(len(positions)):
+        value, gradient = gradient_of(positions[i], *arguments)
+        values[i] = value.item()
+        gradients[i] = gradient
+
+
 def renew_momentum(position, noise, auxiliaries):
     """Draw a fresh momentum; other auxiliaries stay."""
     if has_momentum:

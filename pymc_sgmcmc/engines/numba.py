@@ -176,7 +176,7 @@ class NumbaEngine:
                 statistics[chain],
             )
 
-        with _controller().limit(limits=1, user_api="blas"):
+        with one_blas_thread():
             if not self._run_chain.signatures:
                 _log.info("Compiling with Numba: up to half a minute for a new model.")
                 run_chain(0, h[:0])
@@ -228,10 +228,7 @@ def numba_function(program: Program) -> Any:
             )
         except UserWarning as warning:
             name = str(warning).removeprefix("Numba will use object mode to run ").split("'s ")[0]
-            raise NotImplementedError(
-                f"The model's gradient can't be compiled by Numba, which does not know {name}. "
-                'Use backend="jax".'
-            ) from None
+            raise NotImplementedError(f"PyTensor can't translate {name} to Numba.") from None
     return function.vm.jit_fn
 
 
@@ -240,6 +237,11 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def one_blas_thread() -> Any:
+    """Context in which BLAS keeps to one thread: the chains have one each."""
+    return _controller().limit(limits=1, user_api="blas")
 
 
 @functools.cache

@@ -9,8 +9,8 @@ import numpy as np
 
 from pymc_sgmcmc.tuning import Tuning
 from pymc_sgmcmc.warmup.base import WarmUp
-from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.large import LargeWarmUp
+from pymc_sgmcmc.warmup.mode import newton
 from pymc_sgmcmc.warmup.small import SmallWarmUp
 
 if TYPE_CHECKING:
@@ -22,9 +22,10 @@ __all__ = ["LargeWarmUp", "SmallWarmUp", "WarmUp", "warm_up"]
 _SMALL = 1000
 # Dimensions up to which eight searches for a mode are quick, however long each takes.
 _QUICK = 100
-# Share of directions in which U curves down at a start, from which on Newton's method has a long
-# way to go: a regression has one or two, a network every third.
-_ROUGH = 0.1
+# Share of directions in which U curves down, from which on Newton's method has a long way to go;
+# and Hessians to look at: they lead a regression to where hardly a direction does, while of a
+# network every third still does.
+_ROUGH, _LOOKS = 0.1, 8
 # Mean square of ∇U − z over d from which on the curvature at a mode says little of the posterior.
 _MISLEADING = 10.0
 
@@ -56,26 +57,44 @@ def warm_up(
     positions : ndarray
         Where the chains then begin, ``(chains, d)``.
     """
+    if sampler.backend != "auto":
+        return _warm_up(sampler, others, rng, starts, sampler.backend)
+    try:
+        return _warm_up(sampler, others, rng, starts, "jax")
+    except NotImplementedError:  # JAX lacks some Ops
+        return _warm_up(sampler, others, rng, starts, "numba")
+
+
+def _warm_up(
+    sampler: Sampler,
+    others: dict[str, np.ndarray],
+    rng: np.random.Generator,
+    starts: Callable[..., np.ndarray],
+    backend: str,
+) -> tuple[WarmUp, Tuning, np.ndarray]:
     chosen = sampler.preconditioner
     dense = isinstance(chosen, str) and chosen == "dense"
+
+    def large(after: WarmUp | None = None) -> tuple[WarmUp, Tuning, np.ndarray]:
+        warming = LargeWarmUp(sampler, others, rng, backend)
+        if after is not None:
+            warming.follow(after)
+        return warming, *warming.search(starts(warming.landscape.gradient, network=True))
+
     if not dense and sampler.potential.size > _SMALL:
-        large = LargeWarmUp(sampler, others, rng)
-        return large, *large.search(starts(large.landscape.gradient, network=True))
-    small = SmallWarmUp(sampler, others, rng)
-    begin = starts(lambda positions: small.coarse.hessian(positions)[:2])
-    if not dense and len(begin[0]) > _QUICK and _downward(small.coarse, begin[0]) > _ROUGH:
-        large = LargeWarmUp(sampler, others, rng)
-        return large, *large.search(starts(large.landscape.gradient, network=True))
+        return large()
+    small = SmallWarmUp(sampler, others, rng, backend)
+    begin = starts(small.coarse.gradient)
+    if not dense and len(begin[0]) > _QUICK and _downward(small, begin[0]) > _ROUGH:
+        return large()
     tuning, positions = small.search(begin)
     if sampler.whitens and not dense and small.report["misfit"] > _MISLEADING:
         # A small network, say: what is known of its modes stands, their scale does not.
-        large = LargeWarmUp(sampler, others, rng)
-        large.follow(small)
-        return large, *large.search(starts(large.landscape.gradient, network=True))
+        return large(after=small)
     return small, tuning, positions
 
 
-def _downward(landscape: Landscape, position: np.ndarray) -> float:
-    """Share of the directions in which U curves down."""
-    _, _, hessian = landscape.hessian(position[None])
-    return float((np.linalg.eigvalsh(hessian[0]) < 0).mean())
+def _downward(small: SmallWarmUp, start: np.ndarray) -> float:
+    """Share of the directions in which U still curves down a few steps from a start."""
+    found = newton(small.coarse, small.curved(start), _LOOKS)
+    return float((np.linalg.eigvalsh(found.hessian) < 0).mean())

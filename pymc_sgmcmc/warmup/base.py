@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from pymc.exceptions import SamplingError
 
 from pymc_sgmcmc.coordinates import Coordinates
 from pymc_sgmcmc.tuning import Place, Tuning
@@ -32,6 +33,8 @@ class WarmUp(ABC):
     others : mapping of str to ndarray
         Values of the model's other value variables, which hold still.
     rng : numpy.random.Generator
+    backend : {"jax", "numba"}
+        Of the engine that evaluates the potential.
 
     Attributes
     ----------
@@ -48,9 +51,13 @@ class WarmUp(ABC):
     leniency: ClassVar[float] = 1.0
 
     def __init__(
-        self, sampler: Sampler, others: dict[str, np.ndarray], rng: np.random.Generator
+        self,
+        sampler: Sampler,
+        others: dict[str, np.ndarray],
+        rng: np.random.Generator,
+        backend: str = "jax",
     ) -> None:
-        self.sampler, self.others, self.rng = sampler, others, rng
+        self.sampler, self.others, self.rng, self.backend = sampler, others, rng, backend
         self.size = sampler.potential.size
         self.report: dict[str, Any] = {}
         self._seconds = 0.0
@@ -97,10 +104,10 @@ class WarmUp(ABC):
         Tuning
         """
         started = time.perf_counter()
-        places = tuple(
-            self._settled(place, np.concatenate(positions[tuning.place_of_chain == i]))
-            for i, place in enumerate(tuning.places)
-        )
+        visited = [
+            np.concatenate(positions[tuning.place_of_chain == i]) for i in range(len(tuning.places))
+        ]
+        places = self._settled(tuning.places, visited)
         return self._tuning(places, tuning.place_of_chain, positions, started)
 
     @abstractmethod
@@ -108,8 +115,8 @@ class WarmUp(ABC):
         """Places, the place of each chain, and where the chains begin."""
 
     @abstractmethod
-    def _settled(self, place: Place, positions: np.ndarray) -> Place:
-        """Place with the noise, and perhaps the scale, of positions visited, ``(k, d)``."""
+    def _settled(self, places: tuple[Place, ...], visited: list[np.ndarray]) -> tuple[Place, ...]:
+        """Places as they are found at the positions visited in each, ``(k, d)``."""
 
     def _updates(self, chains: int) -> int:
         """Updates of every chain that would have evaluated as many gradients of rows."""
@@ -134,13 +141,33 @@ class WarmUp(ABC):
     def _noise(
         self, coordinates: Coordinates, positions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Noise of the gradient, plain and with a control variate; nothing if all rows are used."""
+        """Noise of the gradient, plain and with a control variate; nothing if all rows are used.
+
+        At those of the positions where it is finite.
+        """
         if self.sampler.potential.batch_size is None:
             nothing = np.zeros((1, self.size))
             return nothing, nothing
         self._batches += 4 * len(positions)
-        engine = self.sampler.engine(backend="jax")
+        engine = self.sampler.engine(backend=self.backend)
         return gradient_noise(engine, coordinates, positions, self.others, self.rng)
+
+    def _not_finite(self, what: str, position: np.ndarray) -> SamplingError:
+        """Error that names the variables in whose directions U can't be followed at a position."""
+        potential = self.sampler.potential
+        _, gradient = self.landscape.gradient(position[None])
+        product = self.landscape.product(position, self.rng.choice([-1.0, 1.0], self.size))
+        bad = ~(np.isfinite(gradient[0]) & np.isfinite(product))
+        names = [
+            repr(potential.model.values_to_rvs[v].name)
+            for v, block in zip(potential.value_vars, potential.layout, strict=True)
+            if bad[block.start : block.stop].any() or not bad.any()
+        ]
+        return SamplingError(
+            f"{what} is not finite. Look at {', '.join(names)}: give initval=... nearer to values "
+            "that the data allow, a prior that keeps from extreme ones, or a parametrisation "
+            "that does not overflow there (a log-density instead of a density, say)."
+        )
 
     def _tuning(
         self,
@@ -184,4 +211,8 @@ class WarmUp(ABC):
             chain, position = pairs[i]
             coordinates = places[place_of_chain[chain]].coordinates
             found.append(largest_curvature(self.landscape, coordinates, position, self.rng))
-        return np.array([x for x in found if np.isfinite(x)] or [1.0])
+        found = [x for x in found if np.isfinite(x)]
+        if not found:
+            chain, position = pairs[0]
+            raise self._not_finite(f"The curvature of U around chain {chain}", position)
+        return np.array(found)

@@ -1,17 +1,20 @@
 """Minibatch descent from each chain's start, where Newton's method costs too much."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax, random
+import pytensor.tensor as pt
+from pytensor.tensor.variable import TensorVariable
 
-from pymc_sgmcmc.engines.devices import to_host
-from pymc_sgmcmc.engines.jax import compile_for, key_of
+from pymc_sgmcmc.dynamics.base import Dynamics, Transition
+from pymc_sgmcmc.engines.base import STUCK, Engine
 
-_LEARNING_RATE, _AVERAGING = 0.01, 0.999
+_LEARNING_RATE = 0.01
+# Weights of the past in the averages of the gradient and of its square; what keeps a quotient by
+# the latter finite.
+_FIRST, _SECOND, _SMALL = 0.9, 0.999, 1e-8
 # Largest standard deviation of the noise of an update, for parameters with next to no gradient.
 _LARGEST_NOISE = 0.2
 _BLOCK = 200
@@ -19,29 +22,114 @@ _BLOCKS = 50
 _RESTS = 2
 
 
-def descend(
-    engine: Any,
-    starts: np.ndarray,
-    others: Mapping[str, np.ndarray],
-    seeds: np.ndarray,
-    temperature: float = 1.0,
-) -> tuple[np.ndarray, np.ndarray, int]:
-    r"""Descend with Adam, and the noise of a Langevin step, until the potential stops falling.
+@dataclass(frozen=True, kw_only=True)
+class DescentDynamics(Dynamics):
+    r"""Adam, with the noise of a Langevin step.
 
     .. math::
 
         \Delta\theta = -\epsilon \frac{\hat m}{\sqrt{\hat v}}
         + \sqrt{\frac{2 \epsilon T}{\sqrt{\hat v}}}\, \eta
 
-    The noise keeps the descent from the bottom, which for a network that can interpolate its rows
-    lies where the noise of the observations vanishes, far from the mass of the posterior. Where the
-    mass of the law ∝ exp(−U/T) is, U lies about T d/2 nats above its minimum: the descent ends when
-    twice 200 updates lower no chain's potential by more than a tenth of that.
+    with :math:`\hat m` and :math:`\hat v` the averages of the gradient and of its square, each over
+    the same average of ones. The noise keeps the descent from the bottom, which for a network that
+    can interpolate its rows lies where the noise of the observations vanishes, far from the mass of
+    the posterior. The law is about that of exp(−U/T), and no more is asked of it: it gives starts.
 
     Parameters
     ----------
-    engine : JaxEngine
-        One that moves in the model's own coordinates.
+    temperature : float
+        T.
+
+    References
+    ----------
+    Kingma & Ba (2015), Adam: a method for stochastic optimization, ICLR.
+    Li, Chen, Carlson & Carin (2016), Preconditioned stochastic gradient Langevin dynamics for deep
+    neural networks, AAAI: the noise that suits such a preconditioner.
+    """
+
+    auxiliaries: ClassVar = ("first", "second", "first_weight", "second_weight")
+
+    def init(self, position: TensorVariable, noise: TensorVariable) -> dict[str, TensorVariable]:
+        """Averages of nothing yet."""
+        return {name: pt.zeros_like(position) for name in self.auxiliaries}
+
+    def friction(self, step_size: float, noise: np.ndarray) -> np.ndarray:
+        """Infinite: no momentum is conserved; see `Dynamics.friction`."""
+        return np.full(np.shape(noise), np.inf)
+
+    def bias(
+        self, step_size: float, curvature: float, noise: np.ndarray, correlated: float = 0.0
+    ) -> float:
+        """Not known, and not small; see `Dynamics.bias`."""
+        return np.inf
+
+    def transition(
+        self,
+        position: TensorVariable,
+        auxiliaries: Mapping[str, TensorVariable],
+        gradient: TensorVariable,
+        noise: TensorVariable,
+        step_size: TensorVariable,
+        base_step_size: TensorVariable,
+    ) -> Transition:
+        """One update; `step_size` is ε. See `Dynamics.transition`."""
+        first, second, first_weight, second_weight = (auxiliaries[k] for k in self.auxiliaries)
+        first = _FIRST * first + (1 - _FIRST) * gradient
+        second = _SECOND * second + (1 - _SECOND) * gradient**2
+        first_weight = _FIRST * first_weight + (1 - _FIRST)
+        second_weight = _SECOND * second_weight + (1 - _SECOND)
+        size = pt.sqrt(second / second_weight) + _SMALL
+        deviation = pt.sqrt(2 * self.temperature * step_size / size)
+        new = (
+            position
+            - step_size * first / first_weight / size
+            + pt.minimum(deviation, _LARGEST_NOISE) * noise
+        )
+        averages = (first, second, first_weight, second_weight)
+        return Transition(new, dict(zip(self.auxiliaries, averages, strict=True)), {})
+
+
+class Descent(NamedTuple):
+    """Where a descent ended.
+
+    Attributes
+    ----------
+    positions : ndarray
+        Shape ``(chains, d)``.
+    potentials : ndarray
+        Mean over the last updates, in nats, ``(chains,)``.
+    updates : int
+        Of each chain.
+    at_rest : bool
+        Whether the potential had stopped falling.
+    stuck : ndarray of bool
+        Chains whose every update gave numbers that are not finite, ``(chains,)``.
+    """
+
+    positions: np.ndarray
+    potentials: np.ndarray
+    updates: int
+    at_rest: bool
+    stuck: np.ndarray
+
+
+def descend(
+    engine: Engine,
+    starts: np.ndarray,
+    others: Mapping[str, np.ndarray],
+    seeds: np.ndarray,
+    temperature: float = 1.0,
+) -> Descent:
+    """Descend until the potential stops falling, or for 10,000 updates.
+
+    Where the mass of the law ∝ exp(−U/T) is, U lies about T d/2 nats above its minimum: the descent
+    ends when twice 200 updates lower no chain's potential by more than a tenth of that.
+
+    Parameters
+    ----------
+    engine : Engine
+        One of `DescentDynamics`, in the model's own coordinates.
     starts : ndarray
         Shape ``(chains, d)``.
     others : mapping of str to ndarray
@@ -53,60 +141,19 @@ def descend(
 
     Returns
     -------
-    positions : ndarray
-        Shape ``(chains, d)``.
-    potentials : ndarray
-        Mean over the last updates, in nats, ``(chains,)``.
-    updates : int
-        Of each chain.
-
-    References
-    ----------
-    Kingma & Ba (2015), Adam: a method for stochastic optimization, ICLR.
-    Li, Chen, Carlson & Carin (2016), Preconditioned stochastic gradient Langevin dynamics for deep
-    neural networks, AAAI: the noise that suits such a preconditioner.
+    Descent
     """
-    import optax  # takes a while
-
-    optimiser = optax.adam(_LEARNING_RATE, b2=_AVERAGING)
-
-    def noise(adam, key):
-        mean_square = adam.nu / (1 - _AVERAGING**adam.count)
-        variance = 2 * temperature * _LEARNING_RATE / (jnp.sqrt(mean_square) + 1e-8)
-        normal = random.normal(key, adam.nu.shape, adam.nu.dtype)
-        return jnp.minimum(jnp.sqrt(variance), _LARGEST_NOISE) * normal
-
-    def block(position, state, first, others, seed, rows):
-        def update(carry, number):
-            position, state = carry
-            key = key_of(seed, number)
-            value, gradient = engine.estimate(others, (), rows, position, key)
-            change, state = optimiser.update(gradient, state)
-            change = change + noise(state[0], random.fold_in(key, 1))
-            moved = optax.apply_updates(position, change)
-            finite = jnp.isfinite(value) & jnp.isfinite(moved).all()
-            return (jnp.where(finite, moved, position), state), value
-
-        numbers = first + jnp.arange(_BLOCK, dtype=jnp.uint32)
-        (position, state), values = lax.scan(update, (position, state), numbers)
-        return position, state, values.mean()
-
-    with engine.precision():
-        position = jnp.asarray(starts, engine.dtype)
-        state = jax.vmap(optimiser.init)(position)
-        fixed = (engine.others(others), jnp.asarray(seeds, jnp.uint32))
-        args = (position, state, jnp.uint32(0), *fixed)
-        chains, args = engine.vectorise(block, (0, 0, None, 0, 0), args, len(starts))
-        position, state, _, *fixed = args
-        step = compile_for(chains, *args)
-        before, rests = np.full(len(starts), np.inf), 0
-        enough = temperature * starts.shape[1] / 20
-        for i in range(_BLOCKS):
-            position, state, values = step(position, state, jnp.uint32(i * _BLOCK), *fixed)
-            values = to_host(values).astype(float)
-            falls = before - values > enough
-            rests = 0 if falls.any() else rests + 1
-            if rests == _RESTS:
-                break
-            before = np.minimum(before, values)
-        return to_host(position).astype(float), values, (i + 1) * _BLOCK
+    rates = np.full((1, _BLOCK), _LEARNING_RATE)
+    state: dict[str, Any] = engine.init(starts, seeds)
+    before, rests, blocks = np.full(len(starts), np.inf), 0, 0
+    enough = temperature * starts.shape[1] / 20
+    while rests < _RESTS and blocks < _BLOCKS:
+        draws, state = engine.run(state, rates, _LEARNING_RATE, others, 1)
+        blocks += 1
+        values = draws.statistics["potential_energy"][:, 0].astype(float)
+        falls = before - values > enough
+        rests = 0 if falls.any() else rests + 1
+        before = np.minimum(before, values)
+    positions = draws.positions[:, 0].astype(float)
+    stuck = np.asarray(state["rejected_in_a_row"]) >= STUCK
+    return Descent(positions, values, blocks * _BLOCK, rests == _RESTS, stuck)

@@ -10,7 +10,7 @@ import numpy as np
 from pymc_sgmcmc.coordinates import Coordinates
 from pymc_sgmcmc.tuning import Place
 from pymc_sgmcmc.warmup.base import WarmUp
-from pymc_sgmcmc.warmup.descent import descend
+from pymc_sgmcmc.warmup.descent import DescentDynamics, descend
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.noise import correlated_part
 
@@ -38,11 +38,15 @@ class LargeWarmUp(WarmUp):
     leniency = 5.0
 
     def __init__(
-        self, sampler: Sampler, others: dict[str, np.ndarray], rng: np.random.Generator
+        self,
+        sampler: Sampler,
+        others: dict[str, np.ndarray],
+        rng: np.random.Generator,
+        backend: str = "jax",
     ) -> None:
-        super().__init__(sampler, others, rng)
-        self.landscape = Landscape(sampler.potential, _ROWS, others, rng)
-        self._prior = Landscape(sampler.potential.prior(), None, others, rng)
+        super().__init__(sampler, others, rng, backend)
+        self.landscape = Landscape(sampler.potential, _ROWS, others, rng, backend)
+        self._prior = Landscape(sampler.potential.prior(), None, others, rng, backend)
 
     def _landscapes(self) -> set[Landscape]:
         return {self.landscape, self._prior}
@@ -51,34 +55,45 @@ class LargeWarmUp(WarmUp):
         others = {k: np.stack([v] * len(starts)) for k, v in self.others.items()}
         seeds = self.rng.integers(2**32, size=(len(starts), 2), dtype=np.uint32)
         temperature = self.sampler.dynamics.temperature
-        ends, potentials, updates = descend(
-            self.sampler.engine(backend="jax"), starts, others, seeds, temperature
+        engine = self.sampler.engine(
+            backend=self.backend, dynamics=DescentDynamics(temperature=temperature)
         )
-        self._batches += updates * len(starts)
-        self.report |= {"descent_updates": updates}
+        found = descend(engine, starts, others, seeds, temperature)
+        if found.stuck.any():
+            chain = int(found.stuck.argmax())
+            raise self._not_finite(
+                f"U or its gradient around chain {chain}", found.positions[chain]
+            )
+        ends = found.positions
+        self._batches += found.updates * len(starts)
+        self.report |= {"descent_updates": found.updates, "descent_at_rest": found.at_rest}
         centre, anchor = np.zeros(self.size), None
         if self.sampler.control_variate is True:
-            centre = ends[potentials.argmin()]
-            whole = Landscape(self.sampler.potential, None, self.others, self.rng)
+            centre = ends[found.potentials.argmin()]
+            whole = Landscape(self.sampler.potential, None, self.others, self.rng, self.backend)
             values, gradients = whole.gradient(centre[None])
             anchor = float(values[0]), gradients[0]
         place = Place(Coordinates(centre, np.ones(self.size)), np.zeros(self.size), 0.0, anchor)
-        return (self._settled(place, ends),), np.zeros(len(starts), int), ends
+        return self._settled((place,), [ends]), np.zeros(len(starts), int), ends
 
-    def _settled(self, place: Place, positions: np.ndarray) -> Place:
+    def _settled(self, places: tuple[Place, ...], visited: list[np.ndarray]) -> tuple[Place, ...]:
+        (place,), (positions,) = places, visited
         unscaled = Coordinates(place.coordinates.centre, np.ones(self.size))
         chosen = self.rng.choice(positions, _PAIRS, replace=len(positions) < _PAIRS)
         plain, controlled = self._noise(unscaled, chosen)
+        noise = controlled if place.anchor else plain
+        if not (len(noise) and np.isfinite(noise).all()):
+            raise self._not_finite("The gradient where the chains are", chosen[0])
         fitted = self._scale(np.square(plain).mean(0), chosen[:_SIGNS])
         coordinates = self.sampler.coordinates(dataclasses.replace(unscaled, factor=fitted))
-        noise = controlled if place.anchor else plain
         noise = coordinates.gradient(noise)
-        return dataclasses.replace(
+        settled = dataclasses.replace(
             place,
             coordinates=coordinates,
             noise=np.square(noise).mean(0),
             correlated=correlated_part(noise, turned=False),
         )
+        return (settled,)
 
     def _scale(self, noise: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Diagonal of L from the variance of the gradient's noise, ``(d,)``."""
@@ -95,8 +110,13 @@ class LargeWarmUp(WarmUp):
     def _diagonal(self, landscape: Landscape, positions: np.ndarray) -> np.ndarray:
         """Absolute diagonal of the mean Hessian, by products with random signs.
 
+        Of those positions where it is finite.
+
         Bekas, Kokiopoulou & Saad (2007), An estimator for the diagonal of a matrix.
         """
         signs = self.rng.choice([-1.0, 1.0], positions.shape)
-        pairs = zip(positions, signs, strict=True)
-        return np.abs(np.mean([v * landscape.product(q, v) for q, v in pairs], axis=0))
+        products = landscape.products(positions, signs)
+        finite = np.isfinite(products).all(1)
+        if not finite.any():
+            raise self._not_finite("The curvature of U where the chains are", positions[0])
+        return np.abs((signs * products)[finite].mean(0))

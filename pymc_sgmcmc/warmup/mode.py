@@ -1,4 +1,4 @@
-"""Modes of the posterior: by Newton's method, or by minibatch optimisation in many dimensions."""
+"""Modes of the posterior, by Newton's method."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from pymc_sgmcmc.warmup.landscape import Landscape
 
-_ITERATIONS = 200
+_EVALUATIONS = 200
 # Smallest curvature that counts, in units of the diagonal's: below it there is only rounding.
 FLOOR = 1e-12
 # Converged when a Newton step would lower U by less than this many nats: a tenth of a posterior
@@ -38,7 +38,7 @@ class Mode:
     evaluations: int
 
 
-def newton(landscape: Landscape, start: np.ndarray) -> Mode:
+def newton(landscape: Landscape, start: np.ndarray, evaluations: int = _EVALUATIONS) -> Mode:
     """Follow Newton's method, damped as Levenberg and Marquardt do, from a start.
 
     The damping is relative to the diagonal of the Hessian, so that the units of the parameters do
@@ -49,6 +49,8 @@ def newton(landscape: Landscape, start: np.ndarray) -> Mode:
     landscape : Landscape
     start : ndarray
         Shape ``(d,)``.
+    evaluations : int
+        Hessians that may be evaluated.
 
     Returns
     -------
@@ -64,14 +66,14 @@ def newton(landscape: Landscape, start: np.ndarray) -> Mode:
     value, gradient, hessian = (x[0] for x in landscape.hessian(position[None]))
     if not np.isfinite(hessian).all():
         return Mode(position, float(value), np.eye(len(position)), False, 1)
-    damping, converged, evaluations = 1e-3, False, 1
-    while not converged and evaluations < _ITERATIONS:
+    damping, converged, made = 1e-3, False, 1
+    while not converged and made < evaluations:
         step, least = _damped_step(gradient, hessian, damping)
         expected = -gradient @ step - step @ hessian @ step / 2
         # Where U is flat, or curves down, there is no mode, however small the slope.
         near = damping <= 1e-3 and expected < _DECREMENT and least > FLOOR
         trial = [x[0] for x in landscape.hessian((position + step)[None])]
-        evaluations += 1
+        made += 1
         finite = all(np.isfinite(x).all() for x in trial)
         ratio = (value - trial[0]) / max(expected, 1e-300) if finite else -np.inf
         # Close to the mode U itself is rounded more coarsely than its gradient.
@@ -84,7 +86,7 @@ def newton(landscape: Landscape, start: np.ndarray) -> Mode:
             damping *= 10
             if damping > 1e12:
                 break
-    return Mode(position, float(value), hessian, converged, evaluations)
+    return Mode(position, float(value), hessian, converged, made)
 
 
 def _damped_step(

@@ -47,7 +47,8 @@ def gradient_noise(
     Returns
     -------
     plain, controlled : ndarray
-        Samples of the noise of ∇_z Ũ, ``(k, d)`` each.
+        Samples of the noise of ∇_z Ũ, ``(k', d)`` each, at the k' ≤ k positions where the gradient
+        is finite; infinite with a control variate at a centre where it is not.
     """
     plain, controlled = [], []
     for first in range(0, len(positions), _AT_ONCE):
@@ -58,11 +59,14 @@ def gradient_noise(
         known = {k: np.broadcast_to(x, (_AT_ONCE, *x.shape)) for k, x in others.items()}
 
         def difference(points: np.ndarray, seeds=seeds, known=known) -> np.ndarray:
-            one, other = (engine.evaluate(points, known, seed)[1] for seed in seeds)
-            return coordinates.gradient((one - other).astype(float)) / np.sqrt(2)
+            with np.errstate(all="ignore"):
+                one, other = (engine.evaluate(points, known, s)[1].astype(float) for s in seeds)
+                return coordinates.gradient(one - other) / np.sqrt(2)
 
         n = len(positions) - first
         noise = difference(here)[:n]
         plain.append(noise)
         controlled.append(noise - difference(centre)[:n])
-    return np.concatenate(plain), np.concatenate(controlled)
+    without, with_it = np.concatenate(plain), np.concatenate(controlled)
+    finite = np.isfinite(without).all(1)
+    return without[finite], np.nan_to_num(with_it[finite], nan=np.inf, posinf=np.inf, neginf=np.inf)

@@ -22,14 +22,20 @@ if TYPE_CHECKING:
 _SEARCHES = 8
 # Points at which U is looked at between a start and a mode.
 _WAYPOINTS = 32
+# Times that a start is brought half-way to the model's initial point until curvature is finite.
+_HALVINGS = 8
+# Nats below the best mode's mass from which on a mode has none to speak of, by an estimate that may
+# be some nats off.
+_NO_MASS = 30.0
 # A control variate costs a second gradient: it must divide the noise's variance by this.
 _WORTH_IT = 4
 # Steps that move the centre of a fit to some of the rows to that of all.
 _RECENTRINGS = 10
 # Pairs of batches that show the noise of the gradient, or four for each dimension.
 _PAIRS = 1024
-# Mean square of ∇U − z over d from which on the posterior is not called about normal.
-_MISFIT = 0.5
+# Mean square of ∇U − z over d from which on the posterior is not called about normal, and
+# positions visited at which it is measured anew.
+_MISFIT, _VISITED = 0.5, 256
 
 
 class SmallWarmUp(WarmUp):
@@ -40,17 +46,21 @@ class SmallWarmUp(WarmUp):
     """
 
     def __init__(
-        self, sampler: Sampler, others: dict[str, np.ndarray], rng: np.random.Generator
+        self,
+        sampler: Sampler,
+        others: dict[str, np.ndarray],
+        rng: np.random.Generator,
+        backend: str = "jax",
     ) -> None:
-        super().__init__(sampler, others, rng)
+        super().__init__(sampler, others, rng, backend)
         potential, d = sampler.potential.in_dtype("float64"), self.size
         # Rows that show where a mode is, and rows that show its shape to a few percent.
         few = int(np.clip(2e8 / d**2, 4 * d, 2e4))
         many = int(np.clip(1e9 / d**2, max(20 * d, few), 5e4))
         n = potential.n_rows or 0  # all of them, where rows are not known
-        self.coarse = Landscape(potential, few, others, rng)
-        self.fine = self.coarse if n <= few else Landscape(potential, many, others, rng)
-        self.whole = self.fine if n <= many else Landscape(potential, None, others, rng)
+        self.coarse = Landscape(potential, few, others, rng, backend)
+        self.fine = self.coarse if n <= few else Landscape(potential, many, others, rng, backend)
+        self.whole = self.fine if n <= many else Landscape(potential, None, others, rng, backend)
         self.landscape = self.coarse if few >= 20 * d else self.fine
 
     def _landscapes(self) -> set[Landscape]:
@@ -66,32 +76,61 @@ class SmallWarmUp(WarmUp):
         inhabited, place_of_chain = np.unique(labels, return_inverse=True)
         fits = [self._fit(modes[i]) for i in inhabited]
         self.report |= {
-            "modes": max(1, sum(mode.converged for mode in modes)),
+            "modes": len(modes),
             "mode_of_chain": place_of_chain,
             "modes_found": int(sum(modes[i].converged for i in inhabited)),
             "mode_mass": np.array([_log_mass(modes[i]) for i in inhabited]),
             "misfit": max(misfit for _, misfit in fits),
         }
-        places = self._places([c for c, _ in fits], unimodal=len(modes) == 1)
+        self._unimodal = len(modes) == 1
+        samples = [self._noise_of_fit(c) for c, _ in fits]
+        places = self._places([c for c, _ in fits], samples)
         begin = [self._begin(places[i].coordinates) for i in place_of_chain]
         return places, place_of_chain, np.stack(begin)
 
     def _modes(self, starts: np.ndarray) -> tuple[list[Mode], np.ndarray]:
-        """Modes, and the number of the one that each chain's search ended in."""
+        """Modes that have posterior mass, and the number of the one that each chain begins in.
+
+        A chain whose own search failed, or ended where there is no mass, begins in the best mode.
+        Where every search failed, the lowest end of one stands for the mode that there isn't.
+        """
         extra = max(0, _SEARCHES - len(starts))
         wide = starts[0] + self.rng.uniform(-2, 2, (extra, self.size))
-        modes: list[Mode] = []
+        ends: list[Mode] = []
         labels = []
         for start in (*starts, *wide):
-            same = [self._leads_down(start, mode) for mode in modes]
+            same = [self._leads_down(start, end) for end in ends]
             if not any(same):
-                found = newton(self.coarse, start)
-                same = [np.linalg.norm(scale.laplace(m).of(found.position)) < 0.5 for m in modes]
+                found = newton(self.coarse, self.curved(start))
+                same = [_is_at(found, end) for end in ends]
                 if not any(same):
-                    modes.append(found)
+                    ends.append(found)
                     same.append(True)
             labels.append(same.index(True))
-        return modes, np.array(labels[: len(starts)])
+        failed = sum(not ends[i].converged for i in labels)
+        self.report |= {"searches": len(labels), "searches_failed": failed}
+        if failed == len(labels):
+            best = min(range(len(ends)), key=lambda i: np.nan_to_num(ends[i].potential, nan=np.inf))
+            return [ends[best]], np.zeros(len(starts), int)
+        mass = np.array([_log_mass(end) if end.converged else -np.inf for end in ends])
+        kept = np.flatnonzero(mass > mass.max() - _NO_MASS)
+        begin = [i if i in kept else int(mass.argmax()) for i in labels[: len(starts)]]
+        return [ends[i] for i in kept], np.searchsorted(kept, begin)
+
+    def curved(self, start: np.ndarray) -> np.ndarray:
+        """Bring a start as near to the model's initial point as it takes for a finite Hessian."""
+        initial = self.sampler.potential.ravel(self.sampler.potential.initial_point)
+        direction = np.ones(self.size)
+        for _ in range(_HALVINGS):
+            values, gradients = self.coarse.gradient(start[None])
+            if (
+                np.isfinite(values).all()
+                and np.isfinite(gradients).all()
+                and np.isfinite(self.coarse.product(start, direction)).all()
+            ):
+                return start
+            start = (start + initial) / 2
+        return start
 
     def _leads_down(self, start: np.ndarray, mode: Mode) -> bool:
         """Whether U falls all the way from a start straight to a mode: no search is needed then."""
@@ -142,19 +181,34 @@ class SmallWarmUp(WarmUp):
                 break
         return dataclasses.replace(fitted, centre=centre)
 
-    def _places(self, coordinates: list[Coordinates], unimodal: bool) -> tuple[Place, ...]:
-        samples = []
-        for c in coordinates:
-            z = self.rng.normal(size=(max(_PAIRS, 4 * self.size), self.size))
-            samples.append(self._noise(c, c.position(z)))
+    def _noise_of_fit(self, coordinates: Coordinates) -> tuple[np.ndarray, np.ndarray]:
+        """Samples of the noise at draws from a fitted normal, or nearer to its centre.
+
+        As near as it takes for most of them to be finite.
+        """
+        z = self.rng.normal(size=(max(_PAIRS, 4 * self.size), self.size))
+        for _ in range(_HALVINGS):
+            sample = self._noise(coordinates, coordinates.position(z))
+            if self.sampler.potential.batch_size is None or 2 * len(sample[0]) > len(z):
+                return sample
+            z = z / 2
+        raise self._not_finite("The gradient around the mode that was found", coordinates.centre)
+
+    def _places(
+        self, coordinates: list[Coordinates], samples: list[tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[Place, ...]:
+        """Places with the noise that was sampled in each, and a control variate if it pays."""
         wanted = self.sampler.control_variate
         if wanted == "auto":
-            plain, controlled = (np.mean([np.square(s[i]) for s in samples]) for i in (0, 1))
-            wanted = unimodal and bool(controlled * _WORTH_IT < plain)
+            pairs = zip(coordinates, samples, strict=True)
+            plain, controlled = np.max([[_largest(c, x) for x in pair] for c, pair in pairs], 0)
+            wanted = self._unimodal and bool(controlled * _WORTH_IT < plain)
         places = []
         for c, noise in zip(coordinates, samples, strict=True):
             # Thermostats, one for each coordinate, need noise without correlations.
             sample = noise[bool(wanted)]
+            if not np.isfinite(sample).all():
+                raise self._not_finite("The gradient at the centre of a control variate", c.centre)
             if c.dense:
                 variance, axes = np.linalg.eigh(sample.T @ sample / len(sample))
                 c, variance = c.turned(axes), np.maximum(variance, 0)
@@ -168,15 +222,42 @@ class SmallWarmUp(WarmUp):
         values, gradients = self.whole.gradient(coordinates.centre[None])
         return float(values[0]), gradients[0]
 
-    def _settled(self, place: Place, positions: np.ndarray) -> Place:
+    def _settled(self, places: tuple[Place, ...], visited: list[np.ndarray]) -> tuple[Place, ...]:
+        """Decide anew on the control variate, and whether the posterior is about normal.
+
+        What was right for the normal that was fitted need not be where the chains went.
+        """
         k = max(_PAIRS, 4 * self.size)
-        chosen = self.rng.choice(positions, k, replace=len(positions) < k)
-        noise = self._noise(place.coordinates, chosen)[place.anchor is not None]
-        return dataclasses.replace(
-            place,
-            noise=np.square(noise).mean(0),
-            correlated=correlated_part(noise, turned=place.coordinates.dense),
-        )
+        samples, misfits = [], []
+        for place, positions in zip(places, visited, strict=True):
+            chosen = self.rng.choice(positions, k, replace=len(positions) < k)
+            samples.append(self._noise(place.coordinates, chosen))
+            if not len(samples[-1][0]):
+                raise self._not_finite("The gradient where the chains are", chosen[0])
+            misfits.append(self._misfit(place.coordinates, chosen[:_VISITED]))
+        self.report["misfit"] = max(self.report["misfit"], *misfits)
+        return self._places([place.coordinates for place in places], samples)
+
+    def _misfit(self, coordinates: Coordinates, positions: np.ndarray) -> float:
+        """Mean square of ∇_z U − z, less its mean, over positions and d."""
+        _, gradients = self.fine.gradient(positions)
+        away = coordinates.gradient(gradients) - coordinates.of(positions)
+        away = away[np.isfinite(away).all(1)]
+        return float(np.square(away - away.mean(0)).mean()) if len(away) else np.inf
+
+
+def _is_at(found: Mode, end: Mode) -> bool:
+    """Whether two searches ended in the same mode."""
+    if not (found.converged and end.converged):
+        return False
+    return bool(np.linalg.norm(scale.laplace(end).of(found.position)) < 0.5)
+
+
+def _largest(coordinates: Coordinates, sample: np.ndarray) -> float:
+    """Largest variance of noise, which bounds the step: along an axis that z can be turned to."""
+    if not (coordinates.dense and np.isfinite(sample).all()):
+        return float(np.square(sample).mean(0).max())
+    return float(np.linalg.eigvalsh(sample.T @ sample / len(sample))[-1])
 
 
 def _log_mass(mode: Mode) -> float:

@@ -41,13 +41,25 @@ def step_size(
     Returns
     -------
     float
+
+    Raises
+    ------
+    ValueError
+        If what was measured is not finite.
     """
+    if not (np.isfinite(noise).all() and np.isfinite([curvature, correlated]).all()):
+        raise ValueError(
+            f"No step size suits a curvature of {curvature:g} and a noise of {np.max(noise):g}."
+        )
 
     def excess(log_h: float) -> float:
         return dynamics.bias(np.exp(log_h), curvature, noise, correlated) - target_bias
 
     largest = np.log(2 / np.sqrt(curvature))  # the limit of stability: the bias is 1 there
-    return float(np.exp(brentq(excess, largest - 35, largest)))
+    smallest = largest - 35
+    while excess(smallest) > 0:  # where the noise dwarfs the curvature
+        smallest -= 35
+    return float(np.exp(brentq(excess, smallest, largest)))
 
 
 def steps_per_draw(dynamics: Dynamics, step_size: float, noise: np.ndarray) -> int:

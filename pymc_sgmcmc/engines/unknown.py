@@ -1,0 +1,67 @@
+"""Which variables of a model a backend can't compile."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytensor
+
+from pymc_sgmcmc.engines.programs import Program
+from pymc_sgmcmc.potential import StochasticPotential
+
+
+@contextmanager
+def naming_variables(potential: StochasticPotential, backend: str) -> Iterator[None]:
+    """Have the error of a backend that can't compile the model say which variables, and the way.
+
+    Parameters
+    ----------
+    potential : StochasticPotential
+    backend : {"jax", "numba"}
+
+    Raises
+    ------
+    NotImplementedError
+        In place of the one that is raised in this context.
+    """
+    try:
+        yield
+    except NotImplementedError as error:
+        names = ", ".join(map(repr, _unknown(potential, backend)))
+        whose = f"The gradient of {names}" if names else "The model's gradient"
+        other = "numba" if backend == "jax" else "jax"
+        way = "Write that part of the model with other operations: neither backend knows it."
+        if not _unknown(potential, other):
+            way = f'Use backend="{other}".'
+        raise NotImplementedError(
+            f'{whose} can\'t be compiled by backend="{backend}": {error} {way}'
+        ) from error
+
+
+def _unknown(potential: StochasticPotential, backend: str) -> list[str]:
+    """Names of the variables whose own term of log p has a gradient that can't be compiled."""
+    model = potential.model
+    terms = [*potential.priors, *potential.likelihoods, *potential.potentials]
+    variables = [*model.free_RVs, *model.observed_RVs, *model.potentials]
+    found = []
+    with model:
+        for rv, term in zip(variables, terms, strict=True):
+            gradients: Any = pytensor.grad(
+                term.sum(), list(potential.value_vars), disconnected_inputs="ignore"
+            )
+            try:
+                _compile(Program(list(model.value_vars), list(gradients)), backend)
+            except NotImplementedError:
+                found.append(rv.name)
+    return found
+
+
+def _compile(program: Program, backend: str) -> None:
+    if backend == "numba":
+        from pymc_sgmcmc.engines.numba import numba_function
+
+        numba_function(program)
+    else:
+        from pymc_sgmcmc.engines.jax import jax_function
+
+        jax_function(*program)
