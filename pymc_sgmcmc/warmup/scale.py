@@ -52,6 +52,7 @@ def refine(
     Opper & Archambeau (2009), The variational Gaussian approximation revisited, equations 7-8.
     """
     d = len(coordinates.centre)
+    share, before = 1.0, np.inf
     for _ in range(_REFINEMENTS):
         z = cubature(d, rng)
         _, gradients = landscape.gradient(coordinates.position(z))
@@ -60,13 +61,17 @@ def refine(
             return coordinates, np.inf
         mean, curvature = slopes.mean(0), slopes.T @ z / len(z)
         misfit = float(np.square(slopes - mean - z).mean())
+        # Where the average curvature depends much on the scale, whole steps go to and fro.
+        now = misfit + float(np.square(mean).mean())
+        share, before = (share / 2 if now > before else share), now
         values, vectors = np.linalg.eigh((curvature + curvature.T) / 2)
         # Small changes: far from normal, the points see little of the posterior.
         values = np.clip(values, 0.25, 4)
         step = vectors @ (vectors.T @ mean / values)
         step *= min(1, np.sqrt(d) / max(misfit, 1e-2) / max(np.linalg.norm(step), 1e-300))
         coordinates = Coordinates(
-            coordinates.position(-step), coordinates.factor @ (vectors / np.sqrt(values))
+            coordinates.position(-share * step),
+            coordinates.factor @ (vectors / values ** (share / 2)),
         )
         if np.abs(np.log(values)).max() < 0.05 and np.abs(step).max() < 0.02:
             break
