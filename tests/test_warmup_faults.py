@@ -13,6 +13,7 @@ from pymc_sgmcmc import ATMC, sample
 from pymc_sgmcmc.coordinates import Coordinates
 from pymc_sgmcmc.dynamics import ATMCDynamics
 from pymc_sgmcmc.engines import derivatives_class
+from pymc_sgmcmc.hierarchy import non_centred
 from pymc_sgmcmc.potential import StochasticPotential
 from pymc_sgmcmc.starts import starting_positions
 from pymc_sgmcmc.warmup import small as small_module
@@ -73,17 +74,19 @@ def test_a_centre_is_never_moved_to_where_nothing_is_finite():
 
 def test_a_start_without_finite_curvature_is_brought_nearer(logistic, monkeypatch):
     warming, _ = logistic
+    coarse = warming.coarse
 
     class Overflowing:
-        def gradient(self, positions):
-            return np.zeros(len(positions)), np.zeros_like(positions)
+        def hessian(self, positions):
+            value, gradient, hessian = coarse.hessian(positions)
+            return value, gradient, np.where(np.abs(positions).max() > 4, np.inf, hessian)
 
-        def product(self, position, direction):
-            return np.where(np.abs(position) > 1, np.inf, 1.0) * direction
-
+    expected = warming.search_from(np.zeros(3))
     monkeypatch.setattr(warming, "coarse", Overflowing())
-    np.testing.assert_allclose(warming.curved(np.array([4.0, 0, 0])), [1, 0, 0])
-    np.testing.assert_allclose(warming.curved(np.array([0.9, 0, 0])), [0.9, 0, 0])
+    for far in (100.0, 3.0):
+        found = warming.search_from(np.array([far, 0, 0]))
+        assert found.converged
+        np.testing.assert_allclose(found.position, expected.position, atol=0.05)
 
 
 def test_wide_jitter_that_overflows_is_narrowed():
@@ -196,10 +199,10 @@ def test_a_failed_search_is_no_mode_and_its_chain_starts_in_one(logistic, monkey
     warming, _ = logistic
     newton = small_module.newton
 
-    def failing(landscape, start):
-        found = newton(landscape, start)
+    def failing(landscape, start, *args):
+        found = newton(landscape, start, *args)
         if start[0] > 1:
-            return small_module.Mode(start, np.inf, np.eye(3), False, 1)
+            return small_module.Mode(start, np.inf, np.eye(3), False, 9)
         return found
 
     monkeypatch.setattr(small_module, "newton", failing)
@@ -242,6 +245,41 @@ def test_the_prior_of_a_large_model_reads_no_rows():
     value, gradient = warming._prior.gradient(b)
     np.testing.assert_allclose(value, np.square(b).sum() / 2 + 3 * np.log(2 * np.pi) / 2)
     np.testing.assert_allclose(gradient, b)
+
+
+# -- hierarchies ---------------------------------------------------------------------------------
+
+
+def varying_intercepts(centred, n=800):
+    generator = np.random.default_rng(0)
+    group = generator.integers(8, size=n)
+    with pm.Model() as model:
+        sd = pm.HalfNormal("sd", 1)
+        z = pm.Normal("z", 0, sd if centred else 1, shape=8)
+        effect = z if centred else sd * z
+        # Products that are no such effects: of what was picked, and of coefficients.
+        slope = pm.Normal("slope", 0, 1) * pm.Normal("table", 0, 1, shape=8)[group]
+        fit = pm.Data("X", generator.normal(size=(n, 3))) @ (sd * pm.Normal("b", 0, 1, shape=3))
+        pm.Normal("y", effect[group] + slope + fit, 1, observed=generator.normal(size=n))
+    return model
+
+
+@pytest.mark.parametrize("batch_size", [20, None])
+def test_effects_that_are_written_non_centred_are_known(batch_size):
+    def found(model):
+        return non_centred(StochasticPotential(model, batch_size=batch_size))
+
+    z, *others = found(varying_intercepts(centred=False))
+    assert z == ("z", 8, 100.0)
+    assert [effects.name for effects in others] == []
+    assert found(varying_intercepts(centred=True)) == []
+
+
+def test_the_report_says_which_effects_of_many_rows_are_not_centred():
+    for n, report in ((800, {"non_centred": "z", "non_centred_rows": 100.0}), (80, {})):
+        step = ATMC(batch_size=20, model=varying_intercepts(centred=False, n=n))
+        found = SmallWarmUp(step.sampler, {}, rng()).report
+        assert found == report
 
 
 # -- engines that stand alone --------------------------------------------------------------------
@@ -316,7 +354,7 @@ def censored_gamma(n=400):
 def test_a_model_that_one_backend_lacks_names_the_variable_and_the_other():
     with censored_gamma():
         step = ATMC(batch_size=50, backend="jax")
-        with pytest.raises(NotImplementedError, match='of \'y\' .*ScalarLoop.*backend="numba"'):
+        with pytest.raises(NotImplementedError, match=r"of 'y' .*ScalarLoop.*numba"):
             sample(5, tune=5, step=step, progressbar=False)
 
 

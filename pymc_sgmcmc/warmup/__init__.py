@@ -10,7 +10,6 @@ import numpy as np
 from pymc_sgmcmc.tuning import Tuning
 from pymc_sgmcmc.warmup.base import WarmUp
 from pymc_sgmcmc.warmup.large import LargeWarmUp
-from pymc_sgmcmc.warmup.mode import newton
 from pymc_sgmcmc.warmup.small import SmallWarmUp
 
 if TYPE_CHECKING:
@@ -96,5 +95,5 @@ def _warm_up(
 
 def _downward(small: SmallWarmUp, start: np.ndarray) -> float:
     """Share of the directions in which U still curves down a few steps from a start."""
-    found = newton(small.coarse, small.curved(start), _LOOKS)
+    found = small.search_from(start, _LOOKS)
     return float((np.linalg.eigvalsh(found.hessian) < 0).mean())

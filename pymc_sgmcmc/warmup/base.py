@@ -10,6 +10,7 @@ import numpy as np
 from pymc.exceptions import SamplingError
 
 from pymc_sgmcmc.coordinates import Coordinates
+from pymc_sgmcmc.hierarchy import non_centred
 from pymc_sgmcmc.tuning import Place, Tuning
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.noise import gradient_noise
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # Positions at which curvature is measured.
 _POINTS = 16
+# Rows of a group from which on its effect is better written centred.
+_MANY = 50
 # Updates between draws where nothing is known of the softest direction.
 _STEPS = 100
 
@@ -59,7 +62,7 @@ class WarmUp(ABC):
     ) -> None:
         self.sampler, self.others, self.rng, self.backend = sampler, others, rng, backend
         self.size = sampler.potential.size
-        self.report: dict[str, Any] = {}
+        self.report: dict[str, Any] = _hierarchy(sampler)
         self._seconds = 0.0
         self._batches = 0
         self._before = 0
@@ -216,3 +219,14 @@ class WarmUp(ABC):
             chain, position = pairs[0]
             raise self._not_finite(f"The curvature of U around chain {chain}", position)
         return np.array(found)
+
+
+def _hierarchy(sampler: Sampler) -> dict[str, Any]:
+    """Effects that would be easier to sample if they were written centred, for the report."""
+    found = [effects for effects in non_centred(sampler.potential) if effects.rows >= _MANY]
+    if not found:
+        return {}
+    return {
+        "non_centred": ", ".join(effects.name for effects in found),
+        "non_centred_rows": min(effects.rows for effects in found),
+    }

@@ -6,7 +6,7 @@ import numpy as np
 
 from pymc_sgmcmc.warmup.landscape import Landscape
 
-_EVALUATIONS = 200
+EVALUATIONS = 200
 # Smallest curvature that counts, in units of the diagonal's: below it there is only rounding.
 FLOOR = 1e-12
 # Converged when a Newton step would lower U by less than this many nats: a tenth of a posterior
@@ -37,8 +37,13 @@ class Mode:
     converged: bool
     evaluations: int
 
+    @property
+    def started(self) -> bool:
+        """Whether there was anything to follow: a finite Hessian at the start."""
+        return self.evaluations > 1
 
-def newton(landscape: Landscape, start: np.ndarray, evaluations: int = _EVALUATIONS) -> Mode:
+
+def newton(landscape: Landscape, start: np.ndarray, evaluations: int = EVALUATIONS) -> Mode:
     """Follow Newton's method, damped as Levenberg and Marquardt do, from a start.
 
     The damping is relative to the diagonal of the Hessian, so that the units of the parameters do

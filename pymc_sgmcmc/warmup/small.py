@@ -12,7 +12,7 @@ from pymc_sgmcmc.tuning import Place
 from pymc_sgmcmc.warmup import scale
 from pymc_sgmcmc.warmup.base import WarmUp
 from pymc_sgmcmc.warmup.landscape import Landscape
-from pymc_sgmcmc.warmup.mode import Mode, newton
+from pymc_sgmcmc.warmup.mode import EVALUATIONS, Mode, newton
 from pymc_sgmcmc.warmup.noise import correlated_part
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class SmallWarmUp(WarmUp):
         for start in (*starts, *wide):
             same = [self._leads_down(start, end) for end in ends]
             if not any(same):
-                found = newton(self.coarse, self.curved(start))
+                found = self.search_from(start)
                 same = [_is_at(found, end) for end in ends]
                 if not any(same):
                     ends.append(found)
@@ -117,20 +117,19 @@ class SmallWarmUp(WarmUp):
         begin = [i if i in kept else int(mass.argmax()) for i in labels[: len(starts)]]
         return [ends[i] for i in kept], np.searchsorted(kept, begin)
 
-    def curved(self, start: np.ndarray) -> np.ndarray:
-        """Bring a start as near to the model's initial point as it takes for a finite Hessian."""
+    def search_from(self, start: np.ndarray, evaluations: int = EVALUATIONS) -> Mode:
+        """Follow Newton's method from a start, or from nearer to the model's initial point.
+
+        As near as it takes for a finite Hessian.
+        """
         initial = self.sampler.potential.ravel(self.sampler.potential.initial_point)
-        direction = np.ones(self.size)
+        found = newton(self.coarse, start, evaluations)
         for _ in range(_HALVINGS):
-            values, gradients = self.coarse.gradient(start[None])
-            if (
-                np.isfinite(values).all()
-                and np.isfinite(gradients).all()
-                and np.isfinite(self.coarse.product(start, direction)).all()
-            ):
-                return start
+            if found.started:
+                break
             start = (start + initial) / 2
-        return start
+            found = newton(self.coarse, start, evaluations)
+        return found
 
     def _leads_down(self, start: np.ndarray, mode: Mode) -> bool:
         """Whether U falls all the way from a start straight to a mode: no search is needed then."""
