@@ -228,7 +228,8 @@ def numba_function(program: Program) -> Any:
             )
         except UserWarning as warning:
             name = str(warning).removeprefix("Numba will use object mode to run ").split("'s ")[0]
-            raise NotImplementedError(f"PyTensor can't translate {name} to Numba.") from None
+            op = name.partition("{")[0]
+            raise NotImplementedError(f"PyTensor can't translate it to Numba ({op}).") from None
     return function.vm.jit_fn
 
 
