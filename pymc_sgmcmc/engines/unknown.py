@@ -39,18 +39,19 @@ def naming_variables(potential: StochasticPotential, backend: str) -> Iterator[N
 
 
 def _unknown(potential: StochasticPotential, backend: str) -> list[str]:
-    """Names of the variables whose own term of log p has a gradient that can't be compiled."""
+    """Names of the variables whose own term of log p, with its gradient, can't be compiled."""
     model = potential.model
     terms = [*potential.priors, *potential.likelihoods, *potential.potentials]
     variables = [*model.free_RVs, *model.observed_RVs, *model.potentials]
     found = []
     with model:
         for rv, term in zip(variables, terms, strict=True):
+            value: Any = term.sum()
             gradients: Any = pytensor.grad(
-                term.sum(), list(potential.value_vars), disconnected_inputs="ignore"
+                value, list(potential.value_vars), disconnected_inputs="ignore"
             )
             try:
-                _compile(Program(list(model.value_vars), list(gradients)), backend)
+                _compile(Program(list(model.value_vars), [value, *gradients]), backend)
             except NotImplementedError:
                 found.append(rv.name)
     return found
@@ -62,6 +63,9 @@ def _compile(program: Program, backend: str) -> None:
 
         numba_function(program)
     else:
+        import jax
+
         from pymc_sgmcmc.engines.jax import jax_function
 
-        jax_function(*program)
+        with jax.enable_x64(True):
+            jax_function(*program)
