@@ -18,7 +18,7 @@ from pymc.variational.minibatch_rv import MinibatchRandomVariable
 from pytensor.graph.basic import Variable
 
 from pymc_sgmcmc import checks
-from pymc_sgmcmc.fingerprint import Fingerprint
+from pymc_sgmcmc.fingerprint import Fingerprint, digest
 from pymc_sgmcmc.graphs import is_shared_value, leaves, rebuild
 from pymc_sgmcmc.minibatch import ROUTE_A, RowData, all_arrays, find_rows, uses_minibatch
 
@@ -72,6 +72,8 @@ class StochasticPotential:
         Value variables that the model has besides the sampled ones; inputs of the potential.
     initial_point : dict of str to ndarray
         The model's initial point.
+    rows_digest : tuple
+        Of the row data as they were checked last; see `digest`.
 
     Raises
     ------
@@ -110,14 +112,13 @@ class StochasticPotential:
         self.rows = self._find_rows(_integer(batch_size), data)
         self.n_rows = self.rows.n_rows if self.rows else None
         self.batch_size = _batch_size(_integer(batch_size), self.rows)
-        rows = None
-        if self.batch_size is not None:
-            assert self.rows is not None
-            rows = checks.some_rows(self.rows)
+        rows = self._rows_to_check()
+        if rows is not None:
             checks.potentials_touch_no_rows(self)
             checks.rows_separate(self, rows)
         checks.initial_point_is_finite(self, rows)
         self._reread, self._ranges = self._read_anew()
+        self.rows_digest = self._digest()
 
     def row_values(self) -> list[np.ndarray]:
         """Row data as they are now: arrays of shape ``(N, ...)``, floats in `dtype`."""
@@ -214,21 +215,29 @@ class StochasticPotential:
     def is_current(self) -> bool:
         """Whether the model and its data are what they were when this was built.
 
-        New values of the row data alone do not matter: they are read anew for every run. Integers
-        beyond the range of those that were checked do, since they may be indices.
+        New values of the row data alone do not matter: they are read anew for every run, and
+        checked if they changed. Integers beyond the range of those that were checked do matter,
+        since they may be indices.
 
         Raises
         ------
         ValueError
             If variables were added to the model or taken from it.
+        SamplingError
+            If the log posterior of new row data is not finite at the model's initial point.
         """
         if not self._fingerprint.matches(self.model, ignore=self._reread):
             return False
+        now = self._digest()
+        if now == self.rows_digest:
+            return True
         values = self.rows.values() if self.rows else []
-        return all(
-            bounds is None or (bounds[0] <= x.min() and x.max() <= bounds[1])
-            for x, bounds in zip(values, self._ranges, strict=True)
-        )
+        for x, bounds in zip(values, self._ranges, strict=True):
+            if bounds is not None and (x.min() < bounds[0] or bounds[1] < x.max()):
+                return False
+        checks.initial_point_is_finite(self, self._rows_to_check())
+        self.rows_digest = now
+        return True
 
     def row_replacements(self, rows: Sequence[Any]) -> dict[Any, Any]:
         """Map the row data, and their length, to what takes their place in the likelihood."""
@@ -267,6 +276,16 @@ class StochasticPotential:
         rows = self.rows.variables if self.rows else ()
         found = leaves([*self.priors, *self.potentials]) + leaves(self.likelihoods, blockers=rows)
         return [v for v in dict.fromkeys(found) if is_shared_value(v)]
+
+    def _digest(self) -> tuple[Any, ...]:
+        return digest(self.rows.values() if self.rows else [])
+
+    def _rows_to_check(self) -> np.ndarray | None:
+        """Numbers of the rows that are checked; None where all data are."""
+        if self.batch_size is None:
+            return None
+        assert self.rows is not None
+        return checks.some_rows(self.rows)
 
     def _read_anew(self) -> tuple[list[Any], list[tuple | None]]:
         """Shared variables whose values matter to nothing but the rows, and bounds of the rows."""

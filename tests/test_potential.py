@@ -13,6 +13,7 @@ from scipy import stats
 
 from pymc_sgmcmc.engines.devices import Devices
 from pymc_sgmcmc.engines.jax import JaxEngine
+from pymc_sgmcmc.fingerprint import digest
 from pymc_sgmcmc.potential import StochasticPotential
 from tests.reference import assert_close, by_epoch, by_jax, by_pymc, random_point
 
@@ -488,6 +489,53 @@ def test_not_current_where_rows_feed_a_prior(batch_size):
     assert potential.is_current()
     set_data(model, X=np.zeros((4 * N, 2)))
     assert not potential.is_current()
+
+
+def test_data_changed_in_place():
+    """Not only an array put in place of another: `matches` must not compare it to itself."""
+    model = build(lambda: pm.Normal("x", 0, pm.Data("s", [1.0])[0]))
+    potential = StochasticPotential(model)
+    model["s"].get_value(borrow=True)[:] = 10
+    assert not potential.is_current()
+
+
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_new_rows_are_checked(batch_size):
+    """As those were that the potential was made with, and only when they changed."""
+    data = np.random.default_rng(0).exponential(size=5_000)
+
+    def body():
+        pm.Exponential("y", pm.HalfNormal("s"), observed=pm.Data("d", data))
+
+    model = build(body)
+    potential = StochasticPotential(model, batch_size=batch_size)
+    bad = data.copy()
+    bad[4_321] = -1
+    set_data(model, d=bad)
+    with pytest.raises(SamplingError, match="'y' contributes -inf"):
+        potential.is_current()
+    set_data(model, d=2 * data)
+    assert potential.is_current()
+
+
+def test_rows_that_did_not_change_are_not_checked(changing, monkeypatch):
+    potential = StochasticPotential(changing, batch_size=4)
+    monkeypatch.setattr("pymc_sgmcmc.checks.initial_point_is_finite", pytest.fail)
+    set_data(changing, X=X.copy())
+    assert potential.is_current()
+
+
+def test_digest_of_arrays():
+    """One entry, dtype or shape that differs is told, whatever the layout in memory."""
+    x = np.arange(24.0).reshape(4, 6)
+    assert digest([x, y]) == digest([x.copy(), y.copy()])
+    for layout in (x[::2], x[:, ::2], x.T[::3]):
+        other = layout.copy()
+        assert digest([layout]) == digest([other])
+        other.flat[-1] += 1
+        assert digest([layout]) != digest([other])
+    other = [x.astype("float32"), x.reshape(6, 4), x[::-1], x.astype("int64"), x[:0]]
+    assert len({digest([a]) for a in [x, *other]}) == 6
 
 
 def test_edited_model():
