@@ -9,6 +9,7 @@ from pymc.model import Model
 from pytensor.graph.basic import Variable
 
 from pymc_sgmcmc.graphs import is_shared_value, leaves
+from pymc_sgmcmc.minibatch import is_array, value_of
 
 
 def digest(arrays: Iterable[np.ndarray]) -> tuple[Any, ...]:
@@ -45,7 +46,7 @@ class Fingerprint:
     def __init__(self, model: Model) -> None:
         self._variables = _variables(model)
         # Not the arrays: they would change along when they are changed in place.
-        self._shared = {v: digest([_value(v)]) for v in _shared(model)}
+        self._values = {v: digest([value_of(v)]) for v in _values(model)}
 
     def matches(self, model: Model, ignore: Collection[Variable] = ()) -> bool:
         """Whether the values are the same, but for the contents of those to ignore.
@@ -59,19 +60,17 @@ class Fingerprint:
             raise ValueError(
                 "The model's variables changed after this step was made. Make a new step."
             )
-        return all(
-            np.shape(_value(v)) == before[0][0] if v in ignore else digest([_value(v)]) == before
-            for v, before in self._shared.items()
-        )
+        for v, before in self._values.items():
+            now, ((shape, _, _),) = value_of(v), before
+            if np.shape(now) != shape or (v not in ignore and digest([now]) != before):
+                return False
+        return True
 
 
 def _variables(model: Model) -> list[Any]:
     return [*model.basic_RVs, *(model.rvs_to_values[v] for v in model.basic_RVs), *model.potentials]
 
 
-def _shared(model: Model) -> list[Any]:
-    return [v for v in leaves(_variables(model)) if is_shared_value(v)]
-
-
-def _value(variable: Any) -> Any:
-    return variable.get_value(borrow=True)
+def _values(model: Model) -> list[Any]:
+    """Shared data, and plain arrays, which share their memory with the user's."""
+    return [v for v in leaves(_variables(model)) if is_shared_value(v) or is_array(v)]

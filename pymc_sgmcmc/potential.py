@@ -288,12 +288,11 @@ class StochasticPotential:
         return checks.some_rows(self.rows)
 
     def _read_anew(self) -> tuple[list[Any], list[tuple | None]]:
-        """Shared variables whose values matter to nothing but the rows, and bounds of the rows."""
+        """Data whose values matter to nothing but the rows, and bounds of the rows."""
         if self.rows is None:
             return [], []
         frozen = self._frozen()
-        shared = [v for v in leaves(self.rows.sources) if is_shared_value(v) and v not in frozen]
-        return shared, [
+        return [v for v in leaves(self.rows.sources) if v not in frozen], [
             (x.min(), x.max()) if x.dtype.kind in "iu" and x.size else None
             for x in self.rows.values()
         ]

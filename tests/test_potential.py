@@ -491,11 +491,22 @@ def test_not_current_where_rows_feed_a_prior(batch_size):
     assert not potential.is_current()
 
 
-def test_data_changed_in_place():
-    """Not only an array put in place of another: `matches` must not compare it to itself."""
-    model = build(lambda: pm.Normal("x", 0, pm.Data("s", [1.0])[0]))
-    potential = StochasticPotential(model)
-    model["s"].get_value(borrow=True)[:] = 10
+@pytest.mark.parametrize("plain", [False, True])
+def test_data_changed_in_place(plain):
+    """Those that are no rows become constants of the estimate; rows are read anew."""
+    scale, rows = np.ones(2), X.copy()
+
+    def body():
+        b = pm.Normal("b", 0, scale if plain else pm.Data("scale", scale), shape=2)
+        pm.Normal("y", rows @ b, observed=y)
+
+    model = build(body)
+    potential = StochasticPotential(model, batch_size=3)
+    rows[:] = 2 * X
+    assert potential.is_current()
+    assert any(np.array_equal(2 * X, x) for x in potential.row_values())
+    held = scale if plain else model["scale"].get_value(borrow=True)
+    held[:] = 10
     assert not potential.is_current()
 
 
