@@ -15,9 +15,10 @@ import pytensor.tensor as pt
 from pymc.model import Model
 from pymc.pytensorf import rewrite_pregrad
 from pymc.variational.minibatch_rv import MinibatchRandomVariable
+from pytensor.gradient import NullTypeGradError
 from pytensor.graph.basic import Variable
 
-from pymc_sgmcmc import checks
+from pymc_sgmcmc import causes, checks
 from pymc_sgmcmc.fingerprint import Fingerprint, digest
 from pymc_sgmcmc.graphs import is_shared_value, leaves, rebuild
 from pymc_sgmcmc.minibatch import ROUTE_A, RowData, all_arrays, find_rows, uses_minibatch
@@ -81,6 +82,8 @@ class StochasticPotential:
         If the model or an argument does not allow minibatches; the message says what to write.
     SamplingError
         If the log posterior is not finite at the model's initial point.
+    NotImplementedError
+        If a part of the log posterior has no gradient.
     """
 
     def __init__(
@@ -100,6 +103,9 @@ class StochasticPotential:
         self.initial_point = model.initial_point(0)
         self.layout = _layout(self.value_vars, self.initial_point)
         self.size = self.layout[-1].stop
+        if self.size == 0:
+            empty = ", ".join(f"{b.name!r} has the shape {b.shape}" for b in self.layout)
+            raise ValueError(f"There is nothing to sample: {empty}.")
         self._fingerprint = Fingerprint(model)
 
         with model:
@@ -109,6 +115,8 @@ class StochasticPotential:
         self.likelihoods = terms[n_free : n_free + n_observed]
         self.potentials = terms[n_free + n_observed :]
 
+        if checks.lacks_gradient(self):
+            checks.terms_have_gradients(self)
         self.rows = self._find_rows(_integer(batch_size), data)
         self.n_rows = self.rows.n_rows if self.rows else None
         self.batch_size = _batch_size(_integer(batch_size), self.rows)
@@ -116,6 +124,7 @@ class StochasticPotential:
         if rows is not None:
             checks.potentials_touch_no_rows(self)
             checks.rows_separate(self, rows)
+            checks.warn_of_terms_in_full(self)
         checks.initial_point_is_finite(self, rows)
         self._reread, self._ranges = self._read_anew()
         self.rows_digest = self._digest()
@@ -192,7 +201,11 @@ class StochasticPotential:
         # join, not a sum of d-vectors.
         parts = [pt.tensor(b.name, dtype=self.dtype, shape=b.shape) for b in self.layout]
         value = self._value(parts, others, rows)
-        gradients: Any = pytensor.grad(value, parts, disconnected_inputs="ignore")
+        try:
+            gradients: Any = pytensor.grad(value, parts, disconnected_inputs="ignore")
+        except (NotImplementedError, NullTypeGradError):
+            checks.terms_have_gradients(self)  # names the term
+            raise
         gradient = pt.concatenate([g.astype(self.dtype).ravel() for g in gradients])
         slices = [position[b.start : b.stop].reshape(b.shape) for b in self.layout]
         # Rewriting and differentiating brought constants of other dtypes.
@@ -402,7 +415,18 @@ def _batch_size(size: int | None, rows: RowData | None) -> int | None:
         size = rows.batch_size
     if size is not None and size > rows.n_rows:
         raise ValueError(
-            f"batch_size={size} exceeds the {rows.n_rows} rows of the data. "
-            "Use batch_size=None to take all rows."
+            f"batch_size={size} exceeds the {rows.n_rows} rows of the data, which are along the "
+            f"first axis: {causes.shapes(rows)}. {_other_axes(rows)}Use batch_size=None to take "
+            "all rows."
         )
     return None if size == rows.n_rows else size
+
+
+def _other_axes(rows: RowData) -> str:
+    if all(x.ndim == 1 for x in rows.values()):
+        return ""
+    return (
+        "If rows are along another axis, transpose the arrays; if the first axis is one of groups, "
+        "flatten groups and rows into one axis, with an index column that tells the group: "
+        "w[group]. "
+    )

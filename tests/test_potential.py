@@ -1,5 +1,7 @@
 """The estimate of the potential energy and its gradient, and what it refuses."""
 
+from typing import ClassVar
+
 import jax
 import numpy as np
 import pymc as pm
@@ -8,6 +10,8 @@ import pytensor.tensor as pt
 import pytest
 from pymc.distributions.transforms import ordered
 from pymc.exceptions import ImputationWarning, SamplingError
+from pytensor.gradient import grad_undefined
+from pytensor.graph.op import Op
 from pytensor.graph.traversal import apply_ancestors
 from scipy import stats
 
@@ -331,6 +335,65 @@ def test_no_data():
         StochasticPotential(model, batch_size=3)
 
 
+def test_likelihood_in_a_potential():
+    def body():
+        mu = pm.Normal("b") * X[:, 0]
+        pm.Potential("lik", (np.arange(N) * pm.logp(pm.Normal.dist(mu, 1), y)).sum())
+
+    message = r"(?s)pm.Potential \('lik'\) can't be known.*w \* pm.logp.*CustomDist\(.*observed=y"
+    with pytest.raises(ValueError, match=message):
+        StochasticPotential(build(body), batch_size=3)
+
+
+def test_no_rows():
+    model = build(lambda: pm.Normal("y", pm.Normal("x"), observed=np.zeros(0)))
+    with pytest.raises(ValueError, match=r"have no rows: 'y' .*is empty.*batch_size=None"):
+        StochasticPotential(model, batch_size=1)
+    assert StochasticPotential(model).batch_size is None
+
+
+def test_nothing_to_sample():
+    model = build(lambda: pm.Normal("x", shape=(0, 2)))
+    with pytest.raises(ValueError, match=r"nothing to sample: 'x' has the shape \(0, 2\)"):
+        StochasticPotential(model)
+
+
+class BlackBox(Op):
+    """A log-likelihood without a gradient."""
+
+    itypes: ClassVar = [pt.dvector, pt.dvector]
+    otypes: ClassVar = [pt.dvector]
+
+    def perform(self, node, inputs, outputs):
+        outputs[0][0] = -((inputs[0] - inputs[1]) ** 2)
+
+
+class Undefined(BlackBox):
+    def pullback(self, inputs, outputs, cotangents):
+        return [grad_undefined(self, i, x) for i, x in enumerate(inputs)]
+
+
+def black_box(op):
+    def logp(value, b):
+        return op(b + pt.zeros_like(value), value)
+
+    return build(lambda: pm.CustomDist("lik", pm.Normal("b"), logp=logp, observed=y))
+
+
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_no_gradient(batch_size):
+    message = r"'lik' has no gradient.*BlackBox.*pm\.Slice, pm\.DEMetropolisZ"
+    with pytest.raises(NotImplementedError, match=message):
+        StochasticPotential(black_box(BlackBox()), batch_size=batch_size)
+
+
+def test_a_gradient_that_is_undefined():
+    """An operation that has the method: found out where the gradient is asked for."""
+    potential = StochasticPotential(black_box(Undefined()))
+    with pytest.raises(NotImplementedError, match="'lik' has no gradient"):
+        potential.value_and_gradient(*potential.inputs())
+
+
 def test_scalar_data():
     model = build(lambda: pm.Normal("y", pm.Normal("x"), observed=1.0))
     with pytest.raises(ValueError, match=r"have no rows \(they are scalars\).*batch_size=None"):
@@ -346,7 +409,7 @@ def test_imputed_observations(missing, n):
     observed = data if missing is np.ma.masked else np.asarray(data)
     with pytest.warns(ImputationWarning):
         model = build(lambda: pm.Normal("y", pm.Normal("x"), observed=observed))
-    with pytest.raises(ValueError, match=r"'y_observed' has missing values.*batch_size=None"):
+    with pytest.raises(ValueError, match=r"'y' has missing values.*batch_size=None"):
         StochasticPotential(model, batch_size=3)
     potential = StochasticPotential(model)
     point = random_point(model)
@@ -389,6 +452,33 @@ def test_one_bad_row_in_many(value):
     model = build(lambda: pm.Exponential("y", pm.HalfNormal("s"), observed=pm.Data("d", data)))
     with pytest.raises(SamplingError, match="'y' contributes -inf"):
         StochasticPotential(model, batch_size=100)
+
+
+@pytest.mark.parametrize("n", [N, 100_000])
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_the_entry_that_is_not_finite(n, batch_size):
+    bad, out, upper = rng.normal(size=(n, 2)), np.ones(n), np.full(n, np.inf)
+    bad[n - 3, 1], out[n - 3] = np.nan, -1
+
+    def predictor():
+        pm.Normal("y", bad @ pm.Normal("b", shape=2), observed=np.zeros(n))
+
+    def support():
+        dist = pm.Weibull.dist(pm.HalfNormal("s"), 1)
+        pm.Censored("y", dist, lower=None, upper=pm.Data("upper", upper), observed=out)
+
+    def prior():
+        pm.Normal("b", pm.Data("m", [0, np.inf]), shape=2)
+        pm.Normal("y", 0, 1, observed=np.zeros(n))
+
+    upper[n - 3] = 10
+    for body, message in [
+        (predictor, rf"An array of shape \({n}, 2\) is nan in row {n - 3}, column 1"),
+        (support, rf"'y' contributes -inf\. 'y' is -1\.0 in row {n - 3}\. Check"),
+        (prior, "'b' contributes nan. 'm' is inf in row 1"),
+    ]:
+        with pytest.raises(SamplingError, match=message):
+            StochasticPotential(build(body), batch_size=batch_size)
 
 
 @pytest.mark.parametrize("n", [N, 100_000])
