@@ -98,8 +98,9 @@ def not_finite(
             # In another row it may be meant, as a bound of inf is.
             bad[np.arange(len(x)) != row] = False
         if bad.any():
-            return _entry(array_names([v]), x, np.argwhere(bad)[0])
-    return None if row is None else _entry(repr(rv.name), value, [row])
+            index = tuple(np.argwhere(bad)[0])
+            return place(array_names([v]), index, x[index])
+    return None if row is None else place(repr(rv.name), [row], value[row])
 
 
 def _observed_value(potential: StochasticPotential, rv: Any) -> Any:
@@ -116,10 +117,11 @@ def _first_bad(term: np.ndarray, length: int) -> int | None:
     return int(bad[0, 0]) if term.shape[:1] == (length,) and len(bad) else None
 
 
-def _entry(name: str, x: np.ndarray, index: Sequence[int]) -> str:
+def place(name: str, index: Sequence[int], what: Any) -> str:
+    """Say what an array is at an index."""
     row, *others = map(int, index)
     column = f", column {others[0] if len(others) == 1 else tuple(others)}" if others else ""
-    return f"{name[0].upper()}{name[1:]} is {x[(row, *others)]} in row {row}{column}"
+    return f"{name[0].upper()}{name[1:]} is {what} in row {row}{column}"
 
 
 def shapes(data: RowData) -> str:

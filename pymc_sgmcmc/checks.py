@@ -26,7 +26,7 @@ from pytensor.graph.traversal import ancestors
 from pytensor.tensor.type import TensorType
 
 from pymc_sgmcmc import causes
-from pymc_sgmcmc.graphs import rebuild, values_read
+from pymc_sgmcmc.graphs import is_shared_value, rebuild, values_read
 from pymc_sgmcmc.minibatch import RowData, is_array, same_array, user_name, value_of
 
 if TYPE_CHECKING:
@@ -48,6 +48,19 @@ def variables_are_tensors(model: Model) -> None:
             f"{', '.join(names)} of the model is written with pymc.dims, whose variables can't be "
             "sampled in minibatches yet. Write it with pymc: pm.Normal(..., dims=...)."
         )
+
+
+def data_are_not_missing(model: Model) -> None:
+    """Refuse data that ``pm.set_data`` has masked: it lets nan pass, where ``pm.Data`` does not."""
+    for name, v in model.named_vars.items():
+        if not is_shared_value(v):
+            continue
+        missing = np.argwhere(np.ma.getmask(v.get_value(borrow=True)))
+        if len(missing):
+            raise ValueError(
+                f"{causes.place(repr(name), missing[0], 'missing')}. Drop the rows with missing "
+                "values, or fill them."
+            )
 
 
 def some_rows(data: RowData) -> np.ndarray:

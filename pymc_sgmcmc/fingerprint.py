@@ -41,15 +41,17 @@ class Fingerprint:
     Parameters
     ----------
     model : pm.Model
+    ignore : collection of Variable
+        Data of which only the shape counts.
     """
 
-    def __init__(self, model: Model) -> None:
-        self._variables = _variables(model)
+    def __init__(self, model: Model, ignore: Collection[Variable] = ()) -> None:
+        self._variables, self._ignore = _variables(model), ignore
         # Not the arrays: they would change along when they are changed in place.
-        self._values = {v: digest([value_of(v)]) for v in _values(model)}
+        self._values = {v: self._of(v) for v in _values(model)}
 
-    def matches(self, model: Model, ignore: Collection[Variable] = ()) -> bool:
-        """Whether the values are the same, but for the contents of those to ignore.
+    def matches(self, model: Model) -> bool:
+        """Whether the values are the same.
 
         Raises
         ------
@@ -60,11 +62,11 @@ class Fingerprint:
             raise ValueError(
                 "The model's variables changed after this step was made. Make a new step."
             )
-        for v, before in self._values.items():
-            now, ((shape, _, _),) = value_of(v), before
-            if np.shape(now) != shape or (v not in ignore and digest([now]) != before):
-                return False
-        return True
+        return all(self._of(v) == before for v, before in self._values.items())
+
+    def _of(self, variable: Variable) -> tuple[Any, ...]:
+        value = value_of(variable)
+        return np.shape(value) if variable in self._ignore else digest([value])
 
 
 def _variables(model: Model) -> list[Any]:

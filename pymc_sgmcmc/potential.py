@@ -96,6 +96,7 @@ class StochasticPotential:
         dtype: str | None = None,
     ) -> None:
         checks.variables_are_tensors(model)
+        checks.data_are_not_missing(model)
         self.model = model
         self.dtype = _float_dtype(dtype)
         self.value_vars = sampled_value_vars(model, vars)
@@ -106,7 +107,6 @@ class StochasticPotential:
         if self.size == 0:
             empty = ", ".join(f"{b.name!r} has the shape {b.shape}" for b in self.layout)
             raise ValueError(f"There is nothing to sample: {empty}.")
-        self._fingerprint = Fingerprint(model)
 
         with model:
             terms = model.logp(sum=False)
@@ -126,7 +126,8 @@ class StochasticPotential:
             checks.rows_separate(self, rows)
             checks.warn_of_terms_in_full(self)
         checks.initial_point_is_finite(self, rows)
-        self._reread, self._ranges = self._read_anew()
+        reread, self._ranges = self._read_anew()
+        self._fingerprint = Fingerprint(model, ignore=reread)
         self.rows_digest = self._digest()
 
     def row_values(self) -> list[np.ndarray]:
@@ -235,11 +236,12 @@ class StochasticPotential:
         Raises
         ------
         ValueError
-            If variables were added to the model or taken from it.
+            If variables were added to the model or taken from it, or values are missing.
         SamplingError
             If the log posterior of new row data is not finite at the model's initial point.
         """
-        if not self._fingerprint.matches(self.model, ignore=self._reread):
+        checks.data_are_not_missing(self.model)
+        if not self._fingerprint.matches(self.model):
             return False
         now = self._digest()
         if now == self.rows_digest:

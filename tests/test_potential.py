@@ -619,6 +619,18 @@ def test_new_rows_are_checked(batch_size):
     assert potential.is_current()
 
 
+def test_new_rows_with_missing_values(changing):
+    potential = StochasticPotential(changing, batch_size=4)
+    missing = X.copy()
+    missing[7, 1] = np.nan
+    set_data(changing, X=missing)
+    for look in (potential.is_current, lambda: StochasticPotential(changing, batch_size=4)):
+        with pytest.raises(ValueError, match="'X' is missing in row 7, column 1"):
+            look()
+    set_data(changing, X=X)
+    assert potential.is_current()
+
+
 def test_rows_that_did_not_change_are_not_checked(changing, monkeypatch):
     potential = StochasticPotential(changing, batch_size=4)
     monkeypatch.setattr("pymc_sgmcmc.checks.initial_point_is_finite", pytest.fail)
