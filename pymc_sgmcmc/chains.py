@@ -141,6 +141,8 @@ class Sampler:
         ------
         ValueError
             If variables were added to the model or taken from it.
+        SamplingError
+            If the log posterior of new row data is not finite at the model's initial point.
         """
         if self.needs_jax:
             refuse_forked_jax()

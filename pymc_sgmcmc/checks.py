@@ -7,26 +7,35 @@ the end) and starts no JAX backend.
 from __future__ import annotations
 
 import math
+import os
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytensor
 import pytensor.tensor as pt
 from pymc.exceptions import SamplingError
 from pymc.model import Model
 from pymc.pytensorf import compile as compile_graph
 from pymc.variational.minibatch_rv import MinibatchRandomVariable
+from pytensor.gradient import NullTypeGradError
 from pytensor.graph.basic import Variable
+from pytensor.graph.op import Op
+from pytensor.graph.traversal import ancestors
 from pytensor.tensor.type import TensorType
 
-from pymc_sgmcmc.graphs import leaves, rebuild, values_read
-from pymc_sgmcmc.minibatch import RowData, is_array, same_array, value_of
+from pymc_sgmcmc import causes
+from pymc_sgmcmc.graphs import is_shared_value, rebuild, values_read
+from pymc_sgmcmc.minibatch import RowData, is_array, same_array, user_name, value_of
 
 if TYPE_CHECKING:
     from pymc_sgmcmc.potential import StochasticPotential
 
 # Rows that a check draws at random, so that it stays cheap.
 _ROWS = 2_000
+# Fewer rows cost next to nothing, however small a batch is.
+_COSTLY = 1_000
 # Arrays with more columns are searched for extreme values as a whole.
 _COLUMNS = 100
 
@@ -39,6 +48,19 @@ def variables_are_tensors(model: Model) -> None:
             f"{', '.join(names)} of the model is written with pymc.dims, whose variables can't be "
             "sampled in minibatches yet. Write it with pymc: pm.Normal(..., dims=...)."
         )
+
+
+def data_are_not_missing(model: Model) -> None:
+    """Refuse data that ``pm.set_data`` has masked: it lets nan pass, where ``pm.Data`` does not."""
+    for name, v in model.named_vars.items():
+        if not is_shared_value(v):
+            continue
+        missing = np.argwhere(np.ma.getmask(v.get_value(borrow=True)))
+        if len(missing):
+            raise ValueError(
+                f"{causes.place(repr(name), missing[0], 'missing')}. Drop the rows with missing "
+                "values, or fill them."
+            )
 
 
 def some_rows(data: RowData) -> np.ndarray:
@@ -98,9 +120,10 @@ def rows_separate(potential: StochasticPotential, rows: np.ndarray) -> None:
         except IndexError as error:
             raise ValueError(_out_of_range(data, rv, error)) from error
         except (ValueError, TypeError, AssertionError) as error:
-            raise ValueError(_not_separable(potential, rv)) from error
+            message = causes.misfit(potential, rv, term)
+            raise ValueError(message or causes.not_separable(potential, rv, term)) from error
         if not separate:
-            raise ValueError(_not_separable(potential, rv))
+            raise ValueError(causes.not_separable(potential, rv, term))
 
 
 def initial_point_is_finite(potential: StochasticPotential, rows: np.ndarray | None) -> None:
@@ -111,26 +134,79 @@ def initial_point_is_finite(potential: StochasticPotential, rows: np.ndarray | N
         assert potential.rows is not None
         values = [pt.constant(x[rows]) for x in potential.rows.values()]
         likelihoods = rebuild(likelihoods, potential.row_replacements(values))
-    terms = [*potential.priors, *likelihoods, *potential.potentials]
+    graphs = [*potential.priors, *likelihoods, *potential.potentials]
     function = compile_graph(
-        model.value_vars,
-        [term.sum() for term in terms],
-        mode="FAST_COMPILE",
-        on_unused_input="ignore",
+        model.value_vars, graphs, mode="FAST_COMPILE", on_unused_input="ignore"
     )
-    with np.errstate(all="ignore"):
-        values = function(*(potential.initial_point[v.name] for v in model.value_vars))
-    names = [rv.name for rv in (*model.basic_RVs, *model.potentials)]
-    bad = [
-        f"{name!r} contributes {float(x)}"
-        for name, x in zip(names, values, strict=True)
-        if not math.isfinite(x)
-    ]
+    try:
+        with np.errstate(all="ignore"):
+            terms = function(*(potential.initial_point[v.name] for v in model.value_vars))
+            sums = [float(term.sum()) for term in terms]
+    except ValueError:
+        for rv, term in zip(model.observed_RVs, potential.likelihoods, strict=True):
+            if message := causes.misfit(potential, rv, term):
+                raise ValueError(message) from None
+        raise
+    whole = [*potential.priors, *potential.likelihoods, *potential.potentials]
+    variables = [*model.basic_RVs, *model.potentials]
+    bad, places = [], []
+    for rv, graph, term, x in zip(variables, whole, terms, sums, strict=True):
+        if not math.isfinite(x):
+            bad.append(f"{user_name(model, rv)!r} contributes {x}")
+            belongs = potential.rows is not None and rv in potential.rows.observed
+            places.append(causes.not_finite(potential, rv, graph, term, rows if belongs else None))
     if bad:
+        seen = "".join(f"{place}. " for place in dict.fromkeys(places) if place)
         raise SamplingError(
             f"The log posterior is not finite at the model's initial point: {', '.join(bad)}. "
-            "Check the data against the support of these variables, or give initval=... to the "
-            "variables they depend on."
+            f"{seen}Check the data against the support of these variables, or give initval=... to "
+            "the variables they depend on."
+        )
+
+
+def terms_have_gradients(potential: StochasticPotential) -> None:
+    """Refuse a term of the log posterior that PyTensor can't differentiate, and name it."""
+    model = potential.model
+    terms = [*potential.priors, *potential.likelihoods, *potential.potentials]
+    for rv, term in zip([*model.basic_RVs, *model.potentials], terms, strict=True):
+        try:
+            pytensor.grad(term.sum(), list(potential.value_vars), disconnected_inputs="ignore")
+        except (NotImplementedError, NullTypeGradError) as error:
+            raise NotImplementedError(
+                f"The log density of {user_name(model, rv)!r} has no gradient, which this step "
+                f"needs ({error}). Sample it without gradients (pm.Slice, pm.DEMetropolisZ), or "
+                "give its Op a pullback."
+            ) from error
+
+
+def lacks_gradient(potential: StochasticPotential) -> bool:
+    """Whether an operation of the log posterior was written without a gradient."""
+    terms = [*potential.priors, *potential.likelihoods, *potential.potentials]
+    ops = {type(v.owner.op) for v in ancestors(terms) if v.owner is not None}
+    return any(
+        op.pullback is Op.pullback and op.L_op is Op.L_op and op.grad is Op.grad for op in ops
+    )
+
+
+def warn_of_terms_in_full(potential: StochasticPotential) -> None:
+    """Tell which terms read far more rows in an update than a batch has."""
+    data, model, size = potential.rows, potential.model, potential.batch_size
+    assert data is not None
+    assert size is not None
+    terms = [*potential.likelihoods, *potential.potentials]
+    for rv, term in zip([*model.observed_RVs, *model.potentials], terms, strict=True):
+        lengths = [len(value_of(v)) for v in values_read(term) if is_array(v)]
+        n = max(lengths, default=0)
+        if rv in data.observed or n < max(_COSTLY, 10 * size):
+            continue
+        what = "pm.Potential" if rv in model.potentials else "observed variable"
+        warnings.warn(
+            f"The {what} {rv.name!r} reads {n} rows in every update, where a batch has {size}. To "
+            f"have them in batches, write one observed variable of these rows and those of "
+            f"{data.observed[0].name!r}: pm.Censored for lifetimes, or pm.CustomDist(..., "
+            "logp=..., observed=...) with a column that tells which row is which.",
+            UserWarning,
+            skip_file_prefixes=(os.path.dirname(__file__),),
         )
 
 
@@ -168,63 +244,10 @@ def _close(a: np.ndarray, b: np.ndarray) -> bool:
     return np.allclose(a, b, rtol=precision, atol=precision, equal_nan=True)
 
 
-def _shapes(data: RowData) -> str:
-    return ", ".join(
-        f"{v.name or 'an array'} {x.shape}"
-        for v, x in zip(data.sources, data.values(), strict=True)
-    )
-
-
 def _out_of_range(data: RowData, rv: Any, error: IndexError) -> str:
     return (
         f"The likelihood of {rv.name!r} takes an entry that does not exist ({error}). Either the "
         "row data hold an index out of range, or one of these arrays is a table that has as many "
-        f"entries as there are rows by chance: {_shapes(data)}. Mend the index, or name the row "
-        "data with data=[...]."
-    )
-
-
-def _not_separable(potential: StochasticPotential, rv: Any) -> str:
-    data, model = potential.rows, potential.model
-    assert data is not None
-    latents = [
-        v.name
-        for v in model.free_RVs
-        if data.n_rows in np.shape(potential.initial_point[model.rvs_to_values[v].name])
-    ]
-    message = (
-        f"The likelihood of {rv.name!r} is not a sum over rows, of which a minibatch could be "
-        "taken: the terms of a few rows by themselves are not those that the same rows have among "
-        f"all {data.n_rows} rows. Row data: {_shapes(data)}. "
-    )
-    if latents:
-        return message + (
-            f"{', '.join(map(repr, latents))} has one entry per row: a latent variable of each "
-            "row can't be sampled from minibatches. Integrate it out (pm.Mixture does that for "
-            "indicators; pm.gp.HSGP approximates a Gaussian process without it), or use "
-            "batch_size=None, with which every update takes all rows. If it has as many entries by "
-            "chance, name the row data with data=[...]."
-        )
-    taken = set(data.variables)
-    left_out = [
-        v.name or f"an array {value_of(v).shape}"
-        for v in leaves(potential.likelihoods)
-        if v not in taken and is_array(v) and len(value_of(v)) == data.n_rows
-    ]
-    if left_out:
-        return message + (
-            f"{', '.join(left_out)} also has {data.n_rows} entries: add it to data=[...] if it "
-            "has one for each row (an array in pm.Data has a name)."
-        )
-    return message + (
-        "Likely causes:\n"
-        "- Rows depend on each other. A Gaussian process has no minibatches, its approximation "
-        "pm.gp.HSGP has; an autoregression has if past values are columns of the data.\n"
-        "- A statistic of all rows is computed inside the model, such as X - X.mean(0): compute it "
-        "beforehand.\n"
-        "- Rows are not along the leading axis.\n"
-        "- Their number is written as a number: write X.shape[0], with X in pm.Data.\n"
-        "- An array has as many entries as there are rows by chance: name the row data with "
-        "data=[...] (arrays in pm.Data have names).\n"
-        "Otherwise use batch_size=None, with which every update takes all rows."
+        f"entries as there are rows by chance: {causes.shapes(data)}. Mend the index, or name the "
+        "row data with data=[...]."
     )

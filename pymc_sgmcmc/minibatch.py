@@ -124,6 +124,15 @@ def find_rows(
         exist or differ in length, if an array is ambiguous, or if ``pm.Minibatch`` is used in a
         way that can't be followed.
     """
+    if not model.observed_RVs and model.potentials:
+        raise ValueError(
+            "The model has no observed variable to take rows from. What belongs to a row in "
+            f"pm.Potential ({', '.join(repr(v.name) for v in model.potentials)}) can't be known: "
+            "write it as pm.CustomDist, for example with weights w of the rows:\n"
+            "    def logp(value, mu, w):\n"
+            "        return w * pm.logp(pm.Normal.dist(mu, 1), value)\n"
+            '    pm.CustomDist("y", mu, w, logp=logp, observed=y)'
+        )
     if not model.observed_RVs:
         raise ValueError(
             "batch_size or data was given, but the model has no observed variable to take rows "
@@ -132,9 +141,9 @@ def find_rows(
     for rv in model.observed_RVs:
         if isinstance(rv.owner.op, PartialObservedRV) or _imputed(model, rv):
             raise ValueError(
-                f"{rv.name!r} has missing values that PyMC imputes: each is a latent variable "
-                "of its own row, which can't be sampled from minibatches. Drop the rows with "
-                "missing values, or use batch_size=None."
+                f"{user_name(model, rv)!r} has missing values that PyMC imputes: each is a latent "
+                "variable of its own row, which can't be sampled from minibatches. Drop the rows "
+                "with missing values, or use batch_size=None."
             )
     minibatches = _minibatches(likelihoods)
     if minibatches:
@@ -201,12 +210,20 @@ def _rows_of_data(
         if isinstance(v.type, SparseTensorType):
             raise ValueError(
                 f"{v.name or 'An array of the likelihood'} is sparse: its rows can't be taken in "
-                "batches. Use a dense array, or batch_size=None."
+                "batches. Where its columns are one-hot, write an index in their place: w[codes] "
+                "for X @ w, with codes = X.argmax(1).A1 or the codes of a pandas.Categorical. "
+                "Otherwise use a dense array, or batch_size=None."
             )
     candidates = [v for v in leaves(likelihoods) if is_array(v)]
     values = [model.rvs_to_values[rv] for rv in model.observed_RVs]
     if data is None:
         n_rows = max((len(value_of(v)) for v in values if v.type.ndim), default=0)
+        if n_rows == 0 and any(v.type.ndim for v in values):
+            names = ", ".join(repr(user_name(model, rv)) for rv in model.observed_RVs)
+            raise ValueError(
+                f"The data have no rows: {names} of the model is empty. Give data, or use "
+                "batch_size=None to sample the prior."
+            )
         if n_rows == 0:
             raise ValueError(
                 "The observed variables have no rows (they are scalars): use batch_size=None."
@@ -225,8 +242,8 @@ def _rows_of_data(
             length = len(value_of(value)) if value.type.ndim else "no"
             raise ValueError(
                 f"{rv.name!r} has {length} rows, but depends on row data of length {n_rows} "
-                f"({_names(variables)}). Name the row data of {rv.name!r} with data=[...], or use "
-                "batch_size=None."
+                f"({array_names(variables)}). Name the row data of {rv.name!r} with data=[...], "
+                "or use batch_size=None."
             )
         observed.append(rv)
         variables += [v for v in leaves([value]) if is_array(v) and v not in variables]
@@ -281,7 +298,7 @@ def _refuse_tables(likelihoods: Sequence[Variable], variables: list[Variable]) -
         if indexed and rows & set(values_read(indices[leading])):
             names = [v.name for v in variables if v not in indexed and v.name]
             raise ValueError(
-                f"{_names(indexed)} has as many entries as there are rows and is indexed by "
+                f"{array_names(indexed)} has as many entries as there are rows and is indexed by "
                 f"row data: is it a table of groups, or row data? Say which arrays are row data, "
                 f"for example data={names!r}."
             )
@@ -329,7 +346,13 @@ def is_array(variable: Variable) -> bool:
     )
 
 
-def _names(variables: Sequence[Variable]) -> str:
+def array_names(variables: Sequence[Variable]) -> str:
+    """Names of arrays, or their shapes where they have none."""
     return ", ".join(
         repr(v.name) if v.name else f"an array of shape {value_of(v).shape}" for v in variables
     )
+
+
+def user_name(model: Model, rv: Any) -> str:
+    """Name that the user gave a variable, of which PyMC makes two where values are missing."""
+    return rv.name.removesuffix("_observed") if _imputed(model, rv) else rv.name

@@ -15,10 +15,11 @@ import pytensor.tensor as pt
 from pymc.model import Model
 from pymc.pytensorf import rewrite_pregrad
 from pymc.variational.minibatch_rv import MinibatchRandomVariable
+from pytensor.gradient import NullTypeGradError
 from pytensor.graph.basic import Variable
 
-from pymc_sgmcmc import checks
-from pymc_sgmcmc.fingerprint import Fingerprint
+from pymc_sgmcmc import causes, checks
+from pymc_sgmcmc.fingerprint import Fingerprint, digest
 from pymc_sgmcmc.graphs import is_shared_value, leaves, rebuild
 from pymc_sgmcmc.minibatch import ROUTE_A, RowData, all_arrays, find_rows, uses_minibatch
 
@@ -72,6 +73,8 @@ class StochasticPotential:
         Value variables that the model has besides the sampled ones; inputs of the potential.
     initial_point : dict of str to ndarray
         The model's initial point.
+    rows_digest : tuple
+        Of the row data as they were checked last; see `digest`.
 
     Raises
     ------
@@ -79,6 +82,8 @@ class StochasticPotential:
         If the model or an argument does not allow minibatches; the message says what to write.
     SamplingError
         If the log posterior is not finite at the model's initial point.
+    NotImplementedError
+        If a part of the log posterior has no gradient.
     """
 
     def __init__(
@@ -91,6 +96,7 @@ class StochasticPotential:
         dtype: str | None = None,
     ) -> None:
         checks.variables_are_tensors(model)
+        checks.data_are_not_missing(model)
         self.model = model
         self.dtype = _float_dtype(dtype)
         self.value_vars = sampled_value_vars(model, vars)
@@ -98,7 +104,9 @@ class StochasticPotential:
         self.initial_point = model.initial_point(0)
         self.layout = _layout(self.value_vars, self.initial_point)
         self.size = self.layout[-1].stop
-        self._fingerprint = Fingerprint(model)
+        if self.size == 0:
+            empty = ", ".join(f"{b.name!r} has the shape {b.shape}" for b in self.layout)
+            raise ValueError(f"There is nothing to sample: {empty}.")
 
         with model:
             terms = model.logp(sum=False)
@@ -107,17 +115,20 @@ class StochasticPotential:
         self.likelihoods = terms[n_free : n_free + n_observed]
         self.potentials = terms[n_free + n_observed :]
 
+        if checks.lacks_gradient(self):
+            checks.terms_have_gradients(self)
         self.rows = self._find_rows(_integer(batch_size), data)
         self.n_rows = self.rows.n_rows if self.rows else None
         self.batch_size = _batch_size(_integer(batch_size), self.rows)
-        rows = None
-        if self.batch_size is not None:
-            assert self.rows is not None
-            rows = checks.some_rows(self.rows)
+        rows = self._rows_to_check()
+        if rows is not None:
             checks.potentials_touch_no_rows(self)
             checks.rows_separate(self, rows)
+            checks.warn_of_terms_in_full(self)
         checks.initial_point_is_finite(self, rows)
-        self._reread, self._ranges = self._read_anew()
+        reread, self._ranges = self._read_anew()
+        self._fingerprint = Fingerprint(model, ignore=reread)
+        self.rows_digest = self._digest()
 
     def row_values(self) -> list[np.ndarray]:
         """Row data as they are now: arrays of shape ``(N, ...)``, floats in `dtype`."""
@@ -195,7 +206,11 @@ class StochasticPotential:
         # join, not a sum of d-vectors.
         parts = [pt.tensor(b.name, dtype=self.dtype, shape=b.shape) for b in self.layout]
         value = self._value(parts, others, rows)
-        gradients: Any = pytensor.grad(value, parts, disconnected_inputs="ignore")
+        try:
+            gradients: Any = pytensor.grad(value, parts, disconnected_inputs="ignore")
+        except (NotImplementedError, NullTypeGradError):
+            checks.terms_have_gradients(self)  # names the term
+            raise
         gradient = pt.concatenate([g.astype(self.dtype).ravel() for g in gradients])
         slices = [position[b.start : b.stop].reshape(b.shape) for b in self.layout]
         # Rewriting and differentiating brought constants of other dtypes.
@@ -218,21 +233,30 @@ class StochasticPotential:
     def is_current(self) -> bool:
         """Whether the model and its data are what they were when this was built.
 
-        New values of the row data alone do not matter: they are read anew for every run. Integers
-        beyond the range of those that were checked do, since they may be indices.
+        New values of the row data alone do not matter: they are read anew for every run, and
+        checked if they changed. Integers beyond the range of those that were checked do matter,
+        since they may be indices.
 
         Raises
         ------
         ValueError
-            If variables were added to the model or taken from it.
+            If variables were added to the model or taken from it, or values are missing.
+        SamplingError
+            If the log posterior of new row data is not finite at the model's initial point.
         """
-        if not self._fingerprint.matches(self.model, ignore=self._reread):
+        checks.data_are_not_missing(self.model)
+        if not self._fingerprint.matches(self.model):
             return False
+        now = self._digest()
+        if now == self.rows_digest:
+            return True
         values = self.rows.values() if self.rows else []
-        return all(
-            bounds is None or (bounds[0] <= x.min() and x.max() <= bounds[1])
-            for x, bounds in zip(values, self._ranges, strict=True)
-        )
+        for x, bounds in zip(values, self._ranges, strict=True):
+            if bounds is not None and (x.min() < bounds[0] or bounds[1] < x.max()):
+                return False
+        checks.initial_point_is_finite(self, self._rows_to_check())
+        self.rows_digest = now
+        return True
 
     def row_replacements(self, rows: Sequence[Any]) -> dict[Any, Any]:
         """Map the row data, and their length, to what takes their place in the likelihood."""
@@ -272,13 +296,22 @@ class StochasticPotential:
         found = leaves([*self.priors, *self.potentials]) + leaves(self.likelihoods, blockers=rows)
         return [v for v in dict.fromkeys(found) if is_shared_value(v)]
 
+    def _digest(self) -> tuple[Any, ...]:
+        return digest(self.rows.values() if self.rows else [])
+
+    def _rows_to_check(self) -> np.ndarray | None:
+        """Numbers of the rows that are checked; None where all data are."""
+        if self.batch_size is None:
+            return None
+        assert self.rows is not None
+        return checks.some_rows(self.rows)
+
     def _read_anew(self) -> tuple[list[Any], list[tuple | None]]:
-        """Shared variables whose values matter to nothing but the rows, and bounds of the rows."""
+        """Data whose values matter to nothing but the rows, and bounds of the rows."""
         if self.rows is None:
             return [], []
         frozen = self._frozen()
-        shared = [v for v in leaves(self.rows.sources) if is_shared_value(v) and v not in frozen]
-        return shared, [
+        return [v for v in leaves(self.rows.sources) if v not in frozen], [
             (x.min(), x.max()) if x.dtype.kind in "iu" and x.size else None
             for x in self.rows.values()
         ]
@@ -388,7 +421,18 @@ def _batch_size(size: int | None, rows: RowData | None) -> int | None:
         size = rows.batch_size
     if size is not None and size > rows.n_rows:
         raise ValueError(
-            f"batch_size={size} exceeds the {rows.n_rows} rows of the data. "
-            "Use batch_size=None to take all rows."
+            f"batch_size={size} exceeds the {rows.n_rows} rows of the data, which are along the "
+            f"first axis: {causes.shapes(rows)}. {_other_axes(rows)}Use batch_size=None to take "
+            "all rows."
         )
     return None if size == rows.n_rows else size
+
+
+def _other_axes(rows: RowData) -> str:
+    if all(x.ndim == 1 for x in rows.values()):
+        return ""
+    return (
+        "If rows are along another axis, transpose the arrays; if the first axis is one of groups, "
+        "flatten groups and rows into one axis, with an index column that tells the group: "
+        "w[group]. "
+    )

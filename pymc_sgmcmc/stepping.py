@@ -41,6 +41,33 @@ _DEFAULTS = {
 }
 
 
+# What arguments are called elsewhere, and here.
+_ELSEWHERE = {
+    "step_size; usually none is needed, the warm-up finds one": (
+        "learning_rate lr epsilon eps eta h dt stepsize step_scale step_width init_step_size"
+    ),
+    "batch_size": "batchsize minibatch_size mini_batch_size batch minibatch bs",
+    "steps_per_draw": (
+        "n_steps num_steps steps thin thinning every_nth n_leapfrog num_leapfrog_steps "
+        "num_integration_steps path_length"
+    ),
+    "momentum_decay": "friction momentum alpha mdecay decay",
+    "temperature; T = 1/β": "beta inverse_temperature inv_temperature",
+    "preconditioner": "mass_matrix inverse_mass_matrix metric scaling precondition",
+    "clip_gradient": "grad_clip gradient_clip clip clip_norm max_grad_norm clip_grad_norm",
+    "target_bias": "target_accept delta tolerance",
+    "control_variate": "control_variates svrg variance_reduction",
+    "dtype": "precision floatX",
+    "backend": "engine compiler compile_kwargs nuts_sampler",
+    "data": "row_data minibatch_tensors minibatches",
+    "start": "init initvals initial_point",
+}
+_OF_SAMPLE = (
+    "tune draws chains cores random_seed seed progressbar burn_in burnin n_burn warmup num_warmup "
+    "num_samples n_samples num_chains n_iter iterations epochs n_epochs callback"
+).split()
+
+
 class Options(TypedDict, total=False):
     """Arguments that all step methods take; see the docstring of each."""
 
@@ -134,6 +161,17 @@ rng : None, int or numpy.random.Generator
     Only for a use without `pm.sample`, which gives every chain its own."""
 
 
+def _hint(name: str, known: Sequence[str]) -> str:
+    """What an unknown argument is called here, or where it belongs."""
+    for here, elsewhere in _ELSEWHERE.items():
+        if name.lower() in elsewhere.lower().split() and here.split(";")[0] in known:
+            return f" Here it is {here}."
+    if name.lower() in _OF_SAMPLE:
+        return " It belongs to pm.sample, with PyMC's name: draws, tune, chains, random_seed, ..."
+    close = difflib.get_close_matches(name, known, 1, 0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
 def _signature(step: type) -> inspect.Signature:
     """Signature with the common arguments spelled out, for `help` and for editors."""
     _, variables, *own = inspect.signature(step.__init__).parameters.values()  # type: ignore[misc]
@@ -186,10 +224,8 @@ class StochasticGradientStep(BlockedStep):
         """Check the arguments and build the potential; nothing is compiled for speed yet."""
         known = ["vars", *(k for k in Options.__annotations__ if k != "blocked"), *dynamics]
         for name in set(options) - set(Options.__annotations__):
-            close = difflib.get_close_matches(name, known, 1, 0.5)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
             raise TypeError(
-                f"{type(self).__name__} takes no argument {name!r}.{hint} It takes "
+                f"{type(self).__name__} takes no argument {name!r}.{_hint(name, known)} It takes "
                 f"{', '.join(known)}."
             )
         model = modelcontext(options.get("model"))

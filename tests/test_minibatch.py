@@ -308,7 +308,8 @@ def test_sparse_rows():
         mu = structured_dot(as_sparse_variable(csr_matrix(X)), weights((3, 1)))
         pm.Normal("y", mu[:, 0], 1, observed=y)
 
-    with pytest.raises(ValueError, match=r"is sparse: its rows.*dense array, or batch_size=None"):
+    message = r"is sparse: its rows.*one-hot.*w\[codes\].*dense array, or batch_size=None"
+    with pytest.raises(ValueError, match=message):
         StochasticPotential(build(body), batch_size=4)
 
 
@@ -423,7 +424,7 @@ def length_as_a_number():
 def test_rows_must_separate(body):
     message = (
         r"(?s)likelihood of 'y' is not a sum over rows.*all 12 rows\. Row data: .*(y|yd) \(12.*"
-        r"Likely causes:\n- .*pm\.gp\.HSGP.*past values are columns.*\n- .*X - X\.mean\(0\).*\n- "
+        r"Likely causes:\n.*- .*pm\.gp\.HSGP.*past values are columns.*\n- .*X - X\.mean\(0\).*\n- "
         r".*data=\[\.\.\.\].*\nOtherwise use batch_size=None"
     )
     model = build(body)
@@ -434,6 +435,104 @@ def test_rows_must_separate(body):
     assert by_jax(potential)(point)[0] == pytest.approx(by_pymc(potential, point)[0])
 
 
+def mask():
+    pm.Normal("y", (pm.Data("X", X) @ weights())[keep], 1, observed=y[keep])
+
+
+def masks_split_a_predictor():
+    mu = pm.Data("X", X) @ weights()
+    pm.Normal("failed", mu[keep], 1, observed=y[keep])
+    pm.Normal("y", mu[~keep], 1, observed=y[~keep])
+
+
+def mask_of_latents():
+    pm.Normal("y", weights(N, "a")[pm.Data("keep", keep)], 1, observed=y[keep])
+
+
+def mask_of_a_matrix():
+    known = rng.random((7, 9)) < 0.5
+    factors = weights((7, 2), "U") @ weights((9, 2), "V").T
+    pm.Normal("y", factors[known], 1, observed=np.zeros(known.sum()))
+
+
+def groups_on_the_first_axis():
+    a = weights((12, 1), "a")
+    pm.Normal("y", a * pm.Data("x", sequences[:, :, 0]), 1, observed=sequences[:, :, 1])
+
+
+def discrete_latents():
+    z = pm.Bernoulli("z", 0.5, shape=N)
+    pm.Normal("y", weights(2)[z], 1, observed=y)
+
+
+def loop():
+    carried = pytensor.scan(
+        lambda x, before, a: x + a * before,
+        sequences=[pm.Data("x", positive)],
+        outputs_info=[pt.zeros(())],
+        non_sequences=[pm.Beta("a", 1, 1)],
+        return_updates=False,
+    )
+    pm.Normal("y", carried, 1, observed=y)
+
+
+keep = np.isin(np.arange(N), [0, 1, 3, 6, 7])
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (mask, r"5 rows are picked by a mask.*from the 12 of 'X'\. .*X\[mask\] @ b for"),
+        (masks_split_a_predictor, r"7 rows are picked by a mask.*from the 12 of 'X'.*Censored"),
+        (mask_of_latents, r"from 12 entries\. .*a\[np\.flatnonzero\(mask\)\] for a\[mask\]"),
+        (mask_of_a_matrix, r"from an array of shape \(7, 9\)\. .*\(U\[u\] \* V\[v\]\)\.sum\(-1\)"),
+        (
+            groups_on_the_first_axis,
+            r"'a' has one entry per row, .*first axis: 'y' \(12, 5\) has 12.*each of the 60 "
+            r"entries: flatten 'y'.*index column.*a\[group\].*transpose.*batch_size=None",
+        ),
+        (discrete_latents, r"'z' has one entry per row: .*discrete one has no gradient.*another"),
+        (loop, r"Likely causes:\n- It has a loop \(a Scan, .*past as L columns"),
+        (rows_on_the_last_axis, r"Likely causes:\n- Rows are not .*: transpose 'X' \(3, 12\)"),
+    ],
+    ids=lambda x: getattr(x, "__name__", ""),
+)
+def test_the_cause_that_is_seen(body, message):
+    with pytest.raises(ValueError, match=f"(?s)is not a sum over rows.*{message}") as error:
+        StochasticPotential(build(body), batch_size=3)
+    if body is discrete_latents:
+        assert "batch_size=None" not in str(error.value)
+
+
+def test_an_index_of_the_rows_in_place_of_a_mask():
+    """What the message on masks says works."""
+
+    def body():
+        pm.Normal("y", weights(N, "a")[np.flatnonzero(keep)], 1, observed=y[keep])
+
+    model = build(body)
+    potential = StochasticPotential(model, batch_size=1)
+    point = random_point(model)
+    assert_close(by_epoch(potential, point), by_pymc(potential, point), 1e-10)
+
+
+def test_more_rows_in_a_batch_than_along_the_first_axis():
+    model = build(lambda: pm.Normal("A", pm.Normal("mu", shape=(3, 1)), 1, observed=X.T))
+    message = r"batch_size=4 exceeds the 3 rows.*A \(3, 12\).*transpose.*w\[group\].*=None"
+    with pytest.raises(ValueError, match=message):
+        StochasticPotential(model, batch_size=4)
+
+
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_arrays_of_different_lengths(batch_size):
+    model = build(data_and_data)
+    with model:
+        pm.set_data({"X": X[:7]})
+    message = r"arrays of 'y' don't go together.*: 'yd' has 12 rows, 'X' has 7 rows"
+    with pytest.raises(ValueError, match=message):
+        StochasticPotential(model, batch_size=batch_size)
+
+
 def test_a_column_against_a_row():
     """N × N terms: a mistake that broadcasting hides."""
 
@@ -441,7 +540,7 @@ def test_a_column_against_a_row():
         pm.Normal("y", pm.Data("X", X) @ weights(), 1, observed=y[:, None])
 
     model = build(body)
-    with pytest.raises(ValueError, match=r"is not a sum over rows.*y \(12, 1\)"):
+    with pytest.raises(ValueError, match=r"'y' don't go together \(.*'y' \(12, 1\), 'X' \(12, 3\)"):
         StochasticPotential(model, batch_size=4)
 
 
@@ -465,6 +564,28 @@ def test_statistics_of_many_rows():
 
     with pytest.raises(ValueError, match="is not a sum over rows"):
         StochasticPotential(build(body), batch_size=10)
+
+
+def potential_in_full():
+    b = weights()
+    pm.Normal("y", pm.Data("X", X) @ b, 1, observed=y)
+    pm.Potential("more", (np.zeros((2_000, 3)) @ b).sum())
+
+
+def observed_in_full():
+    b = weights(1)
+    pm.Normal("y", pm.Data("x", np.zeros((3_000, 1))) @ b, 1, observed=np.zeros(3_000))
+    pm.Normal("more", b, 1, observed=np.zeros(2_000))
+
+
+@pytest.mark.parametrize("body", [potential_in_full, observed_in_full], ids=lambda f: f.__name__)
+def test_many_rows_outside_of_the_batches(body):
+    model = build(body)
+    message = r"The .* 'more' reads 2000 rows in every update, where a batch has 6.* of 'y': "
+    with pytest.warns(UserWarning, match=message) as given:
+        StochasticPotential(model, batch_size=6)
+    assert given[0].filename == __file__
+    StochasticPotential(model)  # all rows are read in any case
 
 
 # -- pm.Minibatch --------------------------------------------------------------------------------

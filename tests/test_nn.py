@@ -181,6 +181,12 @@ def test_two_and_more_classes():
         (lambda x: nn.classification(x, np.sign(Y)), r"integers 0 to 1, got \[-1"),
         (lambda x: nn.classification(x, np.arange(30) % 3, classes=2), "integers 0 to 1"),
         (lambda x: nn.regression(x, Y[:, None]), r"one axis, .rows,., got 2.*ravel"),
+        (lambda x: nn.classification(x, ["cat", "dog"] * 15), r"integers .* got \['cat', 'dog'"),
+        (lambda x: nn.classification(x, np.full(30, np.nan)), r"got \[nan.*\]. Drop rows without"),
+        (lambda x: nn.classification(x, np.arange(9) % 2), "9 outcomes for 30 rows"),
+        (lambda x: nn.regression(x, Y[:10]), "'y' has 10 outcomes for 30 rows of features"),
+        (lambda x: nn.regression(nn.mlp(x), pm.Data("t", Y[:10])), "10 outcomes for 30 rows"),
+        (lambda x: nn.regression(nn.residual(x, 2, "r"), Y[:10]), "10 outcomes for 30 rows"),
         (lambda x: nn.FixedScale(-1), "scale must be a positive number, got -1"),
         (lambda x: nn.GroupLaplace(0), "b must be a positive number"),
     ],
@@ -188,6 +194,52 @@ def test_two_and_more_classes():
 def test_errors_say_what_to_write(call, message):
     with pm.Model(), pytest.raises(ValueError, match=message):
         call(pm.Data("X", X))
+
+
+WELL_SCALED = {
+    "standard": X,
+    "moderate": 3 * X + 2,
+    "constant": np.full((30, 4), 100.0),
+    "one-hot": np.eye(30),
+    "codes": 1_000.0 * (X > 0),
+    "pixels near the border": np.linspace(0.02, 0.06, 3_000)[:, None]
+    * (np.arange(3_000) < 9)[:, None],
+    "nothing": np.zeros((0, 2)),
+}
+
+
+@pytest.mark.parametrize("data", WELL_SCALED.values(), ids=WELL_SCALED)
+def test_columns_that_need_no_word(data):
+    with pm.Model():
+        nn.dense(pm.Data("X", data), 2, "layer")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            X + np.array([0, 0, 1_800, 0]),
+            r"column 'c' has mean 1\.8e\+03 and standard deviation \S+\. Stand",
+        ),
+        (X * np.array([50, 1, 1, 0.01]), "column 'a' has .*, column 'd' has "),
+        (1_000 * X, "column 'a' .*, and 1 more"),
+    ],
+)
+def test_inputs_far_from_standard(change, said):
+    """Once, of the first layer, where it was written."""
+    with pm.Model(coords={"feature": list("abcd")}):
+        x = pm.Data("X", change, dims=("row", "feature"))
+        with pytest.warns(UserWarning, match=f"input of 'hidden_1' .*: {said}.*mean") as given:
+            nn.regression(nn.mlp(x, (3, 2)), Y)
+    assert len(given) == 1
+    assert given[0].filename == __file__
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, lambda y: pm.Data("y_data", y)])
+def test_outcomes_far_from_standard(wrap):
+    said = r"outcome 'y' .*: mean 3e\+05 and .*undo it after predict, y\.mean\(\) \+ y\.std\(\) \*"
+    with pm.Model(), pytest.warns(UserWarning, match=said):
+        nn.regression(X, wrap(3e5 + 1e5 * (Y - Y.mean())))
 
 
 # -- where chains start ------------------------------------------------------------------------

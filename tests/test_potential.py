@@ -1,5 +1,7 @@
 """The estimate of the potential energy and its gradient, and what it refuses."""
 
+from typing import ClassVar
+
 import jax
 import numpy as np
 import pymc as pm
@@ -8,11 +10,14 @@ import pytensor.tensor as pt
 import pytest
 from pymc.distributions.transforms import ordered
 from pymc.exceptions import ImputationWarning, SamplingError
+from pytensor.gradient import grad_undefined
+from pytensor.graph.op import Op
 from pytensor.graph.traversal import apply_ancestors
 from scipy import stats
 
 from pymc_sgmcmc.engines.devices import Devices
 from pymc_sgmcmc.engines.jax import JaxEngine
+from pymc_sgmcmc.fingerprint import digest
 from pymc_sgmcmc.potential import StochasticPotential
 from tests.reference import assert_close, by_epoch, by_jax, by_pymc, random_point
 
@@ -330,6 +335,65 @@ def test_no_data():
         StochasticPotential(model, batch_size=3)
 
 
+def test_likelihood_in_a_potential():
+    def body():
+        mu = pm.Normal("b") * X[:, 0]
+        pm.Potential("lik", (np.arange(N) * pm.logp(pm.Normal.dist(mu, 1), y)).sum())
+
+    message = r"(?s)pm.Potential \('lik'\) can't be known.*w \* pm.logp.*CustomDist\(.*observed=y"
+    with pytest.raises(ValueError, match=message):
+        StochasticPotential(build(body), batch_size=3)
+
+
+def test_no_rows():
+    model = build(lambda: pm.Normal("y", pm.Normal("x"), observed=np.zeros(0)))
+    with pytest.raises(ValueError, match=r"have no rows: 'y' .*is empty.*batch_size=None"):
+        StochasticPotential(model, batch_size=1)
+    assert StochasticPotential(model).batch_size is None
+
+
+def test_nothing_to_sample():
+    model = build(lambda: pm.Normal("x", shape=(0, 2)))
+    with pytest.raises(ValueError, match=r"nothing to sample: 'x' has the shape \(0, 2\)"):
+        StochasticPotential(model)
+
+
+class BlackBox(Op):
+    """A log-likelihood without a gradient."""
+
+    itypes: ClassVar = [pt.dvector, pt.dvector]
+    otypes: ClassVar = [pt.dvector]
+
+    def perform(self, node, inputs, outputs):
+        outputs[0][0] = -((inputs[0] - inputs[1]) ** 2)
+
+
+class Undefined(BlackBox):
+    def pullback(self, inputs, outputs, cotangents):
+        return [grad_undefined(self, i, x) for i, x in enumerate(inputs)]
+
+
+def black_box(op):
+    def logp(value, b):
+        return op(b + pt.zeros_like(value), value)
+
+    return build(lambda: pm.CustomDist("lik", pm.Normal("b"), logp=logp, observed=y))
+
+
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_no_gradient(batch_size):
+    message = r"'lik' has no gradient.*BlackBox.*pm\.Slice, pm\.DEMetropolisZ"
+    with pytest.raises(NotImplementedError, match=message):
+        StochasticPotential(black_box(BlackBox()), batch_size=batch_size)
+
+
+def test_a_gradient_that_is_undefined():
+    """An operation that has the method: found out where the gradient is asked for."""
+    potential = StochasticPotential(black_box(Undefined()))
+    with pytest.raises(NotImplementedError, match="'lik' has no gradient"):
+        potential.value_and_gradient(*potential.inputs())
+
+
 def test_scalar_data():
     model = build(lambda: pm.Normal("y", pm.Normal("x"), observed=1.0))
     with pytest.raises(ValueError, match=r"have no rows \(they are scalars\).*batch_size=None"):
@@ -345,7 +409,7 @@ def test_imputed_observations(missing, n):
     observed = data if missing is np.ma.masked else np.asarray(data)
     with pytest.warns(ImputationWarning):
         model = build(lambda: pm.Normal("y", pm.Normal("x"), observed=observed))
-    with pytest.raises(ValueError, match=r"'y_observed' has missing values.*batch_size=None"):
+    with pytest.raises(ValueError, match=r"'y' has missing values.*batch_size=None"):
         StochasticPotential(model, batch_size=3)
     potential = StochasticPotential(model)
     point = random_point(model)
@@ -388,6 +452,33 @@ def test_one_bad_row_in_many(value):
     model = build(lambda: pm.Exponential("y", pm.HalfNormal("s"), observed=pm.Data("d", data)))
     with pytest.raises(SamplingError, match="'y' contributes -inf"):
         StochasticPotential(model, batch_size=100)
+
+
+@pytest.mark.parametrize("n", [N, 100_000])
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_the_entry_that_is_not_finite(n, batch_size):
+    bad, out, upper = rng.normal(size=(n, 2)), np.ones(n), np.full(n, np.inf)
+    bad[n - 3, 1], out[n - 3] = np.nan, -1
+
+    def predictor():
+        pm.Normal("y", bad @ pm.Normal("b", shape=2), observed=np.zeros(n))
+
+    def support():
+        dist = pm.Weibull.dist(pm.HalfNormal("s"), 1)
+        pm.Censored("y", dist, lower=None, upper=pm.Data("upper", upper), observed=out)
+
+    def prior():
+        pm.Normal("b", pm.Data("m", [0, np.inf]), shape=2)
+        pm.Normal("y", 0, 1, observed=np.zeros(n))
+
+    upper[n - 3] = 10
+    for body, message in [
+        (predictor, rf"An array of shape \({n}, 2\) is nan in row {n - 3}, column 1"),
+        (support, rf"'y' contributes -inf\. 'y' is -1\.0 in row {n - 3}\. Check"),
+        (prior, "'b' contributes nan. 'm' is inf in row 1"),
+    ]:
+        with pytest.raises(SamplingError, match=message):
+            StochasticPotential(build(body), batch_size=batch_size)
 
 
 @pytest.mark.parametrize("n", [N, 100_000])
@@ -488,6 +579,76 @@ def test_not_current_where_rows_feed_a_prior(batch_size):
     assert potential.is_current()
     set_data(model, X=np.zeros((4 * N, 2)))
     assert not potential.is_current()
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_data_changed_in_place(plain):
+    """Those that are no rows become constants of the estimate; rows are read anew."""
+    scale, rows = np.ones(2), X.copy()
+
+    def body():
+        b = pm.Normal("b", 0, scale if plain else pm.Data("scale", scale), shape=2)
+        pm.Normal("y", rows @ b, observed=y)
+
+    model = build(body)
+    potential = StochasticPotential(model, batch_size=3)
+    rows[:] = 2 * X
+    assert potential.is_current()
+    assert any(np.array_equal(2 * X, x) for x in potential.row_values())
+    held = scale if plain else model["scale"].get_value(borrow=True)
+    held[:] = 10
+    assert not potential.is_current()
+
+
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_new_rows_are_checked(batch_size):
+    """As those were that the potential was made with, and only when they changed."""
+    data = np.random.default_rng(0).exponential(size=5_000)
+
+    def body():
+        pm.Exponential("y", pm.HalfNormal("s"), observed=pm.Data("d", data))
+
+    model = build(body)
+    potential = StochasticPotential(model, batch_size=batch_size)
+    bad = data.copy()
+    bad[4_321] = -1
+    set_data(model, d=bad)
+    with pytest.raises(SamplingError, match="'y' contributes -inf"):
+        potential.is_current()
+    set_data(model, d=2 * data)
+    assert potential.is_current()
+
+
+def test_new_rows_with_missing_values(changing):
+    potential = StochasticPotential(changing, batch_size=4)
+    missing = X.copy()
+    missing[7, 1] = np.nan
+    set_data(changing, X=missing)
+    for look in (potential.is_current, lambda: StochasticPotential(changing, batch_size=4)):
+        with pytest.raises(ValueError, match="'X' is missing in row 7, column 1"):
+            look()
+    set_data(changing, X=X)
+    assert potential.is_current()
+
+
+def test_rows_that_did_not_change_are_not_checked(changing, monkeypatch):
+    potential = StochasticPotential(changing, batch_size=4)
+    monkeypatch.setattr("pymc_sgmcmc.checks.initial_point_is_finite", pytest.fail)
+    set_data(changing, X=X.copy())
+    assert potential.is_current()
+
+
+def test_digest_of_arrays():
+    """One entry, dtype or shape that differs is told, whatever the layout in memory."""
+    x = np.arange(24.0).reshape(4, 6)
+    assert digest([x, y]) == digest([x.copy(), y.copy()])
+    for layout in (x[::2], x[:, ::2], x.T[::3]):
+        other = layout.copy()
+        assert digest([layout]) == digest([other])
+        other.flat[-1] += 1
+        assert digest([layout]) != digest([other])
+    other = [x.astype("float32"), x.reshape(6, 4), x[::-1], x.astype("int64"), x[:0]]
+    assert len({digest([a]) for a in [x, *other]}) == 6
 
 
 def test_edited_model():

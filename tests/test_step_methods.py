@@ -15,7 +15,7 @@ from pymc.exceptions import SamplingError
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 
-from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, sample, schedules
+from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, sample, schedules, stepping
 from pymc_sgmcmc.stepping import StochasticGradientStep
 from tests.samplers import SAMPLERS
 
@@ -408,14 +408,32 @@ def test_another_step_for_the_same_variable_is_refused(small):
         (SGLD, {"batch_size": 5}, ValueError, "no observed variable"),
         (SGLD, {"vars": []}, ValueError, "vars is empty"),
         (SGLD, {"blocked": False}, ValueError, r"blocked=False.*SGLD\(...\)"),
-        (SGLD, {"learning_rate": 0.1}, TypeError, "SGLD takes no argument 'learning_rate'"),
+        (
+            SGLD,
+            {"learning_rate": 0.1},
+            TypeError,
+            "'learning_rate'. Here it is step_size; usually none",
+        ),
+        (ATMC, {"LR": 0.1}, TypeError, "'LR'. Here it is step_size"),
+        (ATMC, {"batchsize": 5}, TypeError, "'batchsize'. Here it is batch_size"),
+        (ATMC, {"thinning": 5}, TypeError, "'thinning'. Here it is steps_per_draw"),
+        (SGHMC, {"friction": 5}, TypeError, "'friction'. Here it is momentum_decay"),
+        (SGLD, {"friction": 5}, TypeError, "'friction'. It takes vars"),
+        (ATMC, {"burn_in": 5}, TypeError, "'burn_in'. It belongs to pm.sample"),
+        (ATMC, {"shedule": None}, TypeError, "'shedule'. Did you mean 'schedule'?"),
         (SGLD, {"momentum_decay": 0.9}, TypeError, "'momentum_decay'. It takes vars, batch_size"),
-        (ATMC, {"h": 0.1}, TypeError, "'h'. It takes vars, batch_size.*speed_limit"),
+        (ATMC, {"zeta": 0.1}, TypeError, "'zeta'. It takes vars, batch_size.*speed_limit"),
     ],
 )
 def test_wrong_arguments(small, sampler, arguments, error, message):
     with pytest.raises(error, match=message):
         sampler(**({"step_size": 0.1} | arguments), model=small)
+
+
+def test_names_of_elsewhere_are_those_of_arguments():
+    taken = set().union(*(inspect.signature(s).parameters for s in (SGLD, SGHMC, SGNHT, ATMC)))
+    assert {here.split(";")[0] for here in stepping._ELSEWHERE} <= taken
+    assert not taken & set(" ".join(stepping._ELSEWHERE.values()).split())
 
 
 def test_wrong_models(model):

@@ -9,6 +9,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
+from pymc_sgmcmc.nn.inputs import data_of, n_rows, warn_of_scale
 from pymc_sgmcmc.nn.layers import dense
 from pymc_sgmcmc.nn.priors import LearnedScale, Prior
 
@@ -36,7 +37,7 @@ def regression(
     features : TensorVariable
         ``(rows, units)``: the output of a layer.
     observed : array or pm.Data
-        ``(rows,)``; standardised, for the priors here to suit.
+        ``(rows,)``; standardised, for the priors here to suit. A warning tells where they are not.
     name : str
         Of the observed variable.
     noise : {"learned", "input"} or float
@@ -52,6 +53,11 @@ def regression(
     -------
     TensorVariable
         The observed variable.
+
+    Raises
+    ------
+    ValueError
+        If there are more or fewer outcomes than rows, or an argument is wrong.
 
     See Also
     --------
@@ -76,6 +82,10 @@ def regression(
             f"observed must have one axis, (rows,), got {axes}. Use observed.ravel(), or a head "
             "for each column."
         )
+    _check_rows(features, observed, name)
+    undo = f"y.mean() + y.std() * predict(...)['{name}_mean']"
+    remedy = f"(y - y.mean()) / y.std(), and undo it after predict, {undo}."
+    warn_of_scale(observed, f"The outcome {name!r}", remedy)
     mean = dense(features, None, f"{name}_mean", prior=prior)
     if isinstance(noise, numbers.Real) and not isinstance(noise, bool):
         if not noise > 0:
@@ -125,6 +135,11 @@ def classification(
     TensorVariable
         The observed variable.
 
+    Raises
+    ------
+    ValueError
+        If there are more or fewer outcomes than rows, or they are not such integers.
+
     See Also
     --------
     regression : The head for numbers.
@@ -142,7 +157,16 @@ def classification(
     >>> model.named_vars_to_dims["y_class_weights"], len(model.coords["y_class"])
     (('hidden_1', 'y_class'), 3)
     """
-    values = observed.get_value() if hasattr(observed, "get_value") else np.asarray(observed)
+    _check_rows(features, observed, name)
+    values = data_of(observed)
+    if values is None:
+        raise TypeError(f"observed must be an array or a pm.Data, got {observed!r}.")
+    if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+        raise ValueError(
+            "observed must hold the integers 0 to classes - 1, got "
+            f"{values.ravel()[:5].tolist()}. Drop rows without a class, and use "
+            "np.unique(observed, return_inverse=True)[1]."
+        )
     if classes is None:
         classes = int(values.max()) + 1
     if isinstance(classes, bool) or classes != int(classes) or classes < 2:
@@ -157,3 +181,12 @@ def classification(
         return pm.Bernoulli(name, logit_p=logit, observed=observed, dims=dims)
     logits = dense(features, classes, f"{name}_class", prior=prior)
     return pm.Categorical(name, logit_p=logits, observed=observed, dims=dims)
+
+
+def _check_rows(features: Any, observed: Any, name: str) -> None:
+    rows, outcomes = n_rows(features), data_of(observed)
+    if rows is not None and outcomes is not None and len(outcomes) != rows:
+        raise ValueError(
+            f"{name!r} has {len(outcomes)} outcomes for {rows} rows of features. Give one outcome "
+            "for each row."
+        )

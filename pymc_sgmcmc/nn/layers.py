@@ -10,6 +10,7 @@ import pymc as pm
 import pytensor.tensor as pt
 
 from pymc_sgmcmc.nn.activations import Activation, resolve
+from pymc_sgmcmc.nn.inputs import n_rows, warn_of_scale
 from pymc_sgmcmc.nn.priors import LearnedScale, Prior
 
 
@@ -27,7 +28,8 @@ def dense(
     Parameters
     ----------
     x : TensorVariable or array
-        Rows of features, ``(rows, inputs)``: a ``pm.Data``, or the output of another layer.
+        Rows of features, ``(rows, inputs)``: a ``pm.Data``, or the output of another layer. Columns
+        of data should have about mean 0 and standard deviation 1; a warning tells of others.
     units : int or None
         Outputs of the layer; None for a single one without an axis of its own.
     name : str
@@ -72,6 +74,8 @@ def dense(
     if units is not None and (isinstance(units, bool) or units != int(units) or units < 1):
         raise ValueError(f"units must be an integer of at least 1, or None, got {units!r}.")
     inputs, fan_in = _inputs(x, name)
+    remedy = "(X - X.mean(0)) / X.std(0), and new rows with the same mean and deviation."
+    warn_of_scale(x, f"The input of {name!r}", remedy)
     dims: tuple[str, ...] = (inputs,)
     if units is not None:
         _label(name, int(units))
@@ -81,7 +85,7 @@ def dense(
     if bias is not None:
         signal = signal + pm.Normal(f"{name}_bias", 0, bias, dims=dims[1:])
     signal = function(signal)
-    signal.tag.units = (name, units)
+    signal.tag.units, signal.tag.rows = (name, units), n_rows(x)
     return signal
 
 
@@ -98,7 +102,7 @@ def mlp(
     Parameters
     ----------
     x : TensorVariable or array
-        Features, ``(rows, inputs)``.
+        Features, ``(rows, inputs)``, each column of about mean 0 and standard deviation 1.
     hidden : sequence of int
         Units of each layer.
     activation : str, callable or None
@@ -198,7 +202,7 @@ def residual(
     branch = dense(x, units, f"{name}_1", activation=activation, prior=prior)
     branch = dense(branch, fan_in, f"{name}_2", prior=prior)
     signal = x + pm.Normal(f"{name}_gain", 0, 1, initval=start) * branch
-    signal.tag.units = (inputs, fan_in)
+    signal.tag.units, signal.tag.rows = (inputs, fan_in), n_rows(x)
     return signal
 
 

@@ -1,0 +1,72 @@
+"""Looking at the data that a network is written for, before it is sampled for minutes."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+import pymc as pm
+
+from pymc_sgmcmc.minibatch import is_array, value_of
+
+# What counts as far from mean 0 and standard deviation 1, for which the priors of layers are made.
+_FAR, _LARGE, _SMALL = 3, 10, 0.1
+# Standard deviations to an entry that stands out.
+_RARE = 8
+# Rows that are looked at, about.
+_ROWS = 10_000
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))
+
+
+def data_of(x: Any) -> np.ndarray | None:
+    """Numbers of an array or a ``pm.Data``; None of what the model computes."""
+    if hasattr(x, "owner") and not is_array(x):
+        return None
+    return np.asarray(value_of(x) if hasattr(x, "owner") else x)
+
+
+def n_rows(x: Any) -> int | None:
+    """Rows of features, as far as they are known."""
+    known = getattr(getattr(x, "tag", None), "rows", None)
+    data = data_of(x)
+    return known if data is None else len(data)
+
+
+def warn_of_scale(x: Any, what: str, remedy: str) -> None:
+    """Tell of columns ``(rows, columns)`` far from mean 0 and standard deviation 1.
+
+    Columns of one value or two (constants, codes, one-hot columns) are left alone, and those of
+    small variance in which some entries stand out, as pixels near the border of an image do.
+    """
+    data = data_of(x)
+    if data is None or data.dtype.kind not in "fiu" or not data.size:
+        return
+    columns = data[:: 1 + len(data) // _ROWS].reshape(-1, math.prod(data.shape[1:]))
+    mean, sd, low, high = (f(columns, 0) for f in (np.mean, np.std, np.min, np.max))
+    small = (sd < _SMALL) & (np.maximum(high - mean, mean - low) < _RARE * sd)
+    suspects = np.flatnonzero((np.abs(mean) > _FAR) | (sd > _LARGE) | small)
+    between = (low < columns) & (columns < high)
+    far = suspects[between[:, suspects].any(0)]
+    if not len(far):
+        return
+    names = _labels(x, columns.shape[1]) if data.ndim > 1 else [""]
+    seen = [f"{names[j]}mean {mean[j]:.3g} and standard deviation {sd[j]:.3g}" for j in far[:3]]
+    if len(far) > 3:
+        seen.append(f"and {len(far) - 3} more")
+    warnings.warn(
+        f"{what} is far from mean 0 and standard deviation 1, for which the priors of a network "
+        f"are made: {', '.join(seen)}. Standardise: {remedy}",
+        UserWarning,
+        skip_file_prefixes=(_PACKAGE,),
+    )
+
+
+def _labels(x: Any, columns: int) -> list[str]:
+    """Labels that the model's coords give to the columns, or else their numbers."""
+    model = pm.modelcontext(None)
+    dim = model.named_vars_to_dims.get(getattr(x, "name", None) or "", (None,))[-1]
+    labels = model.coords.get(dim) if dim is not None else None
+    return [f"column {label!r} has " for label in (range(columns) if labels is None else labels)]
