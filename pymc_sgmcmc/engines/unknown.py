@@ -1,5 +1,6 @@
 """Which variables of a model a backend can't compile."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -44,7 +45,9 @@ def _unknown(potential: StochasticPotential, backend: str) -> list[str]:
     terms = [*potential.priors, *potential.likelihoods, *potential.potentials]
     variables = [*model.free_RVs, *model.observed_RVs, *model.potentials]
     found = []
-    with model:
+    with model, warnings.catch_warnings():
+        # A JAX function in the model is traced in 32 bits: only whether it can be is of interest.
+        warnings.filterwarnings("ignore", message=".*requested dtype.*")
         for rv, term in zip(variables, terms, strict=True):
             value: Any = term.sum()
             gradients: Any = pytensor.grad(
