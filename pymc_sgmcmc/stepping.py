@@ -29,6 +29,8 @@ from pymc_sgmcmc.starts import check_start
 from pymc_sgmcmc.trust import log_trouble
 from pymc_sgmcmc.tuning_arguments import check_tuning_arguments, resolve_tuning_arguments
 
+_log = logging.getLogger(__name__)
+
 _DEFAULTS = {
     "steps_per_draw": "auto",
     "preconditioner": "auto",
@@ -282,6 +284,16 @@ class LoneStep(StochasticGradientStep):
         return _restore, (type(self).__mro__[1], {**self.__dict__, "_chains": None})
 
 
+def warn_of_trouble(statistics: dict[str, np.ndarray], attributes: dict[str, Any]) -> None:
+    """Log what speaks against draws that were made; that this fails must not lose them."""
+    try:
+        log_trouble(statistics, attributes)
+    except KeyboardInterrupt:
+        pass
+    except Exception as error:
+        _log.warning("The draws could not be judged: %s: %s", type(error).__name__, error)
+
+
 class Population:
     """The chains of one `pm.sample` call, advanced by chain 0 and read by all."""
 
@@ -304,7 +316,7 @@ class Population:
             self.made += self._block.positions.shape[1]
             self._statistics.append(self._block.statistics)
             if self.made == self.total:
-                log_trouble(self._after_tuning(), attributes_of(sampler, "", self.chains))
+                warn_of_trouble(self._after_tuning(), attributes_of(sampler, "", self.chains))
         assert self._block is not None
         return self._block, number - self.made + self._block.positions.shape[1]
 
