@@ -18,7 +18,7 @@ from pymc.step_methods.compound import BlockedStep, StepMethodState
 from pymc.step_methods.state import dataclass_state
 from pymc.util import get_random_generator
 
-from pymc_sgmcmc.attributes import attributes_of, remember_attributes
+from pymc_sgmcmc.attributes import Reported, attributes_of
 from pymc_sgmcmc.chains import Chains, Point, Sampler, refuse_forked_jax
 from pymc_sgmcmc.dynamics import Dynamics, schedules
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws
@@ -213,11 +213,9 @@ class StochasticGradientStep(BlockedStep):
         self.vars = list(self.sampler.potential.value_vars)
         self.rng = get_random_generator(options.get("rng"))
         self.tune = True
-        self._remember()
-
-    def _remember(self, chains: Chains | None = None) -> None:
-        """Have the output say what is run: when made, and when run, with what was found then."""
-        remember_attributes(self.sampler.model, id(self.sampler), self.attributes(chains))
+        statistics = {name: dtype for name, (dtype, _) in self.stats_dtypes_shapes.items()}
+        self._reported = Reported(statistics, self.attributes())
+        self.stats_dtypes = [self._reported]
 
     def attributes(self, chains: Chains | None = None) -> dict[str, Any]:
         """What this step runs, as it stands in the attributes of the output."""
@@ -230,6 +228,7 @@ class StochasticGradientStep(BlockedStep):
             name: dtype(draws.statistics[name][chain, draw])
             for name, (dtype, _) in self.stats_dtypes_shapes.items()
         }
+        self._reported.latest = stats
         return {**point, **values}, [stats]
 
 
@@ -277,7 +276,7 @@ class LoneStep(StochasticGradientStep):
             self._chains.move(point)
         draws = self._chains.advance(1)
         if self._chains.made in (1, self._tune, self._total):
-            self._remember(self._chains)
+            self._reported.found = self.attributes(self._chains)
         return self._result(point, draws, 0, 0)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
@@ -380,7 +379,7 @@ class PopulationStep(StochasticGradientStep, PopulationArrayStepShared):
         block, place = self._population.draw(self.sampler, self._number)
         self._number += 1
         if self._number in (1, self._tune + 1):  # the last: with what the warm-up found
-            self._remember(self._population.chains)
+            self._reported.found = self.attributes(self._population.chains)
         self._last, stats = self._result(point, block, self._chain, place)
         return self._last, stats
 

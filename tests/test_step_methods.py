@@ -271,9 +271,18 @@ def test_attributes(model, step):
         assert attributes["step_size"] == 0.02
         assert attributes["batch_size"] == 10
         assert attributes["n_rows"] == N
+        assert attributes["shard"] == "chains"
+        assert attributes["data"] == "X, y"
         assert attributes["temperature"] == 1
         assert attributes["updates"] == 16 * 5
         assert attributes["jax_version"]
+
+
+def test_precision_of_products_is_recorded(small):
+    step = SGLD(step_size=0.1, matmul_precision="bfloat16", model=small)
+    attributes = pm_sample(small, step, 1, tune=0, chains=1).posterior.attrs
+    assert attributes["matmul_precision"] == "bfloat16"
+    assert "data" not in attributes
 
 
 def test_other_steps_get_no_attributes():
