@@ -264,7 +264,7 @@ class Chains:
         block: int | None = None,
         phase: Callable[[str], object] = lambda word: None,
     ) -> None:
-        self.sampler, self.tune, self._draws, self._phase = sampler, tune, draws, phase
+        self.sampler, self.tune, self._draws = sampler, tune, draws
         sampler.refresh()
         self.others = self._others(points)
         self._seeds = np.stack([rng.integers(2**32, size=2, dtype=np.uint32) for rng in rngs])
@@ -278,6 +278,7 @@ class Chains:
             self.backend = self._backend(len(points))
             self.engine = sampler.engine(backend=self.backend)
             self._begin(self._starts(points, rngs, self._evaluate))
+            phase("Compiling")
             return
         if tune == 0:
             raise ValueError(
@@ -294,6 +295,7 @@ class Chains:
         )
         self.backend = self._backend(len(points))
         self._begin(starts)
+        phase("Compiling")
 
     def _backend(self, chains: int) -> str:
         """Backend of this run; the first that can compile the model, where it is left open."""
@@ -357,8 +359,6 @@ class Chains:
             block ends where the schedule does.
         """
         sampler, tuning, started = self.sampler, self.tuning, time.perf_counter()
-        if self.made == 0:
-            self._phase("Compiling")
         steps = tuning.steps_per_draw
         if self.made < self.tune:
             # The settings change half-way through the tuning, and the updates of a draw after it.

@@ -184,6 +184,23 @@ def test_progress_shows_statistics(model, steps, monkeypatch):
     assert "T " not in text
 
 
+def test_progress_names_the_phases(monkeypatch):
+    update, named = Progress.update, []
+
+    def watched(progress, task, **kwargs):
+        named.append(kwargs["description"])
+        update(progress, task, **kwargs)
+
+    monkeypatch.setattr(Progress, "update", watched)
+    with pm.Model() as model:
+        pm.Normal("x", shape=3)
+        our_sample(model, ATMC(preconditioner="diagonal"))
+        assert list(dict.fromkeys(named)) == ["Searching", "Compiling", "Tuning", "Sampling"]
+        named.clear()
+        our_sample(model, SGLD(step_size=0.1), tune=0)
+        assert list(dict.fromkeys(named)) == ["Compiling", "Sampling"]
+
+
 def test_progress_can_be_silent(model, step, capfd):
     our_sample(model, step)
     assert capfd.readouterr() == ("", "")
