@@ -132,6 +132,7 @@ def sample(
     try:
         run.go(points, rngs, progressbar)
         idata = run.tree()
+        _judge(idata)
     except BaseException as error:
         rescued = run.rescued()
         if rescued is None or not isinstance(error, KeyboardInterrupt):
@@ -141,11 +142,16 @@ def sample(
             raise
         idata = rescued
         _log.warning("Interrupted: %d of %d draws kept.", max(0, run.made - tune), draws)
-    if "posterior" in idata:
-        after_tuning = idata["sample_stats"].data_vars.items()
-        attributes = {str(name): value for name, value in idata["posterior"].attrs.items()}
-        warn_of_trouble({str(name): x.values for name, x in after_tuning}, attributes)
+        _judge(idata)
     return idata
+
+
+def _judge(idata: DataTree) -> None:
+    """Log what speaks against the draws after tuning."""
+    if "posterior" in idata:
+        statistics = idata["sample_stats"].data_vars.items()
+        attributes = {str(name): value for name, value in idata["posterior"].attrs.items()}
+        warn_of_trouble({str(name): x.values for name, x in statistics}, attributes)
 
 
 class _Run:
@@ -236,8 +242,7 @@ class _Run:
             x[:, place] = block.statistics[name]
         for name in self.posterior.keys() - recorded.keys():
             del self.posterior[name]
-        self.filled += n
-        self._block = None
+        self.filled, self._block = self.filled + n, None  # at once: no Ctrl-C comes in between
 
     def rescued(self) -> DataTree | None:
         """All that can be had of the draws after an exception, or after two; None if it's nothing.
