@@ -577,8 +577,8 @@ def what_ran() -> Iterator[Fault]:
     settings = {"tune": 5, "chains": 2, "random_seed": 1, "progressbar": False}
     settings |= {"compute_convergence_checks": False, "quiet": True}
     for name, step, kwargs in (
-        ("made beside, one process", steps, {"cores": 1}),
-        ("made beside, two processes", steps, {"cores": 2, "mp_ctx": "forkserver"}),
+        ("another made beside, two processes", steps, {"cores": 2, "mp_ctx": "forkserver"}),
+        ("another made beside, one process", steps, {"cores": 1}),
         ("two of ours", pair, {"cores": 1}),
     ):
         with model:

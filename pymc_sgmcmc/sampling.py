@@ -65,10 +65,9 @@ def sample(
     var_names : sequence of str, optional
         Free variables and Deterministics to keep; all when None.
     progressbar : bool
-        Whether to show progress, the estimated time left, and, as means over the chains at their
-        latest draw: U, the potential energy −log p(θ, y) in nats, estimated from batches; T, the
-        kinetic temperature, which is 1 (or `temperature`) where a step is right; and h, the step
-        size. The search for the posterior is the warm-up's.
+        Whether to show the phase, progress, the estimated time left, and means over the chains at
+        their latest draw: U, the potential energy −log p(θ, y) in nats, as batches estimate it; T,
+        the kinetic temperature, about `temperature` (1) if all is well; h, the step size.
     discard_tuned_samples : bool
         Whether to drop the tuning draws; if not, they stand in ``warmup_`` groups.
     model : pm.Model, optional
@@ -88,17 +87,17 @@ def sample(
     ChainStuckError
         If a chain can't move on.
 
-    Notes
-    -----
-    No exception loses draws. Whatever is raised while chains run or their draws are converted (a
-    schedule that ends, a Deterministic that fails, a lack of memory), the exception has an
-    attribute ``idata`` with the draws made until then, or None before the first that is kept.
-
     See Also
     --------
     pymc_sgmcmc.ATMC : The step to begin with.
     pymc_sgmcmc.diagnose : Whether the draws are to be trusted.
     pymc_sgmcmc.predict : Predictions for new rows.
+
+    Notes
+    -----
+    No exception loses draws. Whatever is raised while chains run or their draws are converted (a
+    schedule that ends, a Deterministic that fails, a lack of memory), the exception has an
+    attribute ``idata`` with the draws made until then, or None before the first that is kept.
 
     Examples
     --------
