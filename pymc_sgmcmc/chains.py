@@ -11,7 +11,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -206,7 +206,7 @@ class ChainStuckError(SamplingError):
     Attributes
     ----------
     idata : xarray.DataTree or None
-        The draws made until then, if `pymc_sgmcmc.sample` made them.
+        The draws made until then, if `pymc_sgmcmc.sample` made them (any exception there has it).
     draws : Draws or None
         Those of the last block, until the chain stopped moving.
 
@@ -253,11 +253,13 @@ class Chains:
         Draws after those.
     block : int, optional
         Draws that are asked for at once, at most.
+    phase : callable, optional
+        Told by a word what is being done where it takes long: ``"Searching"``, ``"Compiling"``.
 
     Attributes
     ----------
-    made : int
-        Draws that every chain has made.
+    made, steps : int
+        Draws that every chain has made, and the updates before each of the latest block.
     updates, tuning_updates : int
         Updates that every chain has made, and those among them of the tuning draws.
     tuning : Tuning
@@ -279,6 +281,7 @@ class Chains:
         tune: int = 0,
         draws: int = 0,
         block: int | None = None,
+        phase: Callable[[str], object] = lambda word: None,
     ) -> None:
         self.sampler, self.tune, self._draws = sampler, tune, draws
         sampler.refresh()
@@ -286,7 +289,7 @@ class Chains:
         self._seeds = np.stack([rng.integers(2**32, size=2, dtype=np.uint32) for rng in rngs])
         self._block = block
         self._next_block = 1
-        self.updates = self.tuning_updates = self.made = 0
+        self.updates = self.tuning_updates = self.made = self.steps = 0
         self._warm_up: WarmUp | None = None
         self._visited: list[np.ndarray] = []
         if not sampler.warms_up:
@@ -294,12 +297,14 @@ class Chains:
             self.backend = self._backend(len(points))
             self.engine = sampler.engine(backend=self.backend)
             self._begin(self._starts(points, rngs, self._evaluate))
+            phase("Compiling")
             return
         if tune == 0:
             raise ValueError(
                 "tune=0 leaves no draws to find the step size in. Use tune=1000, or give "
                 "step_size=... and preconditioner=None to the step."
             )
+        phase("Searching")
         from pymc_sgmcmc.warmup import warm_up  # starts JAX
 
         first = {k: x[0] for k, x in self.others.items()}
@@ -309,6 +314,7 @@ class Chains:
         )
         self.backend = self._backend(len(points))
         self._begin(starts)
+        phase("Compiling")
 
     def _backend(self, chains: int) -> str:
         """Backend of this run; the first that can compile the model, where it is left open."""
@@ -366,6 +372,9 @@ class Chains:
         ------
         ChainStuckError
             If a chain can't move on.
+        ValueError
+            If the schedule gives no step size for the next draw. The draws before it are made: a
+            block ends where the schedule does.
         """
         sampler, tuning, started = self.sampler, self.tuning, time.perf_counter()
         steps = tuning.steps_per_draw
@@ -375,8 +384,9 @@ class Chains:
             half = self.tune // 2
             n_draws = min(n_draws, (half if self.made < half else self.tune) - self.made)
         n = max(1, min(n_draws, self._capacity, self._next_block))
-        factors = schedules.factors(sampler.schedule, self.updates, n * steps)
-        step_sizes = tuning.step_size * factors.reshape(n, steps)
+        factors = schedules.factors(sampler.schedule, self.updates, n * steps, least=steps)
+        n = len(factors) // steps
+        step_sizes = tuning.step_size * factors[: n * steps].reshape(n, steps)
         draws, self.state = self.engine.run(
             self.state,
             step_sizes,
@@ -386,7 +396,7 @@ class Chains:
             tuning.parameters(),
         )
         self.updates += step_sizes.size
-        self.made += n
+        self.made, self.steps = self.made + n, steps
         if self.made <= self.tune:
             self.tuning_updates = self.updates
         self._refuse_stuck(draws, steps)
@@ -420,12 +430,17 @@ class Chains:
         rejected = np.asarray(self.state["rejected_in_a_row"])
         if rejected.max() < STUCK:
             return
-        chain = int(rejected.argmax())
+        chain, h = int(rejected.argmax()), self.tuning.step_size
+        dtype = self.sampler.potential.dtype
+        advice = (
+            "Use a smaller step size, or check that the model's gradient is finite around the "
+            "chain's start."
+        )
+        if h**2 < np.finfo(dtype).tiny:
+            advice = f"h² is 0 in {dtype}: use a larger step size."
         error = ChainStuckError(
             f"Chain {chain} can't move: at update {self.updates}, its last {rejected[chain]} "
-            "attempts gave numbers that are not finite, with "
-            f"step_size={self.tuning.step_size:g}. Use a smaller step size, or check that the "
-            "model's gradient is finite around the chain's start."
+            f"attempts gave numbers that are not finite, with step_size={h:g}. {advice}"
         )
         # Up to two updates are an attempt: one that moves, one that finds it was no good.
         stuck_draws = -(-2 * int(rejected[chain]) // steps_per_draw)

@@ -1,7 +1,9 @@
-"""`sample`: as many chains as wanted, progress with statistics, draws that survive Ctrl-C."""
+"""`sample`: as many chains as wanted, progress with statistics, draws that survive what happens."""
 
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,13 +18,14 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from xarray import DataTree
+from xarray import Dataset, DataTree
 
 from pymc_sgmcmc.chains import Chains, ChainStuckError
 from pymc_sgmcmc.engines.base import Draws
 from pymc_sgmcmc.output import Recorder, to_datatree, warn_of_large_output
-from pymc_sgmcmc.stepping import PopulationStep, StochasticGradientStep
-from pymc_sgmcmc.trust import log_trouble
+from pymc_sgmcmc.stepping import PopulationStep, StochasticGradientStep, warn_of_trouble
+
+_log = logging.getLogger(__name__)
 
 
 def sample(
@@ -42,8 +45,8 @@ def sample(
 
     Gives what ``pm.sample(step=step)`` gives, draw for draw (transformed variables up to
     rounding). Any number of chains runs as one vectorised program, only the variables asked for
-    are kept, and Ctrl-C returns the draws made until then. (Before the first draw that is kept,
-    it ends the call.)
+    are kept, and Ctrl-C returns the draws made until then, which `pm.sample` loses. (Before the
+    first draw that is kept, it ends the call.)
 
     Parameters
     ----------
@@ -62,7 +65,9 @@ def sample(
     var_names : sequence of str, optional
         Free variables and Deterministics to keep; all when None.
     progressbar : bool
-        Whether to show progress, statistics and the estimated time left.
+        Whether to show the phase, progress, the estimated time left, and means over the chains at
+        their latest draw: U, the potential energy −log p(θ, y) in nats, as batches estimate it; T,
+        the kinetic temperature, about `temperature` (1) if all is well; h, the step size.
     discard_tuned_samples : bool
         Whether to drop the tuning draws; if not, they stand in ``warmup_`` groups.
     model : pm.Model, optional
@@ -80,13 +85,19 @@ def sample(
     ValueError, TypeError
         If an argument is wrong; the message says what to write.
     ChainStuckError
-        If a chain can't move on; its ``idata`` holds the draws made until then.
+        If a chain can't move on.
 
     See Also
     --------
     pymc_sgmcmc.ATMC : The step to begin with.
     pymc_sgmcmc.diagnose : Whether the draws are to be trusted.
     pymc_sgmcmc.predict : Predictions for new rows.
+
+    Notes
+    -----
+    No exception loses draws. Whatever is raised while chains run or their draws are converted (a
+    schedule that ends, a Deterministic that fails, a lack of memory), the exception has an
+    attribute ``idata`` with the draws made until then, or None before the first that is kept.
 
     Examples
     --------
@@ -102,8 +113,9 @@ def sample(
     model = modelcontext(model)
     _check_arguments(draws, tune, chains, step, model)
     recorder = Recorder(model, var_names)
-    kept = draws if discard_tuned_samples else draws + tune
-    warn_of_large_output(model, chains * kept, var_names)
+    warn_of_large_output(
+        model, chains * (draws if discard_tuned_samples else draws + tune), var_names
+    )
 
     # The generators and their order of use are those of pm.sample: so are the draws.
     rngs = get_random_generator(random_seed).spawn(chains)
@@ -115,108 +127,206 @@ def sample(
         initial_point(seed) for initial_point, seed in zip(initial_points, seeds, strict=True)
     ]
 
-    record = _Record(recorder, step, chains, kept)
-    started, error = time.time(), None
-    run: Any = None
-    with _progress(progressbar) as progress:
-        task = progress.add_task("Starting", total=tune + draws, statistics="")
-        made = 0
-        try:
-            run = Chains(step.sampler, points, rngs, tune, draws)
-            progress.update(task, description="Compiling")
-            compiled, before = None, 0
-            while made < tune + draws:
-                # A block lies within tuning or after it.
-                left = tune - made if made < tune else tune + draws - made
-                block = run.advance(left)
-                if made >= tune or not discard_tuned_samples:
-                    record.append(block)
-                made += block.positions.shape[1]
-                if compiled is None:  # The first block took the time to compile.
-                    compiled, before = time.time(), run.updates
-                pace = (run.updates - before) / max(time.time() - compiled, 1e-9)
-                progress.update(
-                    task,
-                    completed=made,
-                    description="Tuning" if made < tune else "Sampling",
-                    statistics=_describe(block.statistics, pace),
-                )
-        except KeyboardInterrupt:
-            if not record.filled:
-                raise
-            progress.console.print(f"Interrupted: {max(0, made - tune)} of {draws} draws kept.")
-        except ChainStuckError as stuck:
-            error = stuck
-            if stuck.draws is not None and (made >= tune or not discard_tuned_samples):
-                record.append(stuck.draws)
-                made += stuck.draws.positions.shape[1]
-
-    attributes = {
-        **step.attributes(run),
-        "updates": run.updates - _dropped(run, made),
-        "sampling_time": time.time() - started,
-        "tuning_steps": min(made, tune),
-    }
-    idata = None
-    if record.filled:
-        n_tune = 0 if discard_tuned_samples else min(made, tune)
-        idata = to_datatree(model, *record.arrays(), n_tune, attributes, not discard_tuned_samples)
-    if error is not None:
-        error.idata = idata
-        raise error
-    assert idata is not None
-    if made > tune:
-        after_tuning = idata["sample_stats"].data_vars.items()
-        log_trouble({str(name): x.values for name, x in after_tuning}, attributes)
+    run = _Run(model, step, recorder, chains, tune, draws, not discard_tuned_samples)
+    try:
+        run.go(points, rngs, progressbar)
+        idata = run.tree()
+        _judge(idata)
+    except BaseException as error:
+        rescued = run.rescued()
+        if rescued is None or not isinstance(error, KeyboardInterrupt):
+            error.idata = rescued  # type: ignore[attr-defined]
+            if rescued is not None:
+                error.add_note(run.note())
+            raise
+        idata = rescued
+        _log.warning("Interrupted: %d of %d draws kept.", max(0, run.made - tune), draws)
+        _judge(idata)
     return idata
 
 
-def _dropped(run: Chains, made: int) -> int:
-    """Updates of draws that are not among the `made` that can be kept."""
-    tuning = run.tuning
-    tuned = made < run.tune
-    steps = tuning.tuning_steps_per_draw if tuned else tuning.steps_per_draw
-    return (run.made - made) * steps
+def _judge(idata: DataTree) -> None:
+    """Log what speaks against the draws after tuning."""
+    if "posterior" in idata:
+        statistics = idata["sample_stats"].data_vars.items()
+        attributes = {str(name): value for name, value in idata["posterior"].attrs.items()}
+        warn_of_trouble({str(name): x.values for name, x in statistics}, attributes)
 
 
-class _Record:
-    """Arrays ``(chains, draws, ...)`` that blocks of draws fill."""
+class _Run:
+    """One call of `sample`: its chains, and the draws of theirs that are kept, come what may.
+
+    Draws stand in arrays ``(chains, draws, ...)`` that blocks of draws fill.
+    """
 
     def __init__(
-        self, recorder: Recorder, step: StochasticGradientStep, chains: int, draws: int
+        self,
+        model: Model,
+        step: StochasticGradientStep,
+        recorder: Recorder,
+        chains: int,
+        tune: int,
+        draws: int,
+        keep_tuning: bool,
     ) -> None:
-        self.recorder, self.step, self.shape = recorder, step, (chains, draws)
+        self.model, self.step, self.recorder = model, step, recorder
+        self.tune, self.draws, self.keep_tuning = tune, draws, keep_tuning
+        self.shape = (chains, tune + draws if keep_tuning else draws)
         self.posterior: dict[str, np.ndarray] = {}
         self.statistics = {
             name: np.empty(self.shape, dtype)
             for name, (dtype, _) in step.stats_dtypes_shapes.items()
         }
         self.filled = 0
+        self._block: Draws | None = None
+        self._left_out: list[str] = []
+        self._chains: Any = None
+        self._started = time.time()
 
-    def append(self, block: Draws) -> None:
+    @property
+    def made(self) -> int:
+        """Draws of each chain, tuning included, as far as those that are kept go."""
+        return self.filled + (0 if self.keep_tuning else self.tune)
+
+    def go(self, points: Sequence[Any], rngs: Sequence[Any], progressbar: bool) -> None:
+        """Make all draws."""
+        tune, total = self.tune, self.tune + self.draws
+        with _progress(progressbar) as progress:
+            if progressbar:  # A hidden cursor would stay hidden if the process were killed.
+                progress.console.show_cursor(True)
+            task = progress.add_task("Starting", total=total, statistics="")
+            self._chains = chains = Chains(
+                self.step.sampler,
+                points,
+                rngs,
+                tune,
+                self.draws,
+                phase=lambda word: progress.update(task, description=word),
+            )
+            compiled, before = None, 0
+            while chains.made < total:
+                # A block lies within tuning or after it.
+                tuning = chains.made < tune
+                kept = self.keep_tuning or not tuning
+                try:
+                    block = chains.advance((tune if tuning else total) - chains.made)
+                except ChainStuckError as stuck:
+                    self._block = stuck.draws if kept else None
+                    raise
+                if kept:
+                    self._block = block
+                    self._record(self.recorder)
+                if compiled is None:  # The first block took the time to compile.
+                    compiled, before = time.time(), chains.updates
+                pace = (chains.updates - before) / max(time.time() - compiled, 1e-9)
+                progress.update(
+                    task,
+                    completed=chains.made,
+                    description="Tuning" if chains.made < tune else "Sampling",
+                    statistics=_describe(block.statistics, pace),
+                )
+
+    def _record(self, variables: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> None:
+        """Record the block that was made, with `variables` of its value variables."""
+        block = self._block
+        assert block is not None
         n = block.positions.shape[1]
-        if n == 0:
-            return
         place = slice(self.filled, self.filled + n)
-        values = self.step.sampler.potential.unravel(block.positions)
-        for name, x in self.recorder(values).items():
+        recorded = variables(self.step.sampler.potential.unravel(block.positions))
+        for name, x in recorded.items():
             if name not in self.posterior:
                 self.posterior[name] = np.empty((*self.shape, *x.shape[2:]), x.dtype)
             self.posterior[name][:, place] = x
         for name, x in self.statistics.items():
             x[:, place] = block.statistics[name]
-        self.filled += n
+        for name in self.posterior.keys() - recorded.keys():
+            del self.posterior[name]
+        self.filled, self._block = self.filled + n, None  # at once: no Ctrl-C comes in between
 
-    def arrays(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        return (
-            {name: x[:, : self.filled] for name, x in self.posterior.items()},
-            {name: x[:, : self.filled] for name, x in self.statistics.items()},
+    def rescued(self) -> DataTree | None:
+        """All that can be had of the draws after an exception, or after two; None if it's nothing.
+
+        A block that an exception kept from being recorded is recorded now: without Deterministics
+        if those can't be computed, and then of no draw.
+        """
+        if self._block is not None and self._block.positions.shape[1]:
+            asked, free = self.recorder.names, [v.name for v in self.model.free_RVs]
+            some = [name for name in asked if name in free]
+            ways: list[Any] = [self.recorder]
+            if some or not self.filled:
+                ways.append(Recorder(self.model, some or free))
+            if not self.filled:
+                ways.append(dict)  # the value variables themselves
+            for variables in ways:
+                with suppress(Exception, KeyboardInterrupt):
+                    self._record(variables)
+                    self._left_out = [name for name in asked if name not in self.posterior]
+                    break
+        if not self.filled:
+            return None
+        for tree in (self.tree, self.tree, self._bare_tree):  # again after a second Ctrl-C
+            with suppress(Exception, KeyboardInterrupt):
+                return tree()
+        return None
+
+    def note(self) -> str:
+        """What an exception should say of the draws that it brings."""
+        note = f"{self.filled} draws of each chain were made before this: error.idata."
+        if self._left_out:
+            note += (
+                f" They are without {', '.join(map(repr, self._left_out))}, which could not be "
+                "computed; see pm.compute_deterministics."
+            )
+        return note
+
+    def tree(self) -> DataTree:
+        """Draws as `pm.sample` gives them."""
+        return to_datatree(
+            self.model,
+            self._filled(self.posterior),
+            self._filled(self.statistics),
+            self._n_tune,
+            self._attributes(),
+            self.keep_tuning,
         )
+
+    def _bare_tree(self) -> DataTree:
+        """Draws alone, where the model's dims, coords or data are at fault."""
+        groups = {}
+        for name, arrays in (("posterior", self.posterior), ("sample_stats", self.statistics)):
+            variables = {
+                k: (["chain", "draw", *(f"{k}_dim_{i}" for i in range(x.ndim - 2))], x)
+                for k, x in self._filled(arrays).items()
+            }
+            whole, n_tune = Dataset(variables, attrs=self._attributes()), self._n_tune
+            if n_tune:
+                groups[f"/warmup_{name}"] = whole.isel(draw=slice(n_tune))
+            if self.filled > n_tune:
+                groups[f"/{name}"] = whole.isel(draw=slice(n_tune, None))
+        return DataTree.from_dict(groups)
+
+    @property
+    def _n_tune(self) -> int:
+        """Leading draws that are tuning draws, of those that are kept."""
+        return min(self.filled, self.tune) if self.keep_tuning else 0
+
+    def _filled(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: x[:, : self.filled] for name, x in arrays.items()}
+
+    def _attributes(self) -> dict[str, Any]:
+        chains = self._chains
+        return {
+            **self.step.attributes(chains),
+            # Updates of draws that could not be kept, all of one block, don't count.
+            "updates": chains.updates - (chains.made - self.made) * chains.steps,
+            "sampling_time": time.time() - self._started,
+            "tuning_steps": min(self.made, self.tune),
+        }
 
 
 def _progress(show: bool) -> Progress:
     return Progress(
-        TextColumn("{task.description:>8}"),
+        TextColumn("{task.description:>9}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[statistics]}"),

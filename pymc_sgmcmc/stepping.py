@@ -6,19 +6,24 @@ import difflib
 import functools
 import inspect
 import logging
+import os
 import pickle
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, NoReturn, TypedDict
 
 import numpy as np
+import pymc as pm
 from numpy.random import Generator
 from pymc.model import Model, modelcontext
+from pymc.sampling.population import _sample_population
 from pymc.step_methods.arraystep import PopulationArrayStepShared
 from pymc.step_methods.compound import BlockedStep, StepMethodState
 from pymc.step_methods.state import dataclass_state
 from pymc.util import get_random_generator
 
-from pymc_sgmcmc.attributes import attributes_of, remember_attributes
+from pymc_sgmcmc.attributes import Reported, attributes_of
 from pymc_sgmcmc.chains import Chains, Point, Sampler, refuse_forked_jax
 from pymc_sgmcmc.dynamics import Dynamics, schedules
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws
@@ -28,6 +33,8 @@ from pymc_sgmcmc.potential import sampled_value_vars
 from pymc_sgmcmc.starts import check_start
 from pymc_sgmcmc.trust import log_trouble
 from pymc_sgmcmc.tuning_arguments import check_tuning_arguments, resolve_tuning_arguments
+
+_log, _to_users = logging.getLogger(__name__), logging.getLogger("pymc")
 
 _DEFAULTS = {
     "steps_per_draw": "auto",
@@ -247,11 +254,9 @@ class StochasticGradientStep(BlockedStep):
         self.vars = list(self.sampler.potential.value_vars)
         self.rng = get_random_generator(options.get("rng"))
         self.tune = True
-        self._remember()
-
-    def _remember(self, chains: Chains | None = None) -> None:
-        """Have the output say what is run: when made, and when run, with what was found then."""
-        remember_attributes(self.sampler.model, id(self.sampler), self.attributes(chains))
+        statistics = {name: dtype for name, (dtype, _) in self.stats_dtypes_shapes.items()}
+        self._reported = Reported(statistics, self.attributes())
+        self.stats_dtypes = [self._reported]
 
     def attributes(self, chains: Chains | None = None) -> dict[str, Any]:
         """What this step runs, as it stands in the attributes of the output."""
@@ -264,6 +269,7 @@ class StochasticGradientStep(BlockedStep):
             name: dtype(draws.statistics[name][chain, draw])
             for name, (dtype, _) in self.stats_dtypes_shapes.items()
         }
+        self._reported.latest = stats
         return {**point, **values}, [stats]
 
 
@@ -311,11 +317,60 @@ class LoneStep(StochasticGradientStep):
             self._chains.move(point)
         draws = self._chains.advance(1)
         if self._chains.made in (1, self._tune, self._total):
-            self._remember(self._chains)
+            self._reported.found = self.attributes(self._chains)
         return self._result(point, draws, 0, 0)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return _restore, (type(self).__mro__[1], {**self.__dict__, "_chains": None})
+
+
+def warn_of_trouble(statistics: dict[str, np.ndarray], attributes: dict[str, Any]) -> None:
+    """Log what speaks against draws that were made; that this fails must not lose them."""
+    try:
+        log_trouble(statistics, attributes)
+    except KeyboardInterrupt:
+        pass
+    except Exception as error:
+        _log.warning("The draws could not be judged: %s: %s", type(error).__name__, error)
+
+
+def _log_phase(phase: str) -> None:
+    """Tell the users of `pm.sample`, who would see nothing else for a while."""
+    if phase == "Searching":
+        phase = "Searching for the posterior's modes and scale"
+    if phase != "Compiling":  # told when it is known with what
+        _to_users.info("%s…", phase)
+
+
+@contextmanager
+def _points_to_sample() -> Iterator[None]:
+    """Have exceptions say which door keeps the draws: PyMC's population sampling drops them."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(
+            "pm.sample keeps no draws of a run that fails or is interrupted; "
+            "pymc_sgmcmc.sample(step=...) does, and gives the same ones."
+        )
+        raise
+
+
+def _warn_of_callback() -> None:
+    """Warn if `pm.sample` was given a callback, which PyMC drops silently in population sampling.
+
+    No argument tells the step; the frame of PyMC's function does.
+    """
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code is not _sample_population.__code__:
+        frame = frame.f_back
+    if frame is not None and frame.f_locals.get("kwargs", {}).get("callback") is not None:
+        warnings.warn(
+            "pm.sample never calls callback= with a step of all variables: PyMC leaves it out "
+            "where chains advance together. pymc_sgmcmc.sample shows progress and statistics, and "
+            "Ctrl-C there returns the draws.",
+            UserWarning,
+            skip_file_prefixes=(os.path.dirname(pm.__file__), os.path.dirname(__file__)),
+        )
 
 
 class Population:
@@ -330,17 +385,31 @@ class Population:
         self._block: Draws | None = None
         self._statistics: list[dict[str, np.ndarray]] = []
 
+    def start(self, sampler: Sampler) -> None:
+        """Start the chains, which a warm-up may take long for: the log says what is done."""
+        kept = self.total - self.tune
+        chains = Chains(sampler, self.points, self.rngs, self.tune, kept, phase=_log_phase)
+        if "warmup_seconds" in chains.tuning.report:
+            _to_users.info(
+                "Warm-up done in %.0f s: step size %.2g, %d updates a draw.",
+                chains.tuning.report["warmup_seconds"],
+                chains.tuning.step_size,
+                chains.tuning.steps_per_draw,
+            )
+        name = {"jax": "JAX", "numba": "Numba"}[chains.backend]
+        _to_users.info("Sampling with %s, which compiles a new model first.", name)
+        self.chains = chains
+
     def draw(self, sampler: Sampler, number: int) -> tuple[Draws, int]:
         """Block that holds draw `number`, and its place there; made when first asked for."""
-        if self.chains is None:
-            kept = self.total - self.tune
-            self.chains = Chains(sampler, self.points, self.rngs, self.tune, kept)
+        assert self.chains is not None
         while number >= self.made:
-            self._block = self.chains.advance(self.total - self.made)
+            with _points_to_sample():
+                self._block = self.chains.advance(self.total - self.made)
             self.made += self._block.positions.shape[1]
             self._statistics.append(self._block.statistics)
             if self.made == self.total:
-                log_trouble(self._after_tuning(), attributes_of(sampler, "", self.chains))
+                warn_of_trouble(self._after_tuning(), attributes_of(sampler, "", self.chains))
         assert self._block is not None
         return self._block, number - self.made + self._block.positions.shape[1]
 
@@ -383,13 +452,15 @@ class PopulationStep(StochasticGradientStep, PopulationArrayStepShared):
         if chain_index == 0:
             warn_of_large_output(self.sampler.model, self._total * len(population))
             template._population = Population(population)
-            _silence_population_messages(True)
+            _warn_of_callback()
         self._population = template._population
         self._population.rngs.append(self.rng)
         self._population.tune, self._population.total = self._tune, self._total
         self._chain, self._number, self._last = chain_index, 0, population[chain_index]
         if chain_index == len(population) - 1:
             del template._population  # its draws go when the chains do
+            self._population.start(self.sampler)
+            _silence_population_messages(True)
 
     def step(self, point: Point) -> tuple[Any, Any]:
         """Give this chain's next draw; with it, chain 0 makes those of all chains."""
@@ -404,7 +475,7 @@ class PopulationStep(StochasticGradientStep, PopulationArrayStepShared):
         block, place = self._population.draw(self.sampler, self._number)
         self._number += 1
         if self._number in (1, self._tune + 1):  # the last: with what the warm-up found
-            self._remember(self._population.chains)
+            self._reported.found = self.attributes(self._population.chains)
         self._last, stats = self._result(point, block, self._chain, place)
         return self._last, stats
 

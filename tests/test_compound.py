@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pymc as pm
 import pytest
+import xarray
 
 from pymc_sgmcmc import ATMC, SGHMC, SGLD
 from pymc_sgmcmc.stepping import LoneStep, PopulationStep
@@ -63,10 +65,58 @@ def test_two_of_ours(pair):
     assert_correlated(idata)
     attributes = idata.posterior.attrs
     assert attributes["sampler"] == "SGLD, ATMC"
-    assert attributes["step_size"] == "0.2, 0.1"
+    assert attributes["step_size"].tolist() == [0.2, 0.1]
     assert attributes["momentum_decay"] == "-, 0.9"
     assert attributes["steps_per_draw"] == 10
     assert attributes["updates"] == 17_000
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+@pytest.mark.parametrize("store", ["netcdf", "zarr"])
+def test_attributes_of_two_steps_can_be_stored(pair, tmp_path, store):
+    with pair:
+        steps = [
+            SGHMC(["x"], step_size=0.2, steps_per_draw=2),
+            ATMC(["y"], step_size=0.1, steps_per_draw=3),
+        ]
+    idata = pm_sample(pair, steps, 5)
+    if store == "netcdf":
+        idata.to_netcdf(tmp_path / "file.nc")
+        stored = xarray.open_datatree(tmp_path / "file.nc").posterior.attrs
+    else:
+        pytest.importorskip("zarr")
+        idata.to_zarr(tmp_path / "file.zarr")
+        stored = xarray.open_datatree(tmp_path / "file.zarr", engine="zarr").posterior.attrs
+    assert stored.keys() == idata.posterior.attrs.keys()
+    for name, numbers in {
+        "step_size": [0.2, 0.1],
+        "steps_per_draw": [2, 3],
+        "updates": [20, 30],
+    }.items():
+        np.testing.assert_array_equal(stored[name], numbers)
+    assert stored["sampler"] == "SGHMC, ATMC"
+    assert stored["shard"] == "chains"
+
+
+def test_each_trace_has_the_attributes_of_its_steps(pair):
+    # Also where another run of the same step, or of another step, came in between.
+    with pair:
+        steps = [ATMC(["x"], preconditioner="diagonal"), pm.Metropolis([pair["y"]])]
+        other = [SGLD(["x"], step_size=0.9), steps[1]]
+    kwargs = {"tune": 8, "return_inferencedata": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        traces = [pm_sample(pair, x, 4, **kwargs) for x in (steps, other)]
+        traces.append(pm_sample(pair, steps, 4, random_seed=2, **kwargs))
+    first, second, last = (pm.to_inference_data(trace, model=pair).posterior for trace in traces)
+    assert second.attrs["sampler"] == "SGLD"
+    assert second.attrs["step_size"] == 0.9
+    for posterior, trace in ((first, traces[0]), (last, traces[2])):
+        h = [trace._straces[c].get_sampler_stats("step_size", sampler_idx=0)[-1] for c in (0, 1)]
+        assert posterior.attrs["sampler"] == "ATMC"
+        assert min(h) <= posterior.attrs["step_size"] <= max(h)
+    assert last.attrs["warmup_updates"] > 0
+    assert "warmup_updates" not in first.attrs  # what that run found is not known any more
 
 
 def test_with_discrete_variables():
@@ -174,6 +224,7 @@ def main():
         x = pm.Normal("x", initval=0.0)
         y = pm.Normal("y", 0.9 * x, np.sqrt(0.19))
         steps = [SGHMC(["x"], step_size=0.2, steps_per_draw=8), pm.Metropolis([y])]
+        SGHMC(["x"], step_size=0.9)  # made, but not run
 
     def run(**kwargs):
         with model:
@@ -182,6 +233,7 @@ def main():
 
     forked = run(cores=2)  # fork: JAX runs in the children only
     assert forked.posterior.attrs["sampler"] == "SGHMC"
+    assert forked.posterior.attrs["step_size"] == 0.2
     alone = run(cores=1)  # from here on JAX runs in this process
     assert forked.posterior.equals(alone.posterior), "fork"
     assert forked.sample_stats.equals(alone.sample_stats), "fork"

@@ -184,6 +184,23 @@ def test_progress_shows_statistics(model, steps, monkeypatch):
     assert "T " not in text
 
 
+def test_progress_names_the_phases(monkeypatch):
+    update, named = Progress.update, []
+
+    def watched(progress, task, **kwargs):
+        named.append(kwargs["description"])
+        update(progress, task, **kwargs)
+
+    monkeypatch.setattr(Progress, "update", watched)
+    with pm.Model() as model:
+        pm.Normal("x", shape=3)
+        our_sample(model, ATMC(preconditioner="diagonal"))
+        assert list(dict.fromkeys(named)) == ["Searching", "Compiling", "Tuning", "Sampling"]
+        named.clear()
+        our_sample(model, SGLD(step_size=0.1), tune=0)
+        assert list(dict.fromkeys(named)) == ["Compiling", "Sampling"]
+
+
 def test_progress_can_be_silent(model, step, capfd):
     our_sample(model, step)
     assert capfd.readouterr() == ("", "")
@@ -214,11 +231,12 @@ def interrupt(monkeypatch):
 
 
 @pytest.mark.parametrize("discard", [True, False])
-def test_interrupted_sampling_keeps_its_draws(model, step, interrupt, capsys, discard):
+def test_interrupted_sampling_keeps_its_draws(model, step, interrupt, caplog, capfd, discard):
     whole = our_sample(model, step, discard_tuned_samples=discard)
     interrupt(after_blocks := 5)
     idata = our_sample(model, step, discard_tuned_samples=discard)
-    assert "15 of 30 draws kept" in capsys.readouterr().out
+    assert "15 of 30 draws kept" in caplog.text
+    assert capfd.readouterr() == ("", "")  # nothing is printed where no progress is
     assert idata.posterior.equals(whole.posterior.isel(draw=slice(15)))
     assert idata.sample_stats.equals(whole.sample_stats.isel(draw=slice(15)))
     assert idata.posterior.attrs["updates"] == after_blocks * 5 * 5
@@ -258,15 +276,16 @@ with pm.Model():
     idata = sample(10**6, tune=1, chains=2, step=step)
     print("kept", dict(idata.posterior["x"].sizes))
 """)
-    process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, script], **pipes)
     assert process.stdout.readline() == "ready\n"
     time.sleep(3)
     process.send_signal(signal.SIGINT)
     pressed = time.time()
-    output, _ = process.communicate(timeout=60)
+    output, log = process.communicate(timeout=60)
     assert time.time() - pressed < 20
     assert process.returncode == 0
-    assert "of 1000000 draws kept" in output
+    assert "of 1000000 draws kept" in log
     kept = eval(output[output.index("kept {") + 5 :])
     assert kept["chain"] == 2
     assert 1 < kept["draw"] < 10**6

@@ -4,6 +4,7 @@ import inspect
 import logging
 import multiprocessing.process
 import pickle
+import re
 import subprocess
 import sys
 
@@ -121,6 +122,38 @@ def test_misleading_messages_are_suppressed_and_no_others(model, step, caplog):
         assert not logger.filters
         logger.info("Chains are not parallelized, says another population step.")
     assert "another population step" in caplog.text
+
+
+def test_each_phase_is_told(caplog):
+    with pm.Model() as model:
+        pm.Normal("x", shape=3)
+        step = ATMC(preconditioner="diagonal", backend="jax")
+        silent = SGLD(step_size=0.1, backend="jax")
+    with caplog.at_level(logging.INFO, logger="pymc"):
+        pm_sample(model, step)
+        told = [r.getMessage() for r in caplog.records if r.name == "pymc"]
+        caplog.clear()
+        pm_sample(model, silent)
+        assert "Searching" not in caplog.text
+        caplog.clear()
+        pm_sample(model, silent, quiet=True)
+        assert not caplog.records
+    assert told[0] == "Searching for the posterior's modes and scale…"
+    assert re.fullmatch(r"Warm-up done in \d+ s: step size [\d.]+, \d+ updates a draw.", told[1])
+    assert told[2:] == ["Sampling with JAX, which compiles a new model first."]
+
+
+def test_a_callback_is_not_dropped_in_silence(model, step):
+    with pytest.warns(UserWarning, match="pm.sample never calls callback=") as warned:
+        pm_sample(model, step, callback=print)
+    assert warned[0].filename == __file__
+
+
+def test_exceptions_point_to_the_door_that_keeps_draws(small):
+    step = SGLD(step_size=0.1, schedule=lambda t: np.where(t > 900, -1.0, 1.0), model=small)
+    with pytest.raises(ValueError, match=r"gave -1\.0 at update 901") as error:
+        pm_sample(small, step)
+    assert "pymc_sgmcmc.sample(step=...) does" in error.value.__notes__[0]
 
 
 def test_the_filter_goes_when_the_start_is_refused(small, still):
@@ -271,9 +304,18 @@ def test_attributes(model, step):
         assert attributes["step_size"] == 0.02
         assert attributes["batch_size"] == 10
         assert attributes["n_rows"] == N
+        assert attributes["shard"] == "chains"
+        assert attributes["data"] == "X, y"
         assert attributes["temperature"] == 1
         assert attributes["updates"] == 16 * 5
         assert attributes["jax_version"]
+
+
+def test_precision_of_products_is_recorded(small):
+    step = SGLD(step_size=0.1, matmul_precision="bfloat16", model=small)
+    attributes = pm_sample(small, step, 1, tune=0, chains=1).posterior.attrs
+    assert attributes["matmul_precision"] == "bfloat16"
+    assert "data" not in attributes
 
 
 def test_other_steps_get_no_attributes():

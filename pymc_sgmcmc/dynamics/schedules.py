@@ -137,8 +137,16 @@ def resolve(schedule: str | Schedule | None, steps_per_draw: int) -> Schedule:
     return schedule
 
 
-def factors(schedule: Schedule, start: int, n_updates: int) -> np.ndarray:
+def factors(schedule: Schedule, start: int, n_updates: int, least: int | None = None) -> np.ndarray:
     """Factors of updates start, ..., start + n_updates − 1, shape ``(n_updates,)``.
+
+    Parameters
+    ----------
+    schedule : callable
+    start, n_updates : int
+    least : int, optional
+        Updates that must have a factor; those after the first that has none are left out.
+        `n_updates` when None.
 
     Raises
     ------
@@ -154,10 +162,11 @@ def factors(schedule: Schedule, start: int, n_updates: int) -> np.ndarray:
         values = np.empty(0)
     if values.shape != updates.shape:  # it takes one number at a time
         values = np.array([float(schedule(t)) for t in updates])
-    if not (np.isfinite(values).all() and (values >= 0).all()):
-        bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))[0]
+    good = np.isfinite(values) & (values >= 0)
+    n_good = n_updates if good.all() else int(good.argmin())
+    if n_good < (n_updates if least is None else least):
         raise ValueError(
-            f"The schedule gave {values[bad]} at update {updates[bad]}: factors of the step size "
-            "must be finite and not negative."
+            f"The schedule gave {values[n_good]} at update {updates[n_good]}: factors of the step "
+            "size must be finite and not negative."
         )
-    return values
+    return values[:n_good]
