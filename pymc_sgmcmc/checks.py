@@ -201,10 +201,11 @@ def warn_of_terms_in_full(potential: StochasticPotential) -> None:
             continue
         what = "pm.Potential" if rv in model.potentials else "observed variable"
         warnings.warn(
-            f"The {what} {rv.name!r} reads {n} rows in every update, where a batch has {size}. To "
-            f"have them in batches, write one observed variable of these rows and those of "
-            f"{data.observed[0].name!r}: pm.Censored for lifetimes, or pm.CustomDist(..., "
-            "logp=..., observed=...) with a column that tells which row is which.",
+            f"The {what} {rv.name!r} reads {n} rows in every update, where a batch has {size}. If "
+            f"they are observations, write them and those of {data.observed[0].name!r} as one "
+            "observed variable, to have them in batches: pm.Censored for lifetimes, or "
+            "pm.CustomDist(..., logp=..., observed=...) with a column that tells which row is "
+            "which.",
             UserWarning,
             skip_file_prefixes=(os.path.dirname(__file__),),
         )

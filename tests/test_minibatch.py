@@ -581,7 +581,9 @@ def observed_in_full():
 @pytest.mark.parametrize("body", [potential_in_full, observed_in_full], ids=lambda f: f.__name__)
 def test_many_rows_outside_of_the_batches(body):
     model = build(body)
-    message = r"The .* 'more' reads 2000 rows in every update, where a batch has 6.* of 'y': "
+    message = (
+        r"The .* 'more' reads 2000 rows in every update, where a batch has 6.*those of 'y' as one "
+    )
     with pytest.warns(UserWarning, match=message) as given:
         StochasticPotential(model, batch_size=6)
     assert given[0].filename == __file__
