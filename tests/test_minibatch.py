@@ -455,6 +455,11 @@ def mask_of_a_matrix():
     pm.Normal("y", factors[known], 1, observed=np.zeros(known.sum()))
 
 
+def mask_of_columns():
+    Xd = pm.Data("X", X)[:, np.array([True, False, True])]
+    pm.Normal("y", (Xd - Xd.mean(0)) @ weights(2), 1, observed=y)
+
+
 def groups_on_the_first_axis():
     a = weights((12, 1), "a")
     pm.Normal("y", a * pm.Data("x", sequences[:, :, 0]), 1, observed=sequences[:, :, 1])
@@ -486,6 +491,7 @@ keep = np.isin(np.arange(N), [0, 1, 3, 6, 7])
         (masks_split_a_predictor, r"7 rows are picked by a mask.*from the 12 of 'X'.*Censored"),
         (mask_of_latents, r"from 12 entries\. .*a\[np\.flatnonzero\(mask\)\] for a\[mask\]"),
         (mask_of_a_matrix, r"from an array of shape \(7, 9\)\. .*\(U\[u\] \* V\[v\]\)\.sum\(-1\)"),
+        (mask_of_columns, r"Likely causes:"),
         (
             groups_on_the_first_axis,
             r"'a' has one entry per row, .*first axis: 'y' \(12, 5\) has 12.*each of the 60 "
