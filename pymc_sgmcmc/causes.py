@@ -142,10 +142,10 @@ def _picked(data: RowData, term: Variable) -> str | None:
         if v.owner is None or not isinstance(v.owner.op, AdvancedSubtensor):
             continue
         table, *indices = v.owner.inputs
-        masks = [x for x in indices if is_array(x) and x.type.dtype == "bool"]
-        shape: tuple[int, ...] = value_of(masks[0]).shape if masks else ()
-        if not masks or (len(shape) == 1 and masks[0] in data.variables):
+        masks = [value_of(x) for x in indices if is_array(x) and x.type.dtype == "bool"]
+        if not masks or np.count_nonzero(masks[0]) != data.n_rows:
             continue
+        shape = masks[0].shape
         rows = f"Its {data.n_rows} rows are picked by a mask inside the model, from"
         if len(shape) > 1:
             return (

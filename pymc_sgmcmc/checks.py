@@ -63,6 +63,20 @@ def data_are_not_missing(model: Model) -> None:
             )
 
 
+def warn_of_wrapped_integers(model: Model) -> None:
+    """Tell of data that look like integers beyond 2³¹, which ``pm.Data`` wraps without a word."""
+    for name, v in model.named_vars.items():
+        if not is_shared_value(v) or v.type.dtype != "int32":
+            continue
+        x = v.get_value(borrow=True)
+        if x.size and int(x.max()) - int(x.min()) >= 2**31:
+            _warn(
+                f"{name!r} holds integers from {x.min()} to {x.max()}, which is what integers "
+                "beyond 2**31 become in pm.Data, which makes them int32. If they were such, give "
+                f"floats: pm.Data({name!r}, values.astype(float))."
+            )
+
+
 def some_rows(data: RowData) -> np.ndarray:
     """Draw rows to check at random, and add those that hold the extreme values of the data.
 
@@ -200,14 +214,18 @@ def warn_of_terms_in_full(potential: StochasticPotential) -> None:
         if rv in data.observed or n < max(_COSTLY, 10 * size):
             continue
         what = "pm.Potential" if rv in model.potentials else "observed variable"
-        warnings.warn(
-            f"The {what} {rv.name!r} reads {n} rows in every update, where a batch has {size}. To "
-            f"have them in batches, write one observed variable of these rows and those of "
-            f"{data.observed[0].name!r}: pm.Censored for lifetimes, or pm.CustomDist(..., "
-            "logp=..., observed=...) with a column that tells which row is which.",
-            UserWarning,
-            skip_file_prefixes=(os.path.dirname(__file__),),
+        _warn(
+            f"The {what} {rv.name!r} reads {n} rows in every update, where a batch has {size}. If "
+            f"they are observations, write them and those of {data.observed[0].name!r} as one "
+            "observed variable, to have them in batches: pm.Censored for lifetimes, or "
+            "pm.CustomDist(..., logp=..., observed=...) with a column that tells which row is "
+            "which."
         )
+
+
+def _warn(message: str) -> None:
+    """Warn at the line of the user's that made the step."""
+    warnings.warn(message, UserWarning, skip_file_prefixes=(os.path.dirname(__file__),))
 
 
 def _row_terms(

@@ -211,8 +211,8 @@ def _rows_of_data(
             raise ValueError(
                 f"{v.name or 'An array of the likelihood'} is sparse: its rows can't be taken in "
                 "batches. Where its columns are one-hot, write an index in their place: w[codes] "
-                "for X @ w, with codes = X.argmax(1).A1 or the codes of a pandas.Categorical. "
-                "Otherwise use a dense array, or batch_size=None."
+                "for X @ w, with codes = np.asarray(X.argmax(1)).ravel(), or those of a "
+                "pandas.Categorical. Otherwise use a dense array, or batch_size=None."
             )
     candidates = [v for v in leaves(likelihoods) if is_array(v)]
     values = [model.rvs_to_values[rv] for rv in model.observed_RVs]

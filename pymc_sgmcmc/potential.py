@@ -97,6 +97,7 @@ class StochasticPotential:
     ) -> None:
         checks.variables_are_tensors(model)
         checks.data_are_not_missing(model)
+        checks.warn_of_wrapped_integers(model)
         self.model = model
         self.dtype = _float_dtype(dtype)
         self.value_vars = sampled_value_vars(model, vars)

@@ -53,7 +53,7 @@ _ELSEWHERE = {
     "step_size; usually none is needed, the warm-up finds one": (
         "learning_rate lr epsilon eps eta h dt stepsize step_scale step_width init_step_size"
     ),
-    "batch_size": "batchsize minibatch_size mini_batch_size batch minibatch bs",
+    "batch_size": "minibatch_size mini_batch_size batch minibatch bs",
     "steps_per_draw": (
         "n_steps num_steps steps thin thinning every_nth n_leapfrog num_leapfrog_steps "
         "num_integration_steps path_length"

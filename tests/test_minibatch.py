@@ -455,6 +455,11 @@ def mask_of_a_matrix():
     pm.Normal("y", factors[known], 1, observed=np.zeros(known.sum()))
 
 
+def mask_of_columns():
+    Xd = pm.Data("X", X)[:, np.array([True, False, True])]
+    pm.Normal("y", (Xd - Xd.mean(0)) @ weights(2), 1, observed=y)
+
+
 def groups_on_the_first_axis():
     a = weights((12, 1), "a")
     pm.Normal("y", a * pm.Data("x", sequences[:, :, 0]), 1, observed=sequences[:, :, 1])
@@ -486,6 +491,7 @@ keep = np.isin(np.arange(N), [0, 1, 3, 6, 7])
         (masks_split_a_predictor, r"7 rows are picked by a mask.*from the 12 of 'X'.*Censored"),
         (mask_of_latents, r"from 12 entries\. .*a\[np\.flatnonzero\(mask\)\] for a\[mask\]"),
         (mask_of_a_matrix, r"from an array of shape \(7, 9\)\. .*\(U\[u\] \* V\[v\]\)\.sum\(-1\)"),
+        (mask_of_columns, r"Likely causes:"),
         (
             groups_on_the_first_axis,
             r"'a' has one entry per row, .*first axis: 'y' \(12, 5\) has 12.*each of the 60 "
@@ -581,7 +587,9 @@ def observed_in_full():
 @pytest.mark.parametrize("body", [potential_in_full, observed_in_full], ids=lambda f: f.__name__)
 def test_many_rows_outside_of_the_batches(body):
     model = build(body)
-    message = r"The .* 'more' reads 2000 rows in every update, where a batch has 6.* of 'y': "
+    message = (
+        r"The .* 'more' reads 2000 rows in every update, where a batch has 6.*those of 'y' as one "
+    )
     with pytest.warns(UserWarning, match=message) as given:
         StochasticPotential(model, batch_size=6)
     assert given[0].filename == __file__

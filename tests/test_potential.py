@@ -496,6 +496,21 @@ def test_index_out_of_range(n):
         StochasticPotential(build(body), batch_size=3)
 
 
+def test_integers_that_pm_data_wraps():
+    """Of nanoseconds since 1970 it keeps the last 32 bits."""
+    times = 1_600_000_000_000_000_000 + 10**15 * np.arange(N)
+
+    def body(t):
+        pm.Normal("y", pm.Normal("b") * pm.Data("t", t), observed=y)
+
+    with pytest.warns(UserWarning, match="'t' holds integers from -.*beyond 2.*int32") as given:
+        StochasticPotential(build(lambda: body(times)), batch_size=3)
+    assert given[0].filename == __file__
+    # None for those that fit, and for floats.
+    for t in (np.arange(N) - 2**30, times.astype(float)):
+        StochasticPotential(build(lambda t=t: body(t)), batch_size=3)
+
+
 @pytest.mark.filterwarnings("ignore:.*experimental")
 def test_labelled_arrays():
     import pymc.dims as pmd

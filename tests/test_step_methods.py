@@ -457,7 +457,7 @@ def test_another_step_for_the_same_variable_is_refused(small):
             "'learning_rate'. Here it is step_size; usually none",
         ),
         (ATMC, {"LR": 0.1}, TypeError, "'LR'. Here it is step_size"),
-        (ATMC, {"batchsize": 5}, TypeError, "'batchsize'. Here it is batch_size"),
+        (ATMC, {"minibatch_size": 5}, TypeError, "'minibatch_size'. Here it is batch_size"),
         (ATMC, {"thinning": 5}, TypeError, "'thinning'. Here it is steps_per_draw"),
         (SGHMC, {"friction": 5}, TypeError, "'friction'. Here it is momentum_decay"),
         (SGLD, {"friction": 5}, TypeError, "'friction'. It takes vars"),
