@@ -144,8 +144,8 @@ backend : {"auto", "jax", "numba"}
     one; "numba" runs each chain on a core of its own. "auto" is JAX where it has an accelerator,
     where Numba's faster updates would save less than 10 seconds, which its compilation costs,
     where a model of more than 50,000 parameters has fewer chains than cores, and where Numba can't
-    compile the model; Numba otherwise. The attribute ``backend`` of the output tells. The
-    warm-up's search is JAX's.
+    compile the model; Numba otherwise, also where JAX is not installed. The attribute ``backend``
+    of the output tells. Each does its own warm-up; that of "auto" is JAX's where JAX can do it.
 shard : {"chains", "rows"}
     What several devices of JAX share. "chains": each device holds all rows and runs some of the
     chains, as many as divide evenly. "rows": each device holds some of the rows, and its share of
