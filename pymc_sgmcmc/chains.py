@@ -146,9 +146,12 @@ class Sampler:
         """
         if self.needs_jax:
             refuse_forked_jax()
+        before = self.potential.rows_digest
         if not self.potential.is_current():
             self.potential = StochasticPotential(self.model, **self.potential_arguments)
             self._engines = {}
+        if self.potential.rows_digest == before:
+            return
         loaded: dict[type, Engine] = {}
         for engine in self._engines.values():
             if type(engine) in loaded:

@@ -132,9 +132,15 @@ class StochasticPotential:
         self.rows_digest = self._digest()
 
     def row_values(self) -> list[np.ndarray]:
-        """Row data as they are now: arrays of shape ``(N, ...)``, floats in `dtype`."""
+        """Row data as they are now: arrays of shape ``(N, ...)``, floats in `dtype`.
+
+        The model's own arrays, where these have that type: not to be written to.
+        """
         values = self.rows.values() if self.rows else []
-        return [x.astype(self.dtype) if x.dtype.kind == "f" else x for x in values]
+        return [x.astype(self._type_of(x), copy=False) for x in values]
+
+    def _type_of(self, rows: np.ndarray) -> str:
+        return self.dtype if rows.dtype.kind == "f" else rows.dtype.name
 
     def in_dtype(self, dtype: str) -> "StochasticPotential":
         """Give the same potential in another precision; nothing is checked anew."""
@@ -177,9 +183,9 @@ class StochasticPotential:
             shape = np.shape(self.initial_point[v.name])
             others.append(pt.tensor(v.name, dtype=dtype, shape=shape))
         rows = []
-        for x in self.row_values():
+        for x in self.rows.values() if self.rows else []:
             n = length or self.batch_size or len(x)
-            rows.append(pt.tensor("rows", dtype=x.dtype.name, shape=(n, *x.shape[1:])))
+            rows.append(pt.tensor("rows", dtype=self._type_of(x), shape=(n, *x.shape[1:])))
         return position, others, rows
 
     def value_and_gradient(

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pymc_sgmcmc.engines.devices import Devices
+
 SCRIPT = Path(__file__).with_name("run_on_devices.py")
 BATCH, ALL = "40", "200"
 
@@ -26,7 +28,7 @@ def start(path, devices, shard, batch_size, *distributed):
 
 
 def finish(process, path):
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate()
     assert process.returncode == 0, output.decode()
     with np.load(path) as file:
         return dict(file)
@@ -71,3 +73,15 @@ def test_two_processes(alone, tmp_path, shard):
         spread = finish(process, path)
         assert spread["devices"] == 2
         np.testing.assert_allclose(spread["positions"], alone[BATCH]["positions"], rtol=1e-10)
+
+
+def test_devices_that_stay_idle_are_told(caplog):
+    devices = Devices("chains")
+    devices._devices = np.arange(4)
+    for chains in (7, 7, 8, 3):
+        devices.warn_of_idle(chains)
+    seven, three = (record.getMessage() for record in caplog.records)
+    assert "7 chains run on 1 of 4 devices" in seven
+    assert "Use chains=8 or 4" in seven
+    assert "3 chains run on 3 of 4 devices" in three
+    assert three.endswith("Use chains=4.")

@@ -1,13 +1,23 @@
 """The engines: what a run gives does not depend on how it is made."""
 
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import ClassVar
+
 import jax
 import numpy as np
 import pymc as pm
+import pytensor
 import pytensor.tensor as pt
 import pytest
+import threadpoolctl
 
-from pymc_sgmcmc import ATMC, SGHMC, SGLD, sample
-from pymc_sgmcmc.dynamics import schedules
+from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, sample
+from pymc_sgmcmc.chains import Chains
+from pymc_sgmcmc.dynamics import SGNHTDynamics, schedules
+from pymc_sgmcmc.dynamics.base import OF_DRAWS, OF_STATES
+from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
+from pymc_sgmcmc.engines.numba import one_blas_thread
 from tests.samplers import SAMPLERS
 
 N, B, H, S = 200, 20, 0.02, 5
@@ -353,6 +363,120 @@ def test_rejections_are_counted_and_leave_the_state_finite(backend):
     assert 0 < statistics["rejected"].mean() < S
     assert all(np.isfinite(x).all() for x in (*statistics.values(), *end.values()))
     assert (end["rejected_in_a_row"] < 20).all()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThermostatFirst(SGNHTDynamics):
+    """The same law with the auxiliaries in another order."""
+
+    auxiliaries: ClassVar = ("thermostat", "momentum")
+
+
+@pytest.mark.parametrize(
+    "dynamics_class",
+    [*(s.dynamics_class for s in SAMPLERS), ThermostatFirst],
+    ids=lambda x: x.__name__,
+)
+def test_a_rejected_update_draws_the_momentum_afresh_and_keeps_the_rest(backend, dynamics_class):
+    with pm.Model() as model:
+        x = pm.Normal("x", shape=3)
+        pm.Potential("half", pt.switch(x.sum() < 0, np.nan, 0.0))
+        sampler = SGLD(model=model, step_size=0.1, backend=backend).sampler
+    engine = sampler.engine(backend=backend, dynamics=dynamics_class())
+    state = engine.init(-np.ones((2, 3)), np.array([[1, 2], [3, 4]], np.uint32))
+    known = {name: np.full((2, 3), 10.0 + i) for i, name in enumerate(engine.auxiliaries)}
+    _, end = engine.run(state | known, np.full((1, 5), 0.1), 0.1, {})
+    for name, before in known.items():
+        after = np.asarray(end[name])
+        if name == "momentum":
+            assert np.abs(after).max() < 6  # N(0, 1)
+            assert len(np.unique(after)) == 6
+        else:
+            np.testing.assert_array_equal(after, before, err_msg=name)
+    np.testing.assert_array_equal(end["position"], -np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("names", [{"auxiliaries": ("key",)}, {"statistics": ("rejected",)}])
+def test_names_that_engines_use_are_refused(names):
+    (name,), *_ = names.values()
+    with pytest.raises(TypeError, match=rf"has {name!r}: engines use .*Rename it"):
+        type("Named", (SGNHTDynamics,), names)
+
+
+def test_names_that_engines_use_are_known(engine):
+    state = start(engine, 2)
+    assert set(state) - set(engine.auxiliaries) == OF_STATES
+    draws, _ = engine.run(state, np.full((1, 2), H), H)
+    assert set(draws.statistics) - set(OF_DRAWS) == set(engine.statistics) - set(UPDATE_STATISTICS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_state_is_in_the_precision_of_its_engine(backend, dtype):
+    with pm.Model():
+        pm.Normal("x", shape=2)
+        pm.Normal("y", pm.Normal("m"), 1, observed=np.zeros(50))
+        step = SGNHT(batch_size=5, dtype=dtype, backend=backend)
+        rngs = [np.random.default_rng(i) for i in range(2)]
+        chains = Chains(step.sampler, [step.sampler.model.initial_point(0)] * 2, rngs, 4, 1)
+    for _ in range(5):
+        chains.advance(1)
+    kinds = {k: np.asarray(x).dtype.name for k, x in chains.state.items()}
+    assert {k for k, name in kinds.items() if name not in (dtype, "uint32")} == set()
+
+
+def test_rows_are_loaded_anew_only_if_they_changed(backend, monkeypatch):
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    with pm.Model() as model:
+        pm.Normal("y", pm.Data("X", X) @ pm.Normal("b", shape=2), 1, observed=np.zeros(50))
+        step = SGLD(batch_size=5, step_size=0.01, steps_per_draw=1, backend=backend)
+    engine, loads = step.sampler.engine(backend=backend), []
+    monkeypatch.setattr(engine, "load", loads.append)
+    step.sampler.refresh()
+    assert loads == []
+    # In place, as well as by pm.set_data: both are other rows.
+    model["X"].get_value(borrow=True)[3] = 7.0
+    step.sampler.refresh()
+    pm.set_data({"X": 2 * X}, model=model)
+    step.sampler.refresh()
+    assert len(loads) == 2
+    assert any(np.array_equal(2 * X, x) for x in loads[-1])
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint64"])
+def test_integers_beyond_32_bits_are_not_wrapped(kind):
+    rng = np.random.default_rng(0)
+    t = (1.6e18 + 1e17 * rng.random(400)).astype(kind)
+    y = 2 * (t / 1e18) + 0.1 * rng.normal(size=400)
+    with pm.Model() as model:
+        b = pm.Normal("b", 0, 10)
+        pm.Normal("y", b * (pytensor.shared(t) / 1e18), 0.1, observed=y)
+    expected = -model.compile_logp()({"b": 2.0})
+    for backend, dtype in (("jax", "float64"), ("numba", "float32")):
+        sampler = SGLD(model=model, step_size=0.1, dtype=dtype, backend=backend).sampler
+        found, _ = sampler.engine().evaluate(np.array([[2.0]]), {}, np.array([1, 2], np.uint32))
+        assert found[0] == pytest.approx(expected, rel=1e-3)
+    with pytest.raises(NotImplementedError, match=r'wraps around.*Use backend="numba"'):
+        SGLD(model=model, step_size=0.1, dtype="float32", backend="jax").sampler.engine()
+    with model:  # where it is left open, the engine that can does it
+        step = SGLD(step_size=0.001, steps_per_draw=50, dtype="float32")
+        idata = sample(50, tune=50, step=step, random_seed=1, progressbar=False)
+    assert idata.posterior.attrs["backend"] == "numba"
+    assert float(idata.posterior.b.mean()) == pytest.approx(2, abs=0.05)
+
+
+def test_blas_has_its_threads_again_after_runs_at_once():
+    def threads():
+        pools = threadpoolctl.threadpool_info()
+        return [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
+
+    before = threads()
+    first, second = ExitStack(), ExitStack()
+    first.enter_context(one_blas_thread())
+    second.enter_context(one_blas_thread())
+    first.close()  # the first to come is the first to leave, as no stack would have it
+    assert set(threads()) == {1}
+    second.close()
+    assert threads() == before
 
 
 def test_every_chain_has_rows_of_its_own(engine):

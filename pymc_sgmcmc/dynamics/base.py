@@ -11,6 +11,13 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
+# Names that engines give to what they keep of a chain, and of a draw.
+OF_STATES = {"position", "finite_position", "origin", "key", "update", "rejected_in_a_row"}
+OF_DRAWS = {
+    *("potential_energy", "gradient_norm", "configurational_temperature"),
+    *("step_size", "rejected", "accepted"),
+}
+
 
 class Transition(NamedTuple):
     """Outcome of one update.
@@ -43,9 +50,19 @@ class Dynamics(ABC):
     temperature: float = 1.0
 
     auxiliaries: ClassVar[tuple[str, ...]] = ()
-    """Names of the vectors that the state holds besides the position."""
+    """Names of the vectors that the state holds besides the position. After an update that is
+    rejected the one that is named ``momentum`` is drawn afresh, wherever it stands; others stay."""
     statistics: ClassVar[tuple[str, ...]] = ()
     """Names of the scalars that every update reports."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for what, taken in (("auxiliaries", OF_STATES), ("statistics", OF_DRAWS)):
+            if same := taken & set(getattr(cls, what)):
+                raise TypeError(
+                    f"{cls.__name__}.{what} has {', '.join(map(repr, sorted(same)))}: engines use "
+                    f"{', '.join(sorted(taken))} themselves. Rename it."
+                )
 
     def __post_init__(self) -> None:
         check_number("temperature", self.temperature, 0, closed=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 from jax import lax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+_log = logging.getLogger("pymc")
 
 _AXIS = "devices"
 _EVERYWHERE, _SPREAD = PartitionSpec(), PartitionSpec(_AXIS)
@@ -32,6 +35,7 @@ class Devices:
     def __init__(self, shard: str) -> None:
         self._devices = np.array(jax.devices())
         self.rows_are_spread = shard == "rows" and self._devices.size > 1
+        self._told: set[int] = set()
 
     @property
     def parts(self) -> int:
@@ -43,6 +47,19 @@ class Devices:
         if self.rows_are_spread:
             return self.parts
         return max(n for n in range(1, self._devices.size + 1) if chains % n == 0)
+
+    def warn_of_idle(self, chains: int) -> None:
+        """Tell once if fewer devices run these chains than there are."""
+        used, number = self.used_by(chains), self._devices.size
+        if used == number or chains in self._told:
+            return
+        self._told.add(chains)
+        most = chains // number * number
+        better = f"chains={most + number}" + (f" or {most}" if most else "")
+        _log.warning(
+            "%d chains run on %d of %d devices, since each takes as many as the others. Use %s.",
+            *(chains, used, number, better),
+        )
 
     def place_rows(self, rows: Sequence[np.ndarray], number: int) -> list[Any]:
         """Put rows on the first devices, to the last or all the same, whole or in parts."""

@@ -27,8 +27,11 @@ from pymc_sgmcmc.estimators import Estimator
 from pymc_sgmcmc.potential import StochasticPotential
 
 _GENERATOR = "threefry2x32"
-# Room for the updates of a draw, and for those of all draws of a run.
-_STEPS, _STEP_SIZES = 128, 2**20
+# What is recorded is exact in its type, whatever matrices the model's own products have.
+_EXACT = functools.partial(jax.default_matmul_precision, "highest")
+# Room for the updates of a draw, as many as the warm-up may ask for, so that tuning and sampling
+# are one program; and for those of all draws of a run.
+_STEPS, _STEP_SIZES = 256, 2**20
 
 
 class JaxEngine:
@@ -87,7 +90,14 @@ class JaxEngine:
     # -- the contract ----------------------------------------------------------------------------
 
     def load(self, rows: Sequence[np.ndarray]) -> None:
-        """Take the row data, ``(N, ...)`` each; they go to the devices that come to need them."""
+        """Take the row data, ``(N, ...)`` each; they go to the devices that come to need them.
+
+        Raises
+        ------
+        NotImplementedError
+            If integers are beyond what 32 bits hold, and there are no more.
+        """
+        check_integers(rows, self.dtype)
         self._rows: dict[int, list[Any]] = {}
         self._host_rows = rows
 
@@ -189,6 +199,7 @@ class JaxEngine:
                 jnp.asarray(base_step_size, self.dtype),
                 jnp.asarray([n_draws, n_steps], jnp.int32),
             )
+            self._devices.warn_of_idle(chains)
             run, args = self.vectorise(
                 self._run_chain, (0, 0, axes, None, None, None), args, chains
             )
@@ -228,7 +239,8 @@ class JaxEngine:
             recorded["step_size"] = step_sizes[i, n_steps - 1]
             recorded["rejected"] = n_steps - accepted + left
             statistics = {k: v.at[i].set(recorded[k]) for k, v in statistics.items()}
-            (theta,) = self._theta(state["position"], *parameters)
+            with _EXACT():
+                (theta,) = self._theta(state["position"], *parameters)
             return state, positions.at[i].set(theta), statistics
 
         capacity = len(step_sizes)
@@ -257,12 +269,13 @@ class JaxEngine:
         new_auxiliaries = rest[: len(auxiliaries)]
         # XLA adds up one number after the other, but for products of vectors.
         ones = jnp.ones_like(position)
-        means = [x @ ones / self.size for x in rest[len(auxiliaries) :]]
-        virial = (position - state["origin"]) @ gradient / self.size
-        of_update = (potential, gradient @ gradient, virial)  # UPDATE_STATISTICS
+        with _EXACT():
+            means = [x @ ones / self.size for x in rest[len(auxiliaries) :]]
+            virial = (position - state["origin"]) @ gradient / self.size
+            of_update = (potential, gradient @ gradient, virial)  # UPDATE_STATISTICS
+            # A sum is finite only if every term is.
+            finite = jnp.isfinite(new_position @ ones)
         statistics = dict(zip(self.statistics, (*means, *of_update), strict=True))
-        # A sum is finite only if every term is.
-        finite = jnp.isfinite(new_position @ ones)
         for x in statistics.values():
             finite &= jnp.isfinite(x)
 
@@ -371,6 +384,25 @@ def length_of_parts(potential: StochasticPotential, parts: int) -> int | None:
             f"{length} rows have no such parts. Use batch_size={-(-length // parts) * parts}."
         )
     return length // parts
+
+
+def check_integers(rows: Sequence[np.ndarray], dtype: str) -> None:
+    """Refuse integers that JAX would wrap around: it has 32 bits where floats have.
+
+    Raises
+    ------
+    NotImplementedError
+        For another engine to take the model.
+    """
+    for x in rows:
+        if dtype == "float64" or x.dtype.name not in ("int64", "uint64") or not x.size:
+            continue
+        held = np.iinfo(x.dtype.name.replace("64", "32"))
+        if x.min() < held.min or x.max() > held.max:
+            raise NotImplementedError(
+                f"Row data hold integers of up to {x.max()}, which JAX wraps around in a run in "
+                'float32; take dtype="float64", or make floats of them beforehand.'
+            )
 
 
 def compile_for(function, *args):

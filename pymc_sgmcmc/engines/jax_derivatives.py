@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pymc_sgmcmc.engines.jax import compile_for, compile_gradient
+from pymc_sgmcmc.engines.jax import check_integers, compile_for, compile_gradient
 from pymc_sgmcmc.estimators import Estimator
 from pymc_sgmcmc.potential import StochasticPotential
 
@@ -27,6 +27,7 @@ class JaxDerivatives:
 
     def __init__(self, potential: StochasticPotential, rows: Sequence[np.ndarray]) -> None:
         self.dtype = potential.dtype
+        check_integers(rows, self.dtype)
         self._chunk = max(1, _CHUNK // max((len(x) for x in rows), default=1))
         self._other_names = [v.name for v in potential.others]
         length = len(rows[0]) if rows and potential.n_rows is not None else None

@@ -22,7 +22,7 @@ gradient_of: Any = None
 transition: Any = None
 fresh_auxiliaries: Any = None
 position_of: Any = None
-has_momentum = True
+momentum = 0
 n_state = 1
 
 _SOURCES = "".join(Path(m).read_text() for m in (__file__, kernels.__file__, random.__file__))
@@ -146,9 +146,9 @@ def gradients_at(positions, arguments, values, gradients):
 
 
 def renew_momentum(position, noise, auxiliaries):
-    """Draw a fresh momentum; other auxiliaries stay."""
-    if has_momentum:
-        copy(fresh_auxiliaries(position, noise)[0], auxiliaries[0])
+    """Draw a fresh momentum, if there is one; other auxiliaries stay."""
+    if momentum >= 0:
+        copy(fresh_auxiliaries(position, noise)[momentum], auxiliaries[momentum])
 
 
 def bind(function: Callable, names: dict[str, Any]) -> Any:

@@ -3,6 +3,8 @@
 import functools
 import logging
 import os
+import sys
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -63,10 +65,11 @@ class NumbaEngine:
             transition = numba_function(transition_program(dynamics, self.size, self.dtype))
             fresh = fresh_program(dynamics, self.size, self.dtype)
             self._fresh = numba_function(fresh) if fresh.outputs else None
-        renew = loop.bind(
-            loop.renew_momentum,
-            {"fresh_auxiliaries": self._fresh} if self._fresh else {"has_momentum": False},
-        )
+        renewed: dict[str, Any] = {"momentum": -1}
+        if "momentum" in self.auxiliaries:
+            place = self.auxiliaries.index("momentum")
+            renewed = {"fresh_auxiliaries": self._fresh, "momentum": place}
+        renew = loop.bind(loop.renew_momentum, renewed)
         self._run_chain = loop.bind(
             loop.run_chain,
             {
@@ -87,7 +90,7 @@ class NumbaEngine:
 
     def load(self, rows: Sequence[np.ndarray]) -> None:
         """Take the row data, ``(N, ...)`` each."""
-        self.rows = [np.array(x, order="C") for x in rows]
+        self.rows = [np.ascontiguousarray(x) for x in rows]
 
     def share_rows(self, other: Any) -> None:
         """Take the row data that another engine has loaded."""
@@ -153,7 +156,11 @@ class NumbaEngine:
         n_draws, chains = len(step_sizes), len(state["position"])
         check_capacity(n_draws, chains, self.capacity(chains) if capacity is None else capacity)
         names = (*self.statistics, "step_size", "rejected")
-        new = {k: np.array(x) for k, x in state.items()}
+        # In the precision of the engine, whoever made the state: one compilation serves all.
+        new = {
+            k: np.array(x, self.dtype if np.asarray(x).dtype.kind == "f" else None)
+            for k, x in state.items()
+        }
         counters = np.stack([new.pop("update"), new.pop("rejected_in_a_row")], axis=1)
         counters = counters.astype(np.int64)
         h, h0 = np.array(step_sizes, self.dtype), np.array(base_step_size, self.dtype)
@@ -242,11 +249,37 @@ def cores() -> int:
 
 def one_blas_thread() -> Any:
     """Context in which BLAS keeps to one thread: the chains have one each."""
-    return _controller().limit(limits=1, user_api="blas")
+    return _ONE_BLAS_THREAD
 
 
-@functools.cache
-def _controller() -> ThreadpoolController:
+class _OneBlasThread:
+    """Limits that several threads share: the first to come sets them, the last lifts them.
+
+    They hold for the whole process; each on its own would restore what another had set.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._users = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                # Libraries are looked for again when something was imported.
+                self._limits = _controller(len(sys.modules)).limit(limits=1, user_api="blas")
+            self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._limits.restore_original_limits()
+
+
+_ONE_BLAS_THREAD = _OneBlasThread()
+
+
+@functools.lru_cache(1)
+def _controller(modules: int) -> ThreadpoolController:
     return ThreadpoolController()
 
 
