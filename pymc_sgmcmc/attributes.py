@@ -13,6 +13,7 @@ from pymc.model import Model, modelcontext
 from xarray import DataTree
 
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
+from pymc_sgmcmc.graphs import is_network
 
 if TYPE_CHECKING:
     from pymc_sgmcmc.chains import Chains, Sampler
@@ -58,6 +59,8 @@ def attributes_of(sampler: Sampler, name: str, chains: Chains | None = None) -> 
         "n_rows": potential.n_rows,
         "schedule": str(getattr(sampler.schedule, "__name__", sampler.schedule)),
         "dtype": potential.dtype,
+        "free_variables": ", ".join(v.name for v in potential.model.free_RVs),
+        "network": is_network(potential.model),
         **vars(sampler.dynamics),
         **{f"{k}_version": version(k) for k in ("pymc_sgmcmc", "pymc", "pytensor", "jax", "numba")},
     }
