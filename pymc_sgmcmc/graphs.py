@@ -19,6 +19,10 @@ from pytensor.tensor.shape import Shape, Shape_i, SpecifyShape
 from pytensor.tensor.type import TensorType
 from pytensor.tensor.type_other import NoneConst
 
+CANT_COMPILE = (NotImplementedError, TypeError, IndexError, ImportError)
+"""What JAX raises for a graph that it lacks an Op of, or that it can't trace, or where it is not
+installed. What fails for another reason, as for want of memory, would fail in a loop as well."""
+
 
 def rebuild(
     outputs: Sequence[Variable],
