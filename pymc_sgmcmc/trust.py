@@ -151,35 +151,35 @@ def _of_step(value: Any, i: int, n: int) -> Any:
     )
 
 
-def _number(attributes: Mapping[str, Any], name: str) -> float:
+def number(attributes: Mapping[str, Any], name: str) -> float:
     """Attribute that must be there, and a finite number."""
     if name not in attributes:
         raise NotMeasured(f"the attributes have no {name!r}")
     value = attributes[name]
     try:
-        number = float(np.asarray(value).item())
+        found = float(np.asarray(value).item())
     except (TypeError, ValueError, OverflowError):
         raise NotMeasured(
             f"the attribute {name!r} is no number: {str(value)[:40]!r}", True
         ) from None
-    if not math.isfinite(number):
-        raise NotMeasured(f"the attribute {name!r} is {number}", True)
-    return number
+    if not math.isfinite(found):
+        raise NotMeasured(f"the attribute {name!r} is {found}", True)
+    return found
 
 
 def is_set(attributes: Mapping[str, Any], name: str) -> bool:
     """Whether an attribute is there and a number other than 0."""
     try:
-        return _number(attributes, name) != 0
+        return number(attributes, name) != 0
     except NotMeasured:
         return False
 
 
 def _positive(attributes: Mapping[str, Any], name: str) -> float:
-    number = _number(attributes, name)
-    if number <= 0:
-        raise NotMeasured(f"the attribute {name!r} is {number:g} and must be positive", True)
-    return number
+    found = number(attributes, name)
+    if found <= 0:
+        raise NotMeasured(f"the attribute {name!r} is {found:g} and must be positive", True)
+    return found
 
 
 def _numbers(attributes: Mapping[str, Any], name: str) -> np.ndarray:
@@ -208,8 +208,8 @@ def _smaller_step(attributes: Mapping[str, Any], factor: float = 0.5) -> str:
     """How to ask for a step size that is smaller by a factor."""
     try:
         if "expected_bias" in attributes and not is_set(attributes, "step_size_given"):
-            return f"target_bias={_number(attributes, 'target_bias') * factor**2:.2g}"
-        return f"step_size={_number(attributes, 'step_size') * factor:.2g}"
+            return f"target_bias={number(attributes, 'target_bias') * factor**2:.2g}"
+        return f"step_size={number(attributes, 'step_size') * factor:.2g}"
     except NotMeasured:
         return "a smaller step_size"
 
@@ -252,7 +252,7 @@ def _step_size(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Findi
     if "expected_bias" not in attributes:
         return
     bias, target, h = (
-        _number(attributes, name) for name in ("expected_bias", "target_bias", "step_size")
+        number(attributes, name) for name in ("expected_bias", "target_bias", "step_size")
     )
     if bias > 2 * target:
         yield Finding(
@@ -266,7 +266,7 @@ def _step_size(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Findi
 
 def _kinetic(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[Finding]:
     kinetic = _statistic(statistics, "kinetic_temperature")
-    if kinetic is None or (T := _number(attributes, "temperature")) == 0:
+    if kinetic is None or (T := number(attributes, "temperature")) == 0:
         return
     mean, error = _mean_and_error(kinetic)
     if abs(mean / T - 1) <= max(_TEMPERATURE, _ERRORS * error / T):
@@ -292,7 +292,7 @@ def _configurational(
     statistics: Mapping[str, Any], attributes: Mapping[str, Any]
 ) -> Iterator[Finding]:
     samples = _statistic(statistics, "configurational_temperature")
-    if samples is None or (T := _number(attributes, "temperature")) == 0:
+    if samples is None or (T := number(attributes, "temperature")) == 0:
         return
     mean, error = _mean_and_error(samples)
     if abs(mean / T - 1) <= max(2 * _TEMPERATURE, _ERRORS * error / T):
@@ -323,7 +323,7 @@ def _noise(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iter
     noise = _statistic(statistics, "gradient_noise")
     if noise is None:
         return
-    T, h = _number(attributes, "temperature"), _number(attributes, "step_size")
+    T, h = number(attributes, "temperature"), number(attributes, "step_size")
     if T == 0:
         return
     friction = float(h**2 * noise.mean() / (2 * T))
@@ -362,7 +362,7 @@ def _noise(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iter
 
 def _friction(attributes: Mapping[str, Any]) -> float:
     """Friction in one update, of the momentum that it leaves."""
-    decay = _number(attributes, "momentum_decay")
+    decay = number(attributes, "momentum_decay")
     if not 0 < decay < 1:
         raise NotMeasured(f"the attribute 'momentum_decay' is {decay:g}, not within 0 and 1", True)
     return -math.log(decay)
@@ -372,7 +372,7 @@ def _thermostat(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) ->
     noise = _statistic(statistics, "gradient_noise")
     if noise is None or noise.shape[1] < 4:
         return
-    T, h = _number(attributes, "temperature"), _number(attributes, "step_size")
+    T, h = number(attributes, "temperature"), number(attributes, "step_size")
     if T == 0:
         return
     early, late = np.array_split(noise, 2, axis=1)
@@ -406,7 +406,7 @@ def _rejected(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> I
 
 
 def _modes(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    modes = _number({"modes": 1, **attributes}, "modes")
+    modes = number({"modes": 1, **attributes}, "modes")
     mass = _numbers({"mode_mass": 0.0, **attributes}, "mode_mass")
     place = _numbers(attributes, "mode_of_chain") if "mode_of_chain" in attributes else None
     if modes > 1:
@@ -434,7 +434,7 @@ def _modes(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
                 f"e^-{behind[worse].min():.0f} of the best one's mass, by Laplace's estimate: "
                 "leave out such chains, idata.sel(chain=[...]), or start elsewhere: initvals=....",
             )
-    if _number({"modes_found": len(mass), **attributes}, "modes_found") < len(mass):
+    if number({"modes_found": len(mass), **attributes}, "modes_found") < len(mass):
         yield Finding(
             "mode",
             True,
@@ -445,7 +445,7 @@ def _modes(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _potentials(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[Finding]:
     potential = _statistic(statistics, "potential_energy")
-    if potential is None or min(potential.shape) < 2 or _number(attributes, "temperature") == 0:
+    if potential is None or min(potential.shape) < 2 or number(attributes, "temperature") == 0:
         return
     means, errors = zip(*(_mean_and_error(chain[None]) for chain in potential), strict=True)
     above = np.array(means) - min(means)
@@ -464,7 +464,7 @@ def _potentials(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) ->
 
 
 def _curvature(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    ratio = _number({"curvature_ratio": 1.0, **attributes}, "curvature_ratio")
+    ratio = number({"curvature_ratio": 1.0, **attributes}, "curvature_ratio")
     if ratio > _CURVATURE_RATIO:
         yield Finding(
             "curvature",
@@ -479,7 +479,7 @@ def _clipped(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> It
     norms = _statistic(statistics, "gradient_norm")
     if attributes.get("clip_gradient") is None:
         return
-    length = _number(attributes, "clip_gradient")
+    length = number(attributes, "clip_gradient")
     norm = 0.0 if norms is None else math.sqrt(np.mean(np.square(norms)))
     often = norm > _CLIPPED * length
     message = (
@@ -495,7 +495,7 @@ def _clipped(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> It
 
 
 def _descent(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    if not _number({"descent_at_rest": 1, **attributes}, "descent_at_rest"):
+    if not number({"descent_at_rest": 1, **attributes}, "descent_at_rest"):
         updates = attributes.get("descent_updates")
         after = f" after {updates} updates" if updates is not None else ""
         yield Finding(

@@ -9,7 +9,7 @@ import numpy as np
 from xarray import DataArray, Dataset, DataTree
 
 from pymc_sgmcmc.diagnostics.reading import observed_names, quoted, sampled
-from pymc_sgmcmc.trust import Finding, NotMeasured, guarded, is_set, signs_of_trouble
+from pymc_sgmcmc.trust import Finding, NotMeasured, guarded, is_set, number, signs_of_trouble
 
 _RHAT = 1.05
 # The worst of thousands of rows is above that of a few parameters, by chance.
@@ -208,7 +208,12 @@ def _any_draws(chosen: Dataset, attributes: Mapping[str, Any]) -> Iterator[Findi
     chains, draws = (chosen.sizes.get(dim, 0) for dim in ("chain", "draw"))
     arrays = {str(name): _by_chain(x) for name, x in chosen.data_vars.items()}
     if not chains or not draws or not sum(x.size for x in arrays.values()):
-        yield Finding("draws", True, "There are no draws: nothing can be measured.")
+        yield Finding(
+            "draws",
+            True,
+            "There are no draws, of dims (chain, draw, ...): nothing can be measured. Select a "
+            "single chain by idata.sel(chain=[0]).",
+        )
         return
     if draws < _DRAWS:
         yield Finding(
@@ -288,7 +293,7 @@ def _resolution(draws: Dataset, attributes: Mapping[str, Any]) -> Iterator[Findi
                 "resolution",
                 True,
                 f"{name!r} has mean {mean[i]:.3g} and standard deviation {sd[i]:.2g}, and numbers "
-                f"of {kind} are {eps * abs(mean[i]):.1g} apart there: draws are rounded. "
+                f"of {kind} are up to {eps * abs(mean[i]):.1g} apart there: draws are rounded. "
                 f"{wider} it as {mean[i]:.3g} + a variable around 0.",
             )
 
@@ -349,19 +354,22 @@ def _of_weights(finding: Finding) -> Finding:
 
 
 def _hierarchy(posterior: Dataset, attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    names = [name for name in str(attributes.get("non_centred", "")).split(", ") if name]
-    for name in names[:1]:
-        groups = posterior[name].sizes
-        shape = [n for dim, n in groups.items() if dim not in ("chain", "draw")]
-        rows = float(attributes["non_centred_rows"])
-        size = ", ".join(map(str, shape)) or "..."
-        yield Finding(
-            "hierarchy",
-            True,
-            f"{', '.join(map(repr, names))} {'is' if len(names) == 1 else 'are'} written "
-            f"non-centred (scale * {name}), while each of the {size} groups has about {rows:,.0f} "
-            f"rows: write it centred, pm.Normal({name!r}, 0, scale, shape={size}).",
-        )
+    listed = str(attributes.get("non_centred", "")).split(", ")
+    names = [name for name in listed if name in sampled(posterior)]
+    if not names:
+        return
+    name, groups = names[0], _by_chain(posterior[names[0]]).shape[2]
+    try:
+        many = f"about {number(attributes, 'non_centred_rows'):,.0f}"
+    except NotMeasured:
+        many = "many"
+    yield Finding(
+        "hierarchy",
+        True,
+        f"{quoted(names)} {'is' if len(names) == 1 else 'are'} written non-centred "
+        f"(scale * {name}), while each of the {groups} groups has {many} rows: write it centred, "
+        f"pm.Normal({name!r}, 0, scale, shape={groups}).",
+    )
 
 
 def _extreme(values: Any, reduce: Any) -> tuple[str, float]:

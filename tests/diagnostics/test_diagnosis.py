@@ -81,6 +81,11 @@ def spoilt(x, value, where=(0, 3)):
     return x.copy(data=values)
 
 
+def apart(x):
+    """Chains that disagree."""
+    return x + 10 * x["chain"]
+
+
 def test_nothing_is_found_where_nothing_is_wrong():
     found = diagnose(run())
     assert found.trustworthy
@@ -111,9 +116,14 @@ WRONG = [
 @pytest.mark.filterwarnings("error")
 def test_no_edit_of_an_attribute_ends_in_an_error(name, caplog):
     idata = run()
+    if name in ("free_variables", "network", "non_centred", "non_centred_rows"):
+        # What is read only where chains disagree.
+        bad = replaced(idata, "posterior", "z", apart)
+    else:
+        bad = idata
     for value in WRONG:
-        idata["posterior"].attrs = {**ATTRIBUTES, name: value}
-        assert isinstance(diagnose(idata), Diagnosis)
+        bad["posterior"].attrs = {**ATTRIBUTES, name: value}
+        assert isinstance(diagnose(bad), Diagnosis)
     idata["posterior"].attrs = {k: x for k, x in ATTRIBUTES.items() if k != name}
     if name == "temperature":
         with pytest.raises(ValueError, match="needs the output of"):
@@ -229,11 +239,6 @@ def test_names_that_are_none_of_the_variables():
 
 
 # -- networks and hierarchies ----------------------------------------------------------------------
-
-
-def apart(x):
-    """Chains that disagree."""
-    return x + 10 * x["chain"]
 
 
 def test_weights_that_disagree_are_expected_of_a_network():
