@@ -138,7 +138,7 @@ def diagnose(
     findings = signs_of_trouble(arrays, attributes)
     draws = guarded("draws", _any_draws, chosen, attributes)
     findings += draws
-    if not any(finding.problem for finding in draws):
+    if not {"draws", "stuck chains"} & {finding.check for finding in draws}:
         findings += guarded("resolution", _resolution, posterior, attributes)
         wanted = _free(attributes) + (_names(posterior, var_names) if predictions is None else [])
         findings += guarded("draws", _not_finite, posterior, wanted)

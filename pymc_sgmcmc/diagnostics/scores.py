@@ -130,7 +130,8 @@ def rmse(
     Raises
     ------
     ValueError
-        If it is not clear what to compare, or the rows of predictions and outcomes differ.
+        If it is not clear what to compare, the rows of predictions and outcomes differ, or all
+        predictions are probabilities of classes.
 
     See Also
     --------
