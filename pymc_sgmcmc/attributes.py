@@ -12,6 +12,8 @@ import numpy as np
 import pymc as pm
 from xarray import DataTree
 
+from pymc_sgmcmc.graphs import is_network
+
 if TYPE_CHECKING:
     from pymc_sgmcmc.chains import Chains, Sampler
 
@@ -59,6 +61,8 @@ def attributes_of(sampler: Sampler, name: str, chains: Chains | None = None) -> 
         "dtype": potential.dtype,
         "shard": sampler.shard,
         "matmul_precision": sampler.matmul_precision,
+        "free_variables": ", ".join(v.name for v in potential.model.free_RVs),
+        "network": is_network(potential.model),
         **vars(sampler.dynamics),
         **{f"{k}_version": version(k) for k in ("pymc_sgmcmc", "pymc", "pytensor", "jax", "numba")},
     }

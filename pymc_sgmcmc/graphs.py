@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pymc.model import Model
 from pytensor import scalar
 from pytensor.compile.builders import OpFromGraph, SymbolicOp
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.op import Op
-from pytensor.graph.traversal import graph_inputs, toposort, walk
+from pytensor.graph.traversal import ancestors, graph_inputs, toposort, walk
 from pytensor.scan.op import Scan
 from pytensor.tensor.basic import Alloc, AllocEmpty, MakeVector
 from pytensor.tensor.blockwise import Blockwise
@@ -17,6 +18,10 @@ from pytensor.tensor.math import Dot
 from pytensor.tensor.shape import Shape, Shape_i, SpecifyShape
 from pytensor.tensor.type import TensorType
 from pytensor.tensor.type_other import NoneConst
+
+CANT_COMPILE = (NotImplementedError, TypeError, IndexError, ImportError)
+"""What JAX raises for a graph that it lacks an Op of, or that it can't trace, or where it is not
+installed. What fails for another reason, as for want of memory, would fail in a loop as well."""
 
 
 def rebuild(
@@ -84,6 +89,13 @@ def values_read(variable: Variable) -> list[Any]:
         return v.owner.inputs
 
     return list(walk([variable], inputs))
+
+
+def is_network(model: Model) -> bool:
+    """Whether `nn` wrote layers one after the other into the model: its units can swap places."""
+    layers = [v for v in ancestors(model.observed_RVs) if hasattr(v.tag, "units")]
+    before = set(ancestors([x for v in layers for x in v.owner.inputs]))
+    return any(v in before for v in layers)
 
 
 def is_shared_value(variable: Variable) -> bool:

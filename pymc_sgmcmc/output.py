@@ -24,7 +24,7 @@ from pymc.util import is_transformed_name
 from pytensor.graph.basic import Variable
 from xarray import DataTree
 
-from pymc_sgmcmc.graphs import is_shared_value, leaves, rebuild
+from pymc_sgmcmc.graphs import CANT_COMPILE, is_shared_value, leaves, rebuild
 
 _log = logging.getLogger(__name__)
 
@@ -104,21 +104,36 @@ class Recorder:
             try:
                 function = self._jax_function()
                 result = function(values)
-            except Exception as error:
-                # JAX lacks some Ops, and others fail only when it traces them.
-                _log.info("JAX can't compute the Deterministics: one draw at a time (%s)", error)
+            except CANT_COMPILE as error:
+                names = ", ".join(map(repr, self._unknown_to_jax(values) or self._derived))
+                _log.warning(
+                    "JAX can't compile %s (%s): Deterministics are computed one draw after "
+                    "another, which is slow. Leave out what is not needed: var_names=[...].",
+                    names,
+                    str(error).splitlines()[0],
+                )
                 self._function = self._pytensor_function()
             else:
                 self._function = function
                 return result
         return self._function(values)
 
-    def _jax_function(self) -> Any:
+    def _unknown_to_jax(self, values: list[np.ndarray]) -> list[str]:
+        """Names of the derived variables that JAX can't compile."""
+        unknown = []
+        for name, variable in self._derived.items():
+            try:
+                self._jax_function([variable])([x[:1] for x in values])
+            except CANT_COMPILE:
+                unknown.append(name)
+        return unknown
+
+    def _jax_function(self, outputs: Sequence[Variable] | None = None) -> Any:
         import jax
 
         from pymc_sgmcmc.engines.jax import jax_function
 
-        inputs, data, held, graphs = self._graph()
+        inputs, data, held, graphs = self._graph(outputs)
         wide = any(v.type.dtype == "float64" for v in inputs)
         function = jax_function([*inputs, *data], graphs)
         axes = (0,) * len(inputs) + (None,) * len(data)
@@ -143,9 +158,11 @@ class Recorder:
 
         return evaluate
 
-    def _graph(self) -> tuple[list[Variable], list[Any], list[np.ndarray], list[Variable]]:
+    def _graph(
+        self, outputs: Sequence[Variable] | None = None
+    ) -> tuple[list[Variable], list[Any], list[np.ndarray], list[Variable]]:
         """Value variables, shared data and its values, and the derived variables of those two."""
-        outputs = list(self._derived.values())
+        outputs = list(self._derived.values() if outputs is None else outputs)
         shared = [v for v in leaves(outputs) if is_shared_value(v)]
         held = [v.get_value() for v in shared]
         data = [

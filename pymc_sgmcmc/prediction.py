@@ -21,7 +21,8 @@ from pytensor.tensor.random.basic import BernoulliRV, CategoricalRV, NormalRV
 from pytensor.tensor.random.op import RandomVariable
 from xarray import DataTree
 
-from pymc_sgmcmc.graphs import is_shared_value, leaves, rebuild, values_read
+from pymc_sgmcmc.graphs import CANT_COMPILE, is_shared_value, leaves, rebuild, values_read
+from pymc_sgmcmc.minibatch import is_array, value_of
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +80,13 @@ def predict(
     Raises
     ------
     ValueError
-        If a name is unknown, or draws of a variable are missing; the message says what to write.
+        If a name is unknown, values are no numbers or of another shape, or draws of a variable are
+        missing; the message says what to write.
+
+    Warns
+    -----
+    UserWarning
+        If outcomes are impossible by every draw.
 
     See Also
     --------
@@ -103,25 +110,58 @@ def predict(
     >>> round(float(lppd(new)), 1)
     1.3
     """
-    prediction = _Prediction(modelcontext(model), idata, dict(data), coords or {}, group, dtype)
+    model = modelcontext(model)
+    if not isinstance(data, Mapping):
+        name = next((v.name for v in model.data_vars), "X")
+        raise TypeError(
+            f"data must be a dict of new values by name, got {type(data).__name__}: "
+            f"predict(idata, {{{name!r}: ...}})."
+        )
+    prediction = _Prediction(model, idata, dict(data), coords or {}, group, dtype)
     return prediction.run(var_names, get_random_generator(random_seed))
+
+
+def _as_numbers(name: str, x: np.ndarray, held: str) -> np.ndarray:
+    """New values as numbers; an array of objects, as a frame of bool and float columns is, too."""
+    numbers = x
+    if x.dtype == object:
+        try:
+            numbers = np.array(x.tolist())
+        except ValueError:  # rows of different lengths
+            numbers = x
+    if numbers.dtype.kind not in "biufc":
+        raise ValueError(
+            f"{name!r} holds {held} in the model, and was given {x.dtype}: "
+            f"{x.ravel()[:1].tolist()}... Give numbers; labels as the codes that the model was "
+            "built with (series.cat.codes)."
+        )
+    missing = np.argwhere(np.isnan(numbers))
+    if len(missing):
+        raise ValueError(
+            f"{name!r} is nan in {len(missing)} places, the first at {missing[0].tolist()} (row "
+            "first): leave such rows out, or fill in what is missing."
+        )
+    return numbers
 
 
 def _like(variable: Any, x: np.ndarray) -> np.ndarray:
     """New values of a ``pm.Data``, in its dtype."""
     _refuse_axes(variable.name, x, variable.type.ndim)
     dtype = np.dtype(variable.type.dtype)
-    if not np.issubdtype(x.dtype, np.number) and x.dtype != bool:
-        raise ValueError(
-            f"{variable.name!r} holds {dtype} in the model, and was given {x.dtype}: "
-            f"{x.ravel()[:1].tolist()}... Give numbers; labels as the codes that the model was "
-            "built with (series.cat.codes)."
-        )
+    x = _as_numbers(variable.name, x, str(dtype))
     if not np.can_cast(x.dtype, dtype, "same_kind"):
         raise ValueError(
             f"{variable.name!r} holds {dtype} in the model, and was given {x.dtype}, which would "
             f"be cut off. Use pm.Data({variable.name!r}, values.astype(float))."
         )
+    if dtype.kind in "iu" and x.size:
+        lowest, highest = np.iinfo(dtype).min, np.iinfo(dtype).max
+        if int(x.min()) < lowest or int(x.max()) > highest:
+            raise ValueError(
+                f"{variable.name!r} holds {dtype} in the model, up to {highest}, and was given "
+                f"numbers from {x.min()} to {x.max()}. Use pm.Data({variable.name!r}, "
+                "values.astype(float))."
+            )
     return x.astype(dtype)
 
 
@@ -129,6 +169,25 @@ def _refuse_axes(name: str, x: np.ndarray, ndim: int) -> None:
     if x.ndim != ndim:
         raise ValueError(
             f"{name!r} has {ndim} axes in the model, and was given an array of shape {x.shape}."
+        )
+
+
+def _axes(shape: tuple[int, ...]) -> str:
+    """Columns of a table, or the shape of another array."""
+    return f"{shape[1]} columns" if len(shape) == 2 else f"the shape {shape}"
+
+
+def _warn_of_impossible(name: str, y: np.ndarray, log_likelihood: np.ndarray) -> None:
+    """Warn of outcomes that no draw of the posterior allows, as 2 where the law is of 0 and 1."""
+    impossible = np.argwhere(np.isneginf(log_likelihood).all((0, 1)))
+    if len(impossible):
+        where = impossible[0].tolist()
+        value = f" is {y[tuple(where)]}" if y.ndim == len(where) else ""
+        warnings.warn(
+            f"{name!r}{value} at {where}, which has probability 0 by every draw: log-likelihoods "
+            f"of {len(impossible)} rows are -inf, and so are scores. Is it coded as in the model?",
+            UserWarning,
+            stacklevel=5,
         )
 
 
@@ -167,9 +226,38 @@ class _Prediction:
         self.outcomes = {k: data.pop(k) for k in list(data) if k in self.observed}
         self.values = {self.shared[k]: _like(self.shared[k], x) for k, x in data.items()}
         for name, x in self.outcomes.items():
-            _refuse_axes(name, x, self.observed[name].type.ndim)
-        self.values |= self._lengths(coords)
+            rv = self.observed[name]
+            _refuse_axes(name, x, rv.type.ndim)
+            held = "0/1" if isinstance(rv.owner.op, BernoulliRV) else rv.type.dtype
+            self.outcomes[name] = _as_numbers(name, x, held)
+        lengths = self._lengths(coords)
+        self._refuse_other_rows()
+        self.values |= lengths
         self.coords = dict(coords)
+
+    def _refuse_other_rows(self) -> None:
+        """Raise an error where outcomes and data that are as long as they were are now not."""
+        for name, y in self.outcomes.items():
+            before = self.model.rvs_to_values[self.observed[name]]
+            if not y.ndim or not is_array(before):
+                continue
+            rows = len(value_of(before))
+            for v, x in self.values.items():
+                old = v.get_value(borrow=True)
+                if x.ndim and len(old) == rows and len(x) != len(y):
+                    raise ValueError(
+                        f"{v.name!r} has {len(x)} rows, and {name!r} has {len(y)}: give both for "
+                        "the same rows."
+                    )
+
+    def _other_shapes(self) -> str:
+        """Data whose rows are not as they were in the model, in words."""
+        found = [
+            f"{v.name!r} has {_axes(old.shape)} in the model, and was given {_axes(x.shape)}"
+            for v, x in self.values.items()
+            if v.name in self.shared and x.shape[1:] != (old := v.get_value(borrow=True)).shape[1:]
+        ]
+        return "; ".join(found)
 
     def _lengths(self, coords: Mapping[str, Any]) -> dict[Any, np.ndarray]:
         """New lengths of the dims of the data that are exchanged."""
@@ -192,6 +280,15 @@ class _Prediction:
 
     def run(self, var_names: Sequence[str] | None, rng: np.random.Generator) -> DataTree:
         """Evaluate what is asked for."""
+        try:
+            return self._run(var_names, rng)
+        except Exception as error:
+            shapes = self._other_shapes()
+            if not shapes:
+                raise
+            raise ValueError(f"{shapes}. The model can't be evaluated with those.") from error
+
+    def _run(self, var_names: Sequence[str] | None, rng: np.random.Generator) -> DataTree:
         from arviz_base import dict_to_dataset
 
         asked = self._asked(var_names)
@@ -205,6 +302,8 @@ class _Prediction:
         results = self._evaluate(graphs) if graphs else []
         predictions = dict(zip(computed, results, strict=False))
         likelihood = dict(zip(scores, results[len(computed) :], strict=True))
+        for name, x in likelihood.items():
+            _warn_of_impossible(name, self.outcomes[name], x)
         if sampled:
             predictions |= zip(sampled, self._draw(list(sampled.values()), rng), strict=True)
 
@@ -357,9 +456,12 @@ class _Prediction:
         draws = self._draws(recorded)
         try:
             found = self._by_jax(inputs, symbols, graphs, draws, held)
-        except Exception as error:
-            # JAX lacks some Ops, and others fail only when it traces them.
-            _log.info("JAX can't compute the predictions: one draw at a time (%s)", error)
+        except CANT_COMPILE as error:
+            _log.warning(
+                "JAX can't compile what is to be predicted (%s): one draw is computed after "
+                "another, which is slow.",
+                (str(error) or type(error).__name__).splitlines()[0],
+            )
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Numba will use object mode")
                 function = pytensor.function(

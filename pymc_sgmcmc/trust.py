@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -31,6 +31,8 @@ _NAMED = 8
 # Root-mean-square gradient, in lengths of the longest one that is let through, from which on the
 # law of the draws is mostly that of the shortened ones.
 _CLIPPED = 0.7
+# Attributes that are arrays by nature, and not because there are several steps.
+_OF_MODES = ("mode_mass", "mode_of_chain")
 
 
 @dataclass(frozen=True)
@@ -52,60 +54,175 @@ class Finding:
     message: str
 
 
+class NotMeasured(Exception):
+    """What a check needs is missing, or no number.
+
+    Parameters
+    ----------
+    reason : str
+    failed : bool
+        Whether it is there and no finite number: then something went wrong.
+    """
+
+    def __init__(self, reason: str, failed: bool = False) -> None:
+        super().__init__(reason)
+        self.failed = failed
+
+
 def signs_of_trouble(
     statistics: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
 ) -> list[Finding]:
     """Look for signs of trouble in statistics and attributes of a run.
 
+    A check whose numbers are missing is a note; one whose numbers are not finite is a problem.
+
     Parameters
     ----------
     statistics : mapping of str to ndarray
-        Of the draws after tuning, ``(chains, draws)``.
+        Of the draws after tuning, ``(chains, draws)``; of several steps ``(chains, draws, steps)``.
     attributes : mapping of str to object
-        Of the output: the settings, and what the warm-up found.
+        Of the output: the settings, and what the warm-up found; those of several steps as arrays.
 
     Returns
     -------
     list of Finding
     """
-    checks = (
-        _step_size,
-        _kinetic,
-        _configurational,
-        _noise,
-        _thermostat,
-        _rejected,
-        _modes,
-        _potentials,
-        _curvature,
-        _clipped,
-    )
-    return [finding for check in checks for finding in check(statistics, attributes)]
+    each = [
+        [finding for name, check in _CHECKS.items() for finding in guarded(name, check, *step)]
+        for step in _steps(statistics, attributes)
+    ]
+    shared = [f for f in each[0] if all(f in findings for findings in each)]
+    return shared + [
+        replace(f, message=f"Step {i} of {len(each)}: {f.message}")
+        for i, findings in enumerate(each, start=1)
+        for f in findings
+        if f not in shared
+    ]
 
 
 def log_trouble(statistics: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
-    """Log a warning for each problem."""
-    for finding in signs_of_trouble(statistics, attributes):
-        if finding.problem:
-            _log.warning(finding.message)
+    """Log a warning for each problem. It never raises: the draws are worth more."""
+    try:
+        for finding in signs_of_trouble(statistics, attributes):
+            if finding.problem:
+                _log.warning(finding.message)
+    except Exception:
+        _log.warning("The draws could not be looked at for signs of trouble.", exc_info=True)
+
+
+def guarded(name: str, check: Callable[..., Iterable[Finding]], *arguments: Any) -> list[Finding]:
+    """Findings of a check; one that can't be made is a finding too, and never an error."""
+    try:
+        return list(check(*arguments))
+    except NotMeasured as reason:
+        return [Finding(name, reason.failed, f"Not measured: {reason}.")]
+    except Exception as error:
+        _log.warning("The check of %s failed.", name, exc_info=True)
+        kind = type(error).__name__
+        return [Finding(name, False, f"Not measured: the check itself failed ({kind}: {error}).")]
+
+
+def _steps(
+    statistics: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
+) -> list[tuple[dict[str, np.ndarray], dict[str, Any]]]:
+    """Statistics and attributes of each of our steps; PyMC stacks statistics along a last axis."""
+    n = max((x.shape[2] for x in statistics.values() if np.ndim(x) == 3), default=1)
+    if n < 2:
+        flat = {
+            k: x[..., 0] if np.ndim(x) == 3 and x.shape[2] else x for k, x in statistics.items()
+        }
+        return [(flat, dict(attributes))]
+    # Which step a statistic without that axis belongs to, nobody knows.
+    stacked = {k: x for k, x in statistics.items() if np.ndim(x) == 3 and x.shape[2] == n}
+    return [
+        (
+            {k: x[..., i] for k, x in stacked.items()},
+            {k: x if k in _OF_MODES else _of_step(x, i, n) for k, x in attributes.items()},
+        )
+        for i in range(n)
+    ]
+
+
+def _of_step(value: Any, i: int, n: int) -> Any:
+    """Entry of a step in an attribute that lists those of all, as an array or a text."""
+    each = value.split(", ") if isinstance(value, str) else value
+    return (
+        each[i] if isinstance(each, list | tuple | np.ndarray) and np.shape(each) == (n,) else value
+    )
+
+
+def number(attributes: Mapping[str, Any], name: str) -> float:
+    """Attribute that must be there, and a finite number."""
+    if name not in attributes:
+        raise NotMeasured(f"the attributes have no {name!r}")
+    value = attributes[name]
+    try:
+        found = float(np.asarray(value).item())
+    except (TypeError, ValueError, OverflowError):
+        raise NotMeasured(
+            f"the attribute {name!r} is no number: {str(value)[:40]!r}", True
+        ) from None
+    if not math.isfinite(found):
+        raise NotMeasured(f"the attribute {name!r} is {found}", True)
+    return found
+
+
+def is_set(attributes: Mapping[str, Any], name: str) -> bool:
+    """Whether an attribute is there and a number other than 0."""
+    try:
+        return number(attributes, name) != 0
+    except NotMeasured:
+        return False
+
+
+def _positive(attributes: Mapping[str, Any], name: str) -> float:
+    found = number(attributes, name)
+    if found <= 0:
+        raise NotMeasured(f"the attribute {name!r} is {found:g} and must be positive", True)
+    return found
+
+
+def _numbers(attributes: Mapping[str, Any], name: str) -> np.ndarray:
+    """Attribute that is an array of numbers; they need not be finite."""
+    try:
+        return np.atleast_1d(np.asarray(attributes[name], float))
+    except (TypeError, ValueError, OverflowError):
+        value = str(attributes[name])[:40]
+        raise NotMeasured(f"the attribute {name!r} holds no numbers: {value!r}", True) from None
+
+
+def _statistic(statistics: Mapping[str, Any], name: str) -> np.ndarray | None:
+    """Statistic of the draws, ``(chains, draws)``, all finite; None where there is none."""
+    x = statistics.get(name)
+    if x is None or not np.size(x):
+        return None
+    if np.ndim(x) != 2 or x.dtype.kind not in "biuf":
+        raise NotMeasured(f"the statistic {name!r} holds no number for each chain and draw", True)
+    bad = int(np.sum(~np.isfinite(x)))
+    if bad:
+        raise NotMeasured(f"the statistic {name!r} has {bad} values that are not finite", True)
+    return x
 
 
 def _smaller_step(attributes: Mapping[str, Any], factor: float = 0.5) -> str:
     """How to ask for a step size that is smaller by a factor."""
-    if "expected_bias" in attributes and not attributes.get("step_size_given"):
-        return f"target_bias={attributes['target_bias'] * factor**2:.2g}"
-    return f"step_size={attributes['step_size'] * factor:.2g}"
+    try:
+        if "expected_bias" in attributes and not is_set(attributes, "step_size_given"):
+            return f"target_bias={number(attributes, 'target_bias') * factor**2:.2g}"
+        return f"step_size={number(attributes, 'step_size') * factor:.2g}"
+    except NotMeasured:
+        return "a smaller step_size"
 
 
 def _cooler(attributes: Mapping[str, Any], temperature: float) -> str:
     """How to ask for a step that leaves half of the error allowed: it grows with h²."""
-    excess = temperature / attributes["temperature"] - 1
+    excess = temperature / _positive(attributes, "temperature") - 1
     return _smaller_step(attributes, min(0.5, math.sqrt(_TEMPERATURE / 2 / excess)))
 
 
 def _or_found(attributes: Mapping[str, Any]) -> str:
     """What to do about a step size that was given besides making it smaller."""
-    if attributes.get("step_size_given"):
+    if is_set(attributes, "step_size_given"):
         return " Or leave step_size out: the warm-up finds one, and coordinates with less noise."
     return ""
 
@@ -132,20 +249,24 @@ def _mean_and_error(x: np.ndarray) -> tuple[float, float]:
 
 
 def _step_size(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    bias, target = attributes.get("expected_bias"), attributes.get("target_bias")
-    if bias is not None and target is not None and bias > 2 * target:
+    if "expected_bias" not in attributes:
+        return
+    bias, target, h = (
+        number(attributes, name) for name in ("expected_bias", "target_bias", "step_size")
+    )
+    if bias > 2 * target:
         yield Finding(
             "step size",
             True,
-            f"step_size={attributes['step_size']:.3g} leaves variances up to {bias:.0%} off, by "
-            "the curvature and the gradient noise that were measured. Leave step_size out, or try "
-            f"step_size={attributes['step_size'] * math.sqrt(target / bias):.2g}.",
+            f"step_size={h:.3g} leaves variances up to {bias:.0%} off, by the curvature and the "
+            "gradient noise that were measured. Leave step_size out, or try "
+            f"step_size={h * math.sqrt(max(target, 0) / bias):.2g}.",
         )
 
 
 def _kinetic(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    T, kinetic = attributes["temperature"], statistics.get("kinetic_temperature")
-    if kinetic is None or T == 0:
+    kinetic = _statistic(statistics, "kinetic_temperature")
+    if kinetic is None or (T := number(attributes, "temperature")) == 0:
         return
     mean, error = _mean_and_error(kinetic)
     if abs(mean / T - 1) <= max(_TEMPERATURE, _ERRORS * error / T):
@@ -170,8 +291,8 @@ def _kinetic(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> It
 def _configurational(
     statistics: Mapping[str, Any], attributes: Mapping[str, Any]
 ) -> Iterator[Finding]:
-    T, samples = attributes["temperature"], statistics.get("configurational_temperature")
-    if samples is None or T == 0:
+    samples = _statistic(statistics, "configurational_temperature")
+    if samples is None or (T := number(attributes, "temperature")) == 0:
         return
     mean, error = _mean_and_error(samples)
     if abs(mean / T - 1) <= max(2 * _TEMPERATURE, _ERRORS * error / T):
@@ -199,14 +320,16 @@ def _configurational(
 
 
 def _noise(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    noise = statistics.get("gradient_noise")
+    noise = _statistic(statistics, "gradient_noise")
     if noise is None:
         return
-    T, h = attributes["temperature"], attributes["step_size"]
-    friction = h**2 * noise.mean() / (2 * T)
+    T, h = number(attributes, "temperature"), number(attributes, "step_size")
+    if T == 0:
+        return
+    friction = float(h**2 * noise.mean() / (2 * T))
     if friction <= _NOISE_FRICTION:
         # A direction with no noise of its own gets the friction that its parameters' noise needs.
-        decay = -math.log(attributes.get("momentum_decay", 0.9))
+        decay = _friction({"momentum_decay": 0.9, **attributes})
         colder = 1 - 1 / (1 + friction / decay)
         if (
             colder > 2 * _TEMPERATURE
@@ -237,16 +360,26 @@ def _noise(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iter
     yield Finding("gradient noise", True, message)
 
 
+def _friction(attributes: Mapping[str, Any]) -> float:
+    """Friction in one update, of the momentum that it leaves."""
+    decay = number(attributes, "momentum_decay")
+    if not 0 < decay < 1:
+        raise NotMeasured(f"the attribute 'momentum_decay' is {decay:g}, not within 0 and 1", True)
+    return -math.log(decay)
+
+
 def _thermostat(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    noise = statistics.get("gradient_noise")
+    noise = _statistic(statistics, "gradient_noise")
     if noise is None or noise.shape[1] < 4:
         return
-    T, h, decay = (attributes[k] for k in ("temperature", "step_size", "momentum_decay"))
+    T, h = number(attributes, "temperature"), number(attributes, "step_size")
+    if T == 0:
+        return
     early, late = np.array_split(noise, 2, axis=1)
     drift = late.mean() - early.mean()
     error = math.hypot(_mean_and_error(early)[1], _mean_and_error(late)[1])
     # The heat that the drift stands for, over what friction takes up.
-    heat = h**2 * abs(drift) / (2 * -math.log(decay) * T)
+    heat = h**2 * abs(drift) / (2 * _friction(attributes) * T)
     if heat > _TEMPERATURE and abs(drift) > _ERRORS * error:
         yield Finding(
             "thermostat",
@@ -258,10 +391,12 @@ def _thermostat(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) ->
 
 
 def _rejected(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    rejected = statistics.get("rejected")
+    rejected = _statistic(statistics, "rejected")
     if rejected is None or not rejected.sum():
         return
-    share = rejected.sum() / (rejected.size * attributes.get("steps_per_draw", 1))
+    share = rejected.sum() / (
+        rejected.size * _positive({"steps_per_draw": 1, **attributes}, "steps_per_draw")
+    )
     yield Finding(
         "rejected updates",
         bool(share > _REJECTED),
@@ -271,25 +406,27 @@ def _rejected(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> I
 
 
 def _modes(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    modes, mass = int(attributes.get("modes", 1)), np.atleast_1d(attributes.get("mode_mass", 0.0))
+    modes = number({"modes": 1, **attributes}, "modes")
+    mass = _numbers({"mode_mass": 0.0, **attributes}, "mode_mass")
+    place = _numbers(attributes, "mode_of_chain") if "mode_of_chain" in attributes else None
     if modes > 1:
-        place = attributes.get("mode_of_chain")
         where = ""
         if place is not None:
-            chains = np.bincount(np.atleast_1d(place))
-            where = f"; {len(chains)} of them have chains in them ({', '.join(map(str, chains))})"
+            chains = np.unique(place, return_counts=True)[1]
+            listed = ", ".join(map(str, chains[:_NAMED]))
+            where = f"; {len(chains)} of them have chains in them ({listed})"
         yield Finding(
             "modes",
-            True,
-            f"The posterior has at least {modes} modes{where}. The share of draws in each says "
+            not is_set(attributes, "network"),
+            f"The posterior has at least {modes:.0f} modes{where}. The share of draws in each says "
             "nothing of its share of the posterior, and modes without chains are missing. Order or "
             "constrain the parameters if the modes are copies of each other; for a network, look "
             "at its predictions instead of its weights.",
         )
         behind = mass.max() - mass
         worse = np.flatnonzero(behind > _CLEARLY)
-        if worse.size:
-            lost = np.flatnonzero(np.isin(attributes["mode_of_chain"], worse))
+        lost = np.flatnonzero(np.isin(place, worse)) if place is not None else np.array([])
+        if lost.size:
             yield Finding(
                 "worse modes",
                 True,
@@ -297,7 +434,7 @@ def _modes(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
                 f"e^-{behind[worse].min():.0f} of the best one's mass, by Laplace's estimate: "
                 "leave out such chains, idata.sel(chain=[...]), or start elsewhere: initvals=....",
             )
-    if attributes.get("modes_found", len(mass)) < len(mass):
+    if number({"modes_found": len(mass), **attributes}, "modes_found") < len(mass):
         yield Finding(
             "mode",
             True,
@@ -307,8 +444,8 @@ def _modes(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _potentials(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    potential = statistics.get("potential_energy")
-    if potential is None or min(potential.shape) < 2 or attributes["temperature"] == 0:
+    potential = _statistic(statistics, "potential_energy")
+    if potential is None or min(potential.shape) < 2 or number(attributes, "temperature") == 0:
         return
     means, errors = zip(*(_mean_and_error(chain[None]) for chain in potential), strict=True)
     above = np.array(means) - min(means)
@@ -327,7 +464,7 @@ def _potentials(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) ->
 
 
 def _curvature(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    ratio = attributes.get("curvature_ratio", 1.0)
+    ratio = number({"curvature_ratio": 1.0, **attributes}, "curvature_ratio")
     if ratio > _CURVATURE_RATIO:
         yield Finding(
             "curvature",
@@ -339,10 +476,11 @@ def _curvature(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Findi
 
 
 def _clipped(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    length = attributes.get("clip_gradient")
-    if length is None:
+    norms = _statistic(statistics, "gradient_norm")
+    if attributes.get("clip_gradient") is None:
         return
-    norm = math.sqrt(np.mean(np.square(statistics.get("gradient_norm", 0.0))))
+    length = number(attributes, "clip_gradient")
+    norm = 0.0 if norms is None else math.sqrt(np.mean(np.square(norms)))
     often = norm > _CLIPPED * length
     message = (
         f"Gradients longer than clip_gradient={length:g} were shortened: where that happened, the "
@@ -354,3 +492,30 @@ def _clipped(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> It
             "clip_gradient out, or make it several times as large."
         )
     yield Finding("clipped gradient", often, message)
+
+
+def _descent(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
+    if not number({"descent_at_rest": 1, **attributes}, "descent_at_rest"):
+        updates = attributes.get("descent_updates")
+        after = f" after {updates} updates" if updates is not None else ""
+        yield Finding(
+            "descent",
+            False,
+            f"The search for where to start ended{after} before the potential stopped falling. "
+            "Try a longer tune=..., or start nearer: initvals=....",
+        )
+
+
+_CHECKS = {
+    "step size": _step_size,
+    "kinetic temperature": _kinetic,
+    "configurational temperature": _configurational,
+    "gradient noise": _noise,
+    "thermostat": _thermostat,
+    "rejected updates": _rejected,
+    "modes": _modes,
+    "potential energy": _potentials,
+    "curvature": _curvature,
+    "clipped gradient": _clipped,
+    "descent": _descent,
+}

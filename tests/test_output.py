@@ -212,7 +212,7 @@ def test_chunks_are_bounded_by_memory(rich, monkeypatch):
     assert Recorder(rich)._chunk == 1
 
 
-def test_what_jax_can_not_compile():
+def test_what_jax_can_not_compile(caplog):
     with pm.Model() as model:
         x = pm.Normal("x", shape=2)
         s = pm.HalfNormal("s")
@@ -225,10 +225,21 @@ def test_what_jax_can_not_compile():
     recorder._chunk = 4
     assert_same(recorder(values), by_pymc(model, values))
     assert_same(recorder(values), by_pymc(model, values))
+    (told,) = [r.getMessage() for r in caplog.records if r.name == "pymc_sgmcmc.output"]
+    assert told.startswith("JAX can't compile 'cube', 'total' (")
     step = SGLD(step_size=0.1, model=model)
     idata = sample(10, tune=0, chains=2, step=step, model=model, progressbar=False)
     x, s = idata.posterior["x"], idata.posterior["s"]
     np.testing.assert_allclose(idata.posterior["cube"], (x**3 + s).transpose(*x.dims))
+
+
+def test_other_errors_are_not_tried_again_in_a_loop(rich, monkeypatch):
+    def fail(*args):
+        raise MemoryError("all of it")
+
+    monkeypatch.setattr(Recorder, "_jax_function", fail)
+    with pytest.raises(MemoryError, match="all of it"):
+        Recorder(rich)(points(rich))
 
 
 def test_derived_variables_use_the_data_as_they_are(rich):

@@ -7,6 +7,7 @@ import xarray as xr
 from scipy import special, stats
 
 from pymc_sgmcmc import nn, predict
+from pymc_sgmcmc.diagnostics import rmse
 
 RNG = np.random.default_rng(0)
 N, M, DRAWS = 20, 7, 30
@@ -145,21 +146,30 @@ def test_chunks_are_not_seen(model, posterior, monkeypatch):
         np.testing.assert_allclose(parts[name], x, rtol=1e-5, atol=1e-6)
 
 
-def test_a_model_that_jax_cannot_compile(model, posterior, monkeypatch):
+def test_a_model_that_jax_cannot_compile(model, posterior, monkeypatch, caplog):
     by_jax = predict(posterior, ROWS, model=model)["predictions"]
 
+    error = NotImplementedError("no such Op")
+
     def fail(*args):
-        raise NotImplementedError
+        raise error
 
     monkeypatch.setattr("pymc_sgmcmc.prediction._Prediction._by_jax", fail)
     others = predict(posterior, ROWS, model=model)["predictions"]
+    (told,) = [r for r in caplog.records if r.name == "pymc_sgmcmc.prediction"]
+    assert "can't compile what is to be predicted (no such Op)" in told.getMessage()
     for name, x in by_jax.data_vars.items():
         np.testing.assert_allclose(others[name], x, rtol=1e-5, atol=1e-6)
+    # A loop would be as short of memory.
+    error = MemoryError("all of it")
+    with pytest.raises(MemoryError, match="all of it"):
+        predict(posterior, ROWS, model=model)
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
+        ({"data": NEW}, TypeError, r"must be a dict .* got ndarray: predict\(idata, {'X': \.\.\.}"),
         ({"data": {"Z": NEW}}, ValueError, "no pm.Data.*'X', 'exposure', 'y'.*pm.Data\\('Z'"),
         ({"var_names": ["z"]}, ValueError, "var_names has 'z'.*'y_mean'"),
         ({"var_names": "y"}, TypeError, r"var_names=\['y'\]"),
@@ -243,3 +253,59 @@ def test_whole_numbers_are_not_made_of_others():
         predict(found, {"X": np.full((3, 2), "a", dtype=object)}, model=model)
     with pytest.raises(ValueError, match=r"'X' has 2 axes.*shape \(2,\)"):
         predict(found, {"X": np.ones(2, int)}, model=model)
+    with pytest.raises(ValueError, match=r"'X' holds int32.*up to 2147483647"):
+        predict(found, {"X": np.full((3, 2), 2**40)}, model=model)
+
+
+@pytest.fixture(scope="module")
+def classes():
+    """Plain data without dims, and an outcome of two classes."""
+    with pm.Model() as model:
+        b = pm.Normal("b", shape=3)
+        k = pm.Data("k", np.zeros(N, "int32"))
+        pm.Bernoulli("y", logit_p=pm.Data("X", X) @ b + b[k], observed=X[:, 0] > 0)
+        found = pm.sample_prior_predictive(10, random_seed=1)
+    found["posterior"] = found["prior"].dataset
+    return model, found
+
+
+K = np.zeros(M, int)
+
+
+def test_frames_of_bool_and_float_columns(classes):
+    model, found = classes
+    mixed = np.array([[True, False, 0.5]] * M, dtype=object)
+    new, same = (
+        predict(found, {"X": x, "k": K}, model=model) for x in (mixed, mixed.astype(float))
+    )
+    xr.testing.assert_equal(new["predictions"].dataset, same["predictions"].dataset)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"X": NEW[:, :2]}, "'X' has 3 columns in the model, and was given 2 columns"),
+        ({"y": np.zeros(5)}, "'X' has 7 rows, and 'y' has 5: give both for the same rows"),
+        ({"y": np.zeros(1)}, "'X' has 7 rows, and 'y' has 1"),
+        ({"y": np.array(["no"] * M)}, r"'y' holds 0/1 in the model.*given <U2: \['no'\]"),
+        ({"y": np.array(["no"] * M, object)}, "'y' holds 0/1 in the model, and was given object"),
+        ({"X": np.where(np.arange(M)[:, None] == 3, np.nan, NEW)}, r"nan in 3 places.* \[3, 0\]"),
+        ({"y": [np.nan, *np.zeros(M - 1)]}, r"'y' is nan in 1 places, the first at \[0\]"),
+        ({"k": K + 2**31}, r"'k' holds int32 .*up to 2147483647, and was given .*2147483648"),
+    ],
+)
+def test_rows_that_the_model_can_not_have(classes, changes, message):
+    model, found = classes
+    with pytest.raises(ValueError, match=message):
+        predict(found, {"X": NEW, "k": K} | changes, model=model)
+
+
+def test_outcomes_that_are_impossible(classes):
+    model, found = classes
+    y = np.zeros(M, int)
+    y[3] = 2
+    with pytest.warns(UserWarning, match=r"'y' is 2 at \[3\], .* of 1 rows are -inf"):
+        new = predict(found, {"X": NEW, "k": K, "y": y}, model=model)
+    assert np.isneginf(new["log_likelihood"]["y"].values).any((0, 1)).tolist() == (y == 2).tolist()
+    with pytest.raises(ValueError, match=r"rmse is for numbers, .* use brier_score"):
+        rmse(new)

@@ -1,16 +1,24 @@
 """Whether a run is to be trusted, in plain words."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from xarray import Dataset, DataTree
+from xarray import DataArray, Dataset, DataTree
 
-from pymc_sgmcmc.trust import Finding, signs_of_trouble
+from pymc_sgmcmc.diagnostics.reading import observed_names, quoted, sampled
+from pymc_sgmcmc.trust import Finding, NotMeasured, guarded, is_set, number, signs_of_trouble
 
 _RHAT = 1.05
+# The worst of thousands of rows is above that of a few parameters, by chance.
+_RHAT_OF_ROWS = 1.1
 _TOO_FEW, _FEW = 100, 400
+# R-hat splits each chain into halves, and each half needs a variance.
+_DRAWS = 4
+# Standard deviations that numbers are apart, from which on draws are few distinct ones.
+_COARSE = 0.1
 
 
 @dataclass(frozen=True)
@@ -58,22 +66,33 @@ class Diagnosis:
     __repr__ = __str__
 
 
-def diagnose(idata: DataTree, var_names: Sequence[str] | None = None) -> Diagnosis:
+def diagnose(
+    idata: DataTree,
+    var_names: Sequence[str] | str | None = None,
+    *,
+    predictions: DataTree | None = None,
+) -> Diagnosis:
     """Look for signs that draws are not to be trusted, and say what to do next.
 
     Looks at the step size against the curvature and the gradient noise that the warm-up measured,
     at the kinetic temperature and at the configurational one, ⟨z·∇U⟩/d, at whether the thermostat
     had settled, at modes and at chains with a higher potential energy than others, at updates
-    that were rejected, at how the curvature varies, and at R-hat and the effective sample size.
+    that were rejected, at how the curvature varies, at draws that are not finite, never change or
+    are rounded, and at R-hat and the effective sample size. What can't be measured is said to be
+    so.
 
     Parameters
     ----------
     idata : xarray.DataTree
         Output of `pm.sample(step=...)` or `pymc_sgmcmc.sample`.
     var_names : sequence of str, optional
-        Variables of the ``posterior`` whose R-hat and effective sample size matter; all when
-        None. For a network name its predictions: its weights have many equivalent modes, which
-        then count as worth knowing rather than as a problem.
+        Variables of the ``posterior`` (or of `predictions`) whose R-hat and effective sample size
+        matter; all when None. The weights of a network have many equivalent modes, which are
+        worth knowing where it was written by `nn`, or variables are named here, and otherwise a
+        problem.
+    predictions : xarray.DataTree, optional
+        Output of `predict` for the same draws: R-hat and effective sample size are of its
+        predictions, those of each row, instead of the posterior's variables. For networks.
 
     Returns
     -------
@@ -84,7 +103,7 @@ def diagnose(idata: DataTree, var_names: Sequence[str] | None = None) -> Diagnos
     Raises
     ------
     ValueError
-        If the draws are not from this package.
+        If the draws are not from this package, or a variable is not among them.
 
     See Also
     --------
@@ -107,55 +126,257 @@ def diagnose(idata: DataTree, var_names: Sequence[str] | None = None) -> Diagnos
     variances are too large by about that factor. The chains are not at rest, or the step is too
     large. Try a longer tune=..., then step_size=0.2....
     """
-    posterior, statistics = idata["posterior"], idata.get("sample_stats")
-    if statistics is None or "temperature" not in posterior.attrs:
+    posterior, statistics = _draws_and_statistics(idata)
+    attributes = {str(name): value for name, value in posterior.attrs.items()}
+    network = is_set(attributes, "network")
+    judged = posterior if predictions is None else _predictions(predictions)
+    chosen = judged[_names(judged, var_names)]
+    arrays = {
+        name: statistics[name].transpose("chain", "draw", ...).values
+        for name in sampled(statistics)
+    }
+    findings = signs_of_trouble(arrays, attributes)
+    draws = guarded("draws", _any_draws, chosen, attributes)
+    findings += draws
+    if not {"draws", "stuck chains"} & {finding.check for finding in draws}:
+        findings += guarded("resolution", _resolution, posterior, attributes)
+        wanted = _free(attributes) + (_names(posterior, var_names) if predictions is None else [])
+        findings += guarded("draws", _not_finite, posterior, wanted)
+        if predictions is not None:
+            findings += guarded("predictions", _not_finite, chosen, list(chosen.data_vars))
+        limit = _RHAT if predictions is None else _RHAT_OF_ROWS
+        mixing = guarded("R-hat", _agreement, chosen, limit)
+        mixing += guarded("effective sample size", _effective_draws, chosen)
+        if any(finding.problem for finding in mixing):
+            findings += guarded("hierarchy", _hierarchy, posterior, attributes)
+        if network and var_names is None and predictions is None:
+            mixing = [_of_weights(finding) for finding in mixing]
+        findings += mixing
+    if var_names is not None or predictions is not None:
+        findings = [replace(f, problem=f.problem and f.check != "modes") for f in findings]
+    return Diagnosis(tuple(sorted(findings, key=lambda finding: not finding.problem)))
+
+
+def _draws_and_statistics(idata: Any) -> tuple[Dataset, Dataset]:
+    """Groups ``posterior`` and ``sample_stats``; an error where they are not of this package."""
+    groups = idata.children if isinstance(idata, DataTree) else {}
+    if "predictions" in groups and "posterior" not in groups:
+        raise ValueError(
+            "diagnose needs the draws that predictions were made of: "
+            "diagnose(idata, predictions=predict(idata, ...))."
+        )
+    if not {"posterior", "sample_stats"} <= set(groups) or "temperature" not in (
+        idata["posterior"].attrs
+    ):
         raise ValueError(
             "diagnose needs the output of pm.sample(step=...) or pymc_sgmcmc.sample with one of "
             "this package's steps sampling all variables: the attributes of its posterior group "
             "say how it was sampled."
         )
-    attributes = {str(name): value for name, value in posterior.attrs.items()}
-    arrays = {str(name): x.values for name, x in statistics.data_vars.items()}
-    findings = signs_of_trouble(arrays, attributes)
-    if var_names is not None:
-        findings = [Finding(f.check, f.problem and f.check != "modes", f.message) for f in findings]
-    chosen = posterior.to_dataset()
-    findings += _convergence(chosen if var_names is None else chosen[list(var_names)])
-    return Diagnosis(tuple(sorted(findings, key=lambda finding: not finding.problem)))
+    return idata["posterior"].to_dataset(), idata["sample_stats"].to_dataset()
 
 
-def _convergence(draws: Dataset) -> list[Finding]:
+def _predictions(predictions: Any) -> Dataset:
+    """Predictions of a tree, without draws of the outcome: their noise hides disagreement."""
+    if not isinstance(predictions, DataTree) or "predictions" not in predictions.children:
+        raise ValueError(
+            "predictions must be what predict gives: "
+            "diagnose(idata, predictions=predict(idata, {...}))."
+        )
+    dataset = predictions["predictions"].to_dataset()
+    computed = [name for name in sampled(dataset) if name not in observed_names(predictions)]
+    return dataset[computed or sampled(dataset)]
+
+
+def _names(judged: Dataset, var_names: Sequence[str] | str | None) -> list[str]:
+    """Variables to judge: those named, or all that have chains and draws."""
+    known = sampled(judged)
+    if var_names is None:
+        return known
+    names = [var_names] if isinstance(var_names, str) else list(var_names)
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise ValueError(
+            f"var_names has {quoted(unknown)}. Variables with chains and draws are: "
+            f"{quoted(known)}."
+        )
+    return names
+
+
+def _any_draws(chosen: Dataset, attributes: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether there are draws that differ from each other."""
+    chains, draws = (chosen.sizes.get(dim, 0) for dim in ("chain", "draw"))
+    arrays = {str(name): _by_chain(x) for name, x in chosen.data_vars.items()}
+    if not chains or not draws or not sum(x.size for x in arrays.values()):
+        yield Finding(
+            "draws",
+            True,
+            "There are no draws, of dims (chain, draw, ...): nothing can be measured. Select a "
+            "single chain by idata.sel(chain=[0]).",
+        )
+        return
+    if draws < _DRAWS:
+        yield Finding(
+            "draws",
+            True,
+            f"{draws} draws of each chain are too few to measure anything: take {_FEW} or more.",
+        )
+        return
+    if not any(np.isfinite(x).any() for x in arrays.values()):
+        yield Finding("draws", True, "No draw is finite: nothing can be measured.")
+        return
+    still = {name: (x == x[:, :1]).all((1, 2)) for name, x in arrays.items() if x.size}
+    everywhere = np.all(list(still.values()), axis=0)
+    if everywhere.any():
+        stuck = ", ".join(map(str, chosen["chain"].values[everywhere][:8]))
+        where = "No chain" if everywhere.all() else f"Not a single variable of chain {stuck}"
+        yield Finding(
+            "stuck chains",
+            True,
+            f"{where} ever moves: nothing can be measured of it. Every update may have been "
+            "rejected, or be lost in rounding: try dtype='float64', or a longer tune=....",
+        )
+        return
+    for name, x in still.items():
+        if x.all():
+            free = name in _free(attributes)
+            yield Finding(
+                f"constant {name}",
+                free,
+                f"{name!r} never changes: R-hat says nothing of it."
+                + (" Its moves may be lost in rounding: try dtype='float64'." if free else ""),
+            )
+
+
+def _by_chain(x: DataArray) -> np.ndarray:
+    """Values as numbers, ``(chain, draw, entry)``."""
+    values = x.transpose("chain", "draw", ...).values
+    chains, draws, *shape = values.shape
+    return values.reshape(chains, draws, math.prod(shape)).astype(float)
+
+
+def _free(attributes: Mapping[str, Any]) -> list[str]:
+    """Names of the variables that were sampled; the others are computed from them."""
+    return str(attributes.get("free_variables", "")).split(", ")
+
+
+def _not_finite(draws: Dataset, judged: Sequence[Any]) -> Iterator[Finding]:
+    for name in sampled(draws):
+        bad = ~np.isfinite(draws[name].values)
+        if bad.any():
+            yield Finding(
+                "non-finite draws",
+                name in judged,
+                f"{name!r} has {bad.sum()} of {bad.size} values that are inf or nan: nothing that "
+                "is computed of them is right. Where it is computed from other variables it "
+                "overflows: write it on the log scale, or leave it out with var_names.",
+            )
+
+
+def _resolution(draws: Dataset, attributes: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether numbers are as close to each other as the posterior is narrow."""
+    ran = str(attributes.get("dtype", "float64"))
+    ran = ran if ran in ("float32", "float64") else "float64"
+    for name in [name for name in sampled(draws) if name in _free(attributes)]:
+        x = _by_chain(draws[name])
+        stored = draws[name].dtype
+        if stored.kind != "f" or not np.isfinite(x).all() or (x == x[:1, :1]).all():
+            continue
+        eps = max(np.finfo(ran).eps, np.finfo(stored).eps)
+        mean, sd = x.mean((0, 1)), x.std((0, 1))
+        coarse = np.flatnonzero(eps * np.abs(mean) > _COARSE * sd)
+        if coarse.size:
+            i = coarse[np.argmax(np.abs(mean[coarse]))]
+            kind = "float32" if eps > 1e-10 else "float64"
+            wider = "Use dtype='float64' in the step, or write" if kind == "float32" else "Write"
+            yield Finding(
+                "resolution",
+                True,
+                f"{name!r} has mean {mean[i]:.3g} and standard deviation {sd[i]:.2g}, and numbers "
+                f"of {kind} are up to {eps * abs(mean[i]):.1g} apart there: draws are rounded. "
+                f"{wider} it as {mean[i]:.3g} + a variable around 0.",
+            )
+
+
+def _agreement(draws: Dataset, limit: float) -> Iterator[Finding]:
     import arviz as az  # starts JAX
 
-    findings = []
     if draws.sizes["chain"] < 2:
-        findings.append(
-            Finding("chains", False, "One chain can't show whether chains agree: run four.")
+        yield Finding("chains", False, "One chain can't show whether chains agree: run four.")
+        return
+    with np.errstate(divide="ignore", invalid="ignore"):
+        name, worst = _extreme(az.rhat(_with_entries(draws)), np.nanmax)
+    if np.isnan(worst):
+        yield Finding("R-hat", True, "R-hat could not be measured of any variable.")
+    elif worst > limit:
+        yield Finding(
+            "R-hat",
+            True,
+            f"The chains disagree: R-hat is {worst:.2f} for {name}. Run longer (draws and tune), "
+            "or with larger steps_per_draw; if it stays, their modes differ.",
         )
-    elif (worst := _extreme(az.rhat(draws), np.nanmax))[1] > _RHAT:
-        findings.append(
-            Finding(
-                "R-hat",
-                True,
-                f"The chains disagree: R-hat is {worst[1]:.2f} for {worst[0]}. Run longer (draws "
-                "and tune), or with larger steps_per_draw; if it stays, their modes differ.",
-            )
+
+
+def _effective_draws(draws: Dataset) -> Iterator[Finding]:
+    import arviz as az  # starts JAX
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        name, least = _extreme(az.ess(_with_entries(draws)), np.nanmin)
+    if np.isnan(least):
+        message = "The effective sample size could not be measured of any variable."
+        yield Finding("effective sample size", True, message)
+    elif least < _FEW:
+        yield Finding(
+            "effective sample size",
+            bool(least < _TOO_FEW),
+            f"{name} has {least:.0f} effective draws. Take more draws or a larger "
+            "steps_per_draw: quantiles need some 400.",
         )
-    name, least = _extreme(az.ess(draws), np.nanmin)
-    if least < _FEW:
-        findings.append(
-            Finding(
-                "effective sample size",
-                bool(least < _TOO_FEW),
-                f"{name} has {least:.0f} effective draws. Take more draws or a larger "
-                "steps_per_draw: quantiles need some 400.",
-            )
-        )
-    return findings
+
+
+def _with_entries(draws: Dataset) -> Dataset:
+    """Variables with entries: others have no extreme."""
+    names = [name for name, x in draws.data_vars.items() if x.size]
+    if not names:
+        raise NotMeasured("there are no draws", failed=True)
+    return draws[names]
+
+
+def _of_weights(finding: Finding) -> Finding:
+    """What the mixing of a network's weights means: little."""
+    if not finding.problem:
+        return finding
+    message = finding.message.split(". ")[0] + (
+        ". That is expected of a network, whose units swap places. Judge predictions: "
+        "diagnose(idata, predictions=predict(idata, {...}))."
+    )
+    return Finding(finding.check, False, message)
+
+
+def _hierarchy(posterior: Dataset, attributes: Mapping[str, Any]) -> Iterator[Finding]:
+    listed = str(attributes.get("non_centred", "")).split(", ")
+    names = [name for name in listed if name in sampled(posterior)]
+    if not names:
+        return
+    name, groups = names[0], _by_chain(posterior[names[0]]).shape[2]
+    try:
+        many = f"about {number(attributes, 'non_centred_rows'):,.0f}"
+    except NotMeasured:
+        many = "many"
+    yield Finding(
+        "hierarchy",
+        True,
+        f"{quoted(names)} {'is' if len(names) == 1 else 'are'} written non-centred "
+        f"(scale * {name}), while each of the {groups} groups has {many} rows: write it centred, "
+        f"pm.Normal({name!r}, 0, scale, shape={groups}).",
+    )
 
 
 def _extreme(values: Any, reduce: Any) -> tuple[str, float]:
-    """Name of the variable with the most extreme value, and this value."""
-    each = {str(name): float(reduce(x.values)) for name, x in values.data_vars.items()}
+    """Name of the variable with the most extreme value, and this value; nan if there is none."""
+    finite = {k: x.values for k, x in values.data_vars.items() if not np.isnan(x.values).all()}
+    each = {str(name): float(reduce(x)) for name, x in finite.items()}
+    if not each:
+        return "", np.nan
     name = (max if reduce is np.nanmax else min)(each, key=lambda k: each[k])
     return name, each[name]

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import logsumexp
 from xarray import DataArray, DataTree
 
-from pymc_sgmcmc.diagnostics.reading import observations, pick
+from pymc_sgmcmc.diagnostics.reading import find_group, observations, pick, quoted, sampled
 
 
 def lppd(
@@ -130,7 +130,8 @@ def rmse(
     Raises
     ------
     ValueError
-        If it is not clear what to compare, or the rows of predictions and outcomes differ.
+        If it is not clear what to compare, the rows of predictions and outcomes differ, or all
+        predictions are probabilities of classes.
 
     See Also
     --------
@@ -150,6 +151,8 @@ def rmse(
     >>> rmse(new, per_chain=True).values.tolist(), float(rmse(new))
     ([0.5, 0.5], 0.0)
     """
+    if var_name is None:
+        _refuse_probabilities(idata, group)
     prediction = pick(idata, var_name, ("_mean", ""), group)
     y = observations(idata, prediction, observed)
     values = prediction.values.astype(float)
@@ -163,6 +166,16 @@ def rmse(
     rows = tuple(range(2, values.ndim))
     error = np.sqrt(np.mean((values - y) ** 2, axis=rows))
     return _of_chain_and_draw(error, prediction, "rmse", per_chain, running)
+
+
+def _refuse_probabilities(idata: DataTree, group: str | None) -> None:
+    """Raise an error where all predictions are probabilities: an outcome of classes."""
+    names = sampled(find_group(idata, group)[1])
+    if names and all(name.endswith("_probability") for name in names):
+        raise ValueError(
+            f"rmse is for numbers, and {quoted(names)} {'are' if len(names) > 1 else 'is'} of "
+            "classes: use brier_score(idata), or lppd(idata)."
+        )
 
 
 def _of_chain_and_draw(
