@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from numbers import Number
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pymc_sgmcmc.chains import Chains, Sampler
 
 _GROUPS = ("posterior", "sample_stats", "warmup_posterior", "warmup_sample_stats")
+
+_PACKAGES = ("pymc_sgmcmc", "pymc", "pytensor", "jax", "numba")
 
 
 def attributes_of(sampler: Sampler, name: str, chains: Chains | None = None) -> dict[str, Any]:
@@ -64,7 +66,7 @@ def attributes_of(sampler: Sampler, name: str, chains: Chains | None = None) -> 
         "free_variables": ", ".join(v.name for v in potential.model.free_RVs),
         "network": is_network(potential.model),
         **vars(sampler.dynamics),
-        **{f"{k}_version": version(k) for k in ("pymc_sgmcmc", "pymc", "pytensor", "jax", "numba")},
+        **{f"{k}_version": _version(k) for k in _PACKAGES},
     }
     return {k: int(v) if isinstance(v, bool) else v for k, v in attributes.items() if v is not None}
 
@@ -155,3 +157,10 @@ def _joined(entries: list[dict[str, Any]], n_tune: int, n_draws: int) -> dict[st
         else:
             joined[name] = ", ".join(map(str, values))
     return joined
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # one of the engines may be missing
+        return None

@@ -73,6 +73,7 @@ def test_a_conjugate_regression_on_minibatches(conjugate, sampler):
 
 
 @pytest.mark.parametrize("sampler", [SGHMC, ATMC])
+@pytest.mark.slow
 def test_a_badly_scaled_regression(badly_scaled, sampler):
     model, mean, covariance = badly_scaled
     idata = draw(model, sampler(batch_size=60, model=model))
@@ -83,6 +84,7 @@ def test_a_badly_scaled_regression(badly_scaled, sampler):
 
 
 @pytest.mark.parametrize("sampler", [SGLD, ATMC])
+@pytest.mark.slow
 def test_another_temperature(conjugate, sampler):
     model, mean, covariance = conjugate
     idata = draw(model, sampler(batch_size=50, temperature=4.0, model=model))
@@ -108,6 +110,7 @@ def test_single_precision(conjugate):
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_preconditioners_and_control_variates(conjugate, chosen, control_variate):
     model, mean, covariance = conjugate
     chosen = {"covariance": covariance, "variances": np.diag(covariance)}.get(chosen, chosen)
@@ -130,6 +133,7 @@ def test_preconditioners_and_control_variates(conjugate, chosen, control_variate
 
 
 @pytest.mark.parametrize("other", [pm.Metropolis, pm.NUTS])
+@pytest.mark.slow
 def test_another_variable_that_starts_far_away(badly_scaled, other):
     # Where s starts, b may vary seventy times as much as where it ends.
     model, mean, covariance = badly_scaled

@@ -250,6 +250,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Processes are forked on Linux.")
+@pytest.mark.slow
 def test_processes(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)

@@ -44,6 +44,7 @@ def alone(tmp_path_factory):
     return {b: run(folder / f"{b}.npz", 1, "chains", b) for b in (BATCH, ALL)}
 
 
+@pytest.mark.slow
 def test_chains_over_devices(alone, tmp_path):
     spread = run(tmp_path / "spread.npz", 4, "chains", BATCH)
     assert spread.pop("devices") == 4
@@ -54,6 +55,7 @@ def test_chains_over_devices(alone, tmp_path):
 
 
 @pytest.mark.parametrize("batch_size", [BATCH, ALL])
+@pytest.mark.slow
 def test_rows_over_devices(alone, tmp_path, batch_size):
     spread = run(tmp_path / "spread.npz", 4, "rows", batch_size)
     assert spread.pop("devices") == 4
@@ -63,6 +65,7 @@ def test_rows_over_devices(alone, tmp_path, batch_size):
 
 
 @pytest.mark.parametrize("shard", ["chains", "rows"])
+@pytest.mark.slow
 def test_two_processes(alone, tmp_path, shard):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

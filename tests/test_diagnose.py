@@ -31,6 +31,7 @@ def regression():
 
 
 @pytest.mark.parametrize("sampler", [SGLD, SGHMC, SGNHT, ATMC])
+@pytest.mark.slow
 def test_good_runs_are_not_flagged(regression, sampler):
     step = sampler(batch_size=40, model=regression)
     for seed in range(3):
@@ -39,6 +40,7 @@ def test_good_runs_are_not_flagged(regression, sampler):
         assert str(found).startswith("No sign of trouble.")
 
 
+@pytest.mark.slow
 def test_a_funnel_is_flagged():
     with pm.Model() as model:
         v = pm.Normal("v", 0, 3)
@@ -50,6 +52,7 @@ def test_a_funnel_is_flagged():
         assert "configurational temperature" in {f.check for f in found.findings if f.problem}
 
 
+@pytest.mark.slow
 def test_a_target_of_two_modes_is_flagged():
     with pm.Model() as model:
         pm.NormalMixture("x", [0.5, 0.5], [-4.0, 4.0], [1.0, 0.5])
@@ -66,6 +69,7 @@ def test_a_target_of_two_modes_is_flagged():
         assert not modes.problem
 
 
+@pytest.mark.slow
 def test_a_step_that_is_too_large_is_flagged(regression):
     step = SGHMC(batch_size=40, step_size=0.01, steps_per_draw=10, model=regression)
     found = diagnose(run(regression, step))
@@ -259,6 +263,7 @@ def test_noise_and_batches_are_named_only_where_there_are_batches(batch_size, no
         assert ("have no noise" in finding.message) == (not noisy and name == "gradient_noise")
 
 
+@pytest.mark.slow
 def test_noise_that_nobody_measured_is_told_of():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(2000, 2))
@@ -288,6 +293,7 @@ def test_noise_that_nobody_measured_is_told_of():
 
 @pytest.mark.parametrize("sampler", [SGLD, SGHMC])
 @pytest.mark.parametrize(("batch_size", "step_size"), [(None, 0.07), (20, 0.02)])
+@pytest.mark.slow
 def test_the_step_size_that_a_hot_run_gets_as_advice_is_enough(sampler, batch_size, step_size):
     rows = np.random.default_rng(0).normal(size=(400, 3))  # posterior sd 0.05
     with pm.Model() as model:

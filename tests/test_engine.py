@@ -177,6 +177,7 @@ def programs(engine):
     return sum(name == "run" for name, _ in engine._compiled)
 
 
+@pytest.mark.slow
 def test_jax_compiles_nothing_twice(model):
     step = SGLD(batch_size=B, step_size=H, steps_per_draw=S, model=model, backend="jax")
     kwargs = {"step": step, "model": model, "random_seed": 1, "progressbar": False}
@@ -263,6 +264,7 @@ def test_all_rows(full, model, backend):
 # -- precision ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_float32(model, backend, engine):
     single = make_engine(model, backend, dtype="float32")
     flag = jax.config.jax_enable_x64
@@ -314,6 +316,7 @@ def test_matmul_precision(model):
 
 
 @pytest.mark.parametrize("sampler", [SGLD, SGHMC])
+@pytest.mark.slow
 def test_temperature_zero_finds_the_mode(model, backend, sampler):
     settings = {"step_size": 0.03, "temperature": 0, "steps_per_draw": 200, "backend": backend}
     step = sampler(**settings, model=model)
@@ -324,6 +327,7 @@ def test_temperature_zero_finds_the_mode(model, backend, sampler):
 
 
 @pytest.mark.parametrize("temperature", [0.25, 4.0])
+@pytest.mark.slow
 def test_temperature(backend, temperature):
     with pm.Model() as model:
         pm.Normal("x", shape=20)
@@ -333,6 +337,7 @@ def test_temperature(backend, temperature):
     assert abs(x.std() / np.sqrt(temperature) - 1) < 0.04
 
 
+@pytest.mark.slow
 def test_cycles_keep_the_thermostat_right(backend):
     # One draw at the end of each cycle. Gradient noise of a variance V that is known, and large:
     # a thermostat that forgets it in the small steps, or overshoots, gets the variance wrong.

@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_digits_runs_from_data_to_pictures(tmp_path):
     script = ROOT / "examples" / "digits.py"
     result = subprocess.run(

@@ -296,6 +296,7 @@ class Reached(Exception):
 
 
 @pytest.mark.parametrize(("hidden", "of_prior"), [((100, 10), True), ((40,), True), ((1,), False)])
+@pytest.mark.slow
 def test_the_warm_up_of_a_network_starts_from_the_prior(hidden, of_prior, monkeypatch):
     # Above 1,000 parameters, and above 100 where U curves down in many directions; a model of a
     # few may have one mode, and Newton's method finds it.

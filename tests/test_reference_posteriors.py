@@ -31,6 +31,7 @@ def posterior(request):
     ("sampler", "backend"),
     [(SGLD, "jax"), (SGHMC, "jax"), (SGNHT, "jax"), (ATMC, "jax"), (ATMC, "numba")],
 )
+@pytest.mark.slow
 def test_moments_are_those_of_the_reference(posterior, sampler, backend):
     step = sampler(batch_size=NAMES[posterior.name], model=posterior.model, backend=backend)
     idata = sample(

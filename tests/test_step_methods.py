@@ -327,6 +327,7 @@ def test_other_steps_get_no_attributes():
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.slow
 def test_every_sampler_finds_the_posterior(sampler):
     y = np.random.default_rng(0).normal(1, 1, 100)
     with pm.Model() as model:

@@ -34,6 +34,7 @@ def findings(idata):
 
 
 @pytest.mark.parametrize("door", ["sample", "pm.sample"])
+@pytest.mark.slow
 def test_a_good_run_is_silent_and_a_bad_one_says_what_to_do(model, door, caplog):
     with caplog.at_level(logging.WARNING, "pymc_sgmcmc"):
         run(model, 0.003, door)
@@ -45,6 +46,7 @@ def test_a_good_run_is_silent_and_a_bad_one_says_what_to_do(model, door, caplog)
     assert all(re.search(r"Try (step_size|a longer tune)=", s) for s in said)
 
 
+@pytest.mark.slow
 def test_the_step_size_that_it_advises_is_enough(model):
     (noise,) = [f for f in findings(run(model, 0.02, "sample")) if f.check == "gradient noise"]
     advised = float(noise.message.split("step_size=")[1].split(",")[0])

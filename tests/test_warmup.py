@@ -262,6 +262,7 @@ def test_thermostats_take_up_momentum(dynamics):
 
 @every_dynamics
 @pytest.mark.parametrize("noise", [0.0, 5.0])
+@pytest.mark.slow
 def test_variances_are_within_the_target_that_the_step_size_is_for(dynamics, noise):
     target = 0.05
     h = step_size(dynamics, target, 1.0, np.full(2, noise))
@@ -439,6 +440,7 @@ def test_a_network_of_200_parameters_is_told_from_a_regression(network):
     assert ("modes" in chains.tuning.report) != network
 
 
+@pytest.mark.slow
 def test_the_noise_that_a_small_network_shares_does_not_hold_it_up():
     """All weights feel a batch's noise together: one direction of 45 is as hot as ten of them."""
     rng = np.random.default_rng(0)
@@ -460,6 +462,7 @@ def test_the_noise_that_a_small_network_shares_does_not_hold_it_up():
     assert 0.03 < dynamics.bias(tuning.step_size, 0.0, place.noise, place.correlated) < 0.12
 
 
+@pytest.mark.slow
 def test_the_descent_of_a_cold_law_goes_on():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 40))

@@ -193,6 +193,10 @@ def _names(judged: Dataset, var_names: Sequence[str] | str | None) -> list[str]:
     known = sampled(judged)
     if var_names is None:
         return known
+    if not isinstance(var_names, Sequence):
+        raise TypeError(
+            f"var_names must be names of variables, got {var_names!r}: var_names=['x']."
+        )
     names = [var_names] if isinstance(var_names, str) else list(var_names)
     unknown = [name for name in names if name not in known]
     if unknown or not names:

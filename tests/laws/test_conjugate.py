@@ -68,6 +68,7 @@ def moments(z):
     [(sg.SGLD, 150), (sg.SGHMC, 40), (sg.SGNHT, 40), (sg.ATMC, 40)],
     ids=lambda x: getattr(x, "__name__", ""),
 )
+@pytest.mark.slow
 def test_all_rows_give_the_exact_posterior(sampler, steps_per_draw, data, posterior):
     mean, mean_se, variance, variance_se = moments(
         run(sampler, data, posterior, None, steps_per_draw)
@@ -83,6 +84,7 @@ def test_a_batch_of_all_rows_is_all_rows(data, posterior):
     assert np.array_equal(all_rows, run(sg.SGHMC, data, posterior, N, **few))
 
 
+@pytest.mark.slow
 def test_sgld_variance_grows_with_the_gradient_noise(data, posterior):
     """The stationary covariance C of the linear recursion with state-dependent noise."""
     X, y = data
@@ -114,6 +116,7 @@ def test_sgld_variance_grows_with_the_gradient_noise(data, posterior):
 
 
 @pytest.mark.parametrize("sampler", [sg.SGNHT, sg.ATMC])
+@pytest.mark.slow
 def test_thermostats_keep_the_mean_and_not_the_shape(sampler, data, posterior):
     """What docs/exactness.md says of minibatches; a sampler that mends it must change the page."""
     mean, mean_se, variance, variance_se = moments(run(sampler, data, posterior, 25, 40))

@@ -29,6 +29,7 @@ def step_sizes(dynamics, noise):
 @every_sampler
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
 @pytest.mark.parametrize("noise", [0.0, 1.0, 10.0])
+@pytest.mark.slow
 def test_variance_is_as_right_as_promised(sampler, noise, temperature):
     dynamics = sampler.dynamics_class(temperature=temperature)
     h = step_sizes(dynamics, noise)

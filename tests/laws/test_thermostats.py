@@ -74,6 +74,7 @@ def test_planted_errors_are_seen(error):
 
 @pytest.mark.parametrize("temperature", [0.25, 4.0])
 @pytest.mark.parametrize("sampler", ["SGNHT", "ATMC gaussian", "ATMC"])
+@pytest.mark.slow
 def test_temperature(sampler, temperature):
     h, noise = 0.05, np.array([0.0, 40.0])
     dynamics = {
@@ -148,6 +149,7 @@ def test_scalar_thermostat_of_many_parameters(sampler):
     ],
     ids=["SGHMC", "SGNHT", "ATMC", "ATMC published"],
 )
+@pytest.mark.slow
 def test_statistics(dynamics):
     """Means over parameters: of the kinetic temperature T, and of the gradient noise V."""
     h, noise = 0.05, 100.0
@@ -167,6 +169,7 @@ def test_statistics(dynamics):
 
 
 @pytest.mark.parametrize("name", ["SGNHT", "ATMC"])
+@pytest.mark.slow
 def test_small_steps_of_a_schedule(name):
     """Steps of h₀/4: the law of θ is that of h₀, and Var ζ = λ/(n h₀³h)."""
     averages = ex.at_quarter_step(name)
@@ -177,10 +180,12 @@ def test_small_steps_of_a_schedule(name):
 
 
 @pytest.mark.parametrize("name", ["SGNHT", "ATMC"])
+@pytest.mark.slow
 def test_cycle_ends(name):
     check(ex.at_cycle_ends(name)["ratio"], 1.0, allowance=0.02)
 
 
+@pytest.mark.slow
 def test_published_thermostat_is_cold_at_cycle_ends():
     """ξ can't follow hV/2: too little noise where the draws are taken, unless V = 0."""
     variance = ex.at_cycle_ends("ATMC published")["ratio"]
@@ -207,6 +212,7 @@ def test_published_thermostat_at_fixed_step():
 
 
 @pytest.mark.parametrize("name", ["SGNHT", "ATMC gaussian", "ATMC"])
+@pytest.mark.slow
 def test_quartic_and_double_well(name):
     """U = aθ⁴/4 + bθ²/2 without and with gradient noise, against quadrature."""
     h = 0.02
