@@ -7,6 +7,12 @@ between them. What is recorded of a draw, its position and statistics, is counte
 and "left" is what the difference has besides.
 
     python benchmarks/memory.py [--backends numba jax] [--updates 1000000] [--chains 2]
+
+With ``--rows`` it tells the peak memory of large data instead, as a multiple of their size: of a
+linear regression on that many rows of 20 columns in float64, beyond that of one on 1,000 rows. Your
+own array and PyMC's copy of it count: 2 is what a model takes by itself.
+
+    python benchmarks/memory.py --rows 1000000 [--backends numba jax]
 """
 
 import argparse
@@ -38,11 +44,48 @@ def run(backend: str, draws: int, steps_per_draw: int, chains: int) -> None:
     print(json.dumps({"peak": peak_megabytes(), "recorded": recorded}))
 
 
-def measured(backend: str, draws: int, steps_per_draw: int, chains: int) -> dict[str, float]:
-    arguments = [backend, draws, steps_per_draw, chains]
-    command = [sys.executable, __file__, "run", *map(str, arguments)]
+def run_on_rows(backend: str, n_rows: int, dtype: str, warm_up: int) -> None:
+    """Sample a regression, and print the peak and the size of the data."""
+    import numpy as np
+    import pymc as pm
+    from peers.protocol import peak_megabytes
+
+    import pymc_sgmcmc as sg
+
+    logging.disable(logging.WARNING)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_rows, 20))
+    y = X @ np.arange(20) + rng.normal(size=n_rows)
+    with pm.Model() as model:
+        b = pm.Normal("b", shape=20)
+        pm.Normal("y", pm.Data("X", X) @ b, 1, observed=pm.Data("y_data", y))
+    built = peak_megabytes()
+    given = {} if warm_up else {"step_size": 1e-4, "preconditioner": None}
+    step = sg.ATMC(model=model, batch_size=500, dtype=dtype, backend=backend, **given)
+    sg.sample(20, tune=20, chains=2, step=step, model=model, random_seed=1, progressbar=False)
+    size = (X.nbytes + y.nbytes) / 2**20
+    print(json.dumps({"peak": peak_megabytes(), "built": built, "data": size}))
+
+
+def measured(function: str, *arguments: object) -> dict[str, float]:
+    command = [sys.executable, __file__, function, *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def table_of_rows(backends: list[str], n_rows: int) -> None:
+    print(f"{n_rows:,} rows; peak memory / size of the data")
+    print(f"{'':16}{'model':>10}{'step given':>12}{'warm-up':>10}")
+    for backend in backends:
+        for dtype in ("float64", "float32"):
+            found = []
+            for warm_up in (0, 1):
+                few, many = (
+                    measured("run_on_rows", backend, n, dtype, warm_up) for n in (1_000, n_rows)
+                )
+                found.append((many["peak"] - few["peak"]) / many["data"])
+            model = (many["built"] - few["built"]) / many["data"]
+            print(f"{backend:6}{dtype:10}{model:10.2f}{found[0]:12.2f}{found[1]:10.2f}", flush=True)
 
 
 def main() -> None:
@@ -50,12 +93,20 @@ def main() -> None:
         backend, *numbers = sys.argv[2:]
         run(backend, *map(int, numbers))
         return
+    if sys.argv[1:2] == ["run_on_rows"]:
+        backend, n_rows, dtype, warm_up = sys.argv[2:]
+        run_on_rows(backend, int(n_rows), dtype, int(warm_up))
+        return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backends", nargs="+", default=["numba", "jax"])
     parser.add_argument("--updates", type=int, default=1_000_000, help="of each chain, long run")
     parser.add_argument("--chains", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3, help="of the short run, for its spread")
+    parser.add_argument("--rows", type=int, help="of data whose memory is told instead")
     a = parser.parse_args()
+    if a.rows:
+        table_of_rows(a.backends, a.rows)
+        return
     factor, draws = a.updates // SHORT, SHORT // STEPS_PER_DRAW
     long_runs = {
         f"{draws * factor:,} draws x {STEPS_PER_DRAW}": (draws * factor, STEPS_PER_DRAW),
@@ -63,8 +114,8 @@ def main() -> None:
     }
     print(f"{a.chains} chains, MB{'':24}{'peak':>10}{'recorded':>10}{'difference':>12}{'left':>8}")
     for backend in a.backends:
-        measured(backend, draws, STEPS_PER_DRAW, a.chains)  # fills the caches on disk
-        short = [measured(backend, draws, STEPS_PER_DRAW, a.chains) for _ in range(a.rounds)]
+        measured("run", backend, draws, STEPS_PER_DRAW, a.chains)  # fills the caches on disk
+        short = [measured("run", backend, draws, STEPS_PER_DRAW, a.chains) for _ in range(a.rounds)]
         first = sorted(short, key=lambda x: x["peak"])[len(short) // 2]
         low, high = min(x["peak"] for x in short), max(x["peak"] for x in short)
         print(
@@ -72,7 +123,7 @@ def main() -> None:
             f"{first['recorded']:10.1f}{'':20}   (peak {low:.1f}-{high:.1f} in {a.rounds} runs)"
         )
         for name, (n, steps_per_draw) in long_runs.items():
-            found = measured(backend, n, steps_per_draw, a.chains)
+            found = measured("run", backend, n, steps_per_draw, a.chains)
             difference = found["peak"] - first["peak"]
             left = difference - (found["recorded"] - first["recorded"])
             print(
