@@ -160,6 +160,11 @@ class Sampler:
                 engine.load(self.potential.row_values())
                 loaded[type(engine)] = engine
 
+    def release(self) -> None:
+        """Give back memory that engines need for row data, until the next run."""
+        for engine in self._engines.values():
+            engine.release()
+
     def engine(
         self,
         tuning: Tuning | None = None,

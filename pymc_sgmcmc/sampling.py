@@ -281,6 +281,7 @@ class _Run:
 
     def tree(self) -> DataTree:
         """Draws as `pm.sample` gives them."""
+        self.step.sampler.release()  # the tree holds the data once more
         return to_datatree(
             self.model,
             self._filled(self.posterior),

@@ -50,6 +50,9 @@ class Engine(Protocol):
     def share_rows(self, other: "Engine") -> None:
         """Take the row data that another engine has loaded."""
 
+    def release(self) -> None:
+        """Give back memory that row data take besides the model's, until they are needed again."""
+
     def init(
         self, positions: np.ndarray, seeds: np.ndarray, origin: np.ndarray | None = None
     ) -> State:
@@ -116,6 +119,9 @@ class Derivatives(Protocol):
 
     They depend on the values of the model's other value variables, `others`.
     """
+
+    def of(self, rows: Sequence[np.ndarray]) -> "Derivatives":
+        """The same of as many other rows, without another compilation."""
 
     def gradient(
         self, positions: np.ndarray, others: Mapping[str, np.ndarray]

@@ -105,16 +105,21 @@ class JaxEngine:
         """Take the row data that another engine has loaded."""
         self._rows, self._host_rows = other._rows, other._host_rows
 
+    def release(self) -> None:
+        """Take the rows off the devices, until they are needed again."""
+        self._rows.clear()
+
     def vectorise(self, one: Any, axes: tuple[Any, ...], args: Sequence[Any], chains: int) -> Any:
         """Make a function of one chain one of many, and put its arguments and the rows in place.
 
         The last argument of the function are the rows; see `Devices.vectorise`.
         """
         number = self._devices.used_by(chains)
-        if number not in self._rows:
-            self._rows[number] = self._devices.place_rows(self._host_rows, number)
+        rows = self._rows.get(number)  # another thread may release them
+        if rows is None:
+            rows = self._rows[number] = self._devices.place_rows(self._host_rows, number)
         function, args = self._devices.vectorise(one, axes, args, number)
-        return function, (*args, self._rows[number])
+        return function, (*args, rows)
 
     def init(
         self, positions: np.ndarray, seeds: np.ndarray, origin: np.ndarray | None = None

@@ -1,5 +1,6 @@
 """Derivatives of a potential on fixed rows, by JAX."""
 
+import copy
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -33,9 +34,18 @@ class JaxDerivatives:
         length = len(rows[0]) if rows and potential.n_rows is not None else None
         with potential.model:
             self._estimate = compile_gradient(Estimator(potential), length)
+        self._compiled: dict = {}
+        self._place(rows)
+
+    def _place(self, rows: Sequence[np.ndarray]) -> None:
         with self._precision():
             self._rows = [jax.device_put(x) for x in rows]
-        self._compiled: dict = {}
+
+    def of(self, rows: Sequence[np.ndarray]) -> "JaxDerivatives":
+        """Those of as many other rows; see `Derivatives.of`."""
+        other = copy.copy(self)
+        other._place(rows)
+        return other
 
     def gradient(
         self, positions: np.ndarray, others: Mapping[str, np.ndarray]

@@ -96,6 +96,9 @@ class NumbaEngine:
         """Take the row data that another engine has loaded."""
         self.rows = other.rows
 
+    def release(self) -> None:
+        """Nothing: the rows lie in the processor's memory, where the model has them."""
+
     def init(
         self, positions: np.ndarray, seeds: np.ndarray, origin: np.ndarray | None = None
     ) -> State:

@@ -1,5 +1,6 @@
 """Derivatives of a potential on fixed rows, by Numba: second ones are differences of gradients."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -38,9 +39,18 @@ class NumbaDerivatives:
         with potential.model:
             gradient = numba_function(gradient_program(Estimator(potential), length))
         self._gradients = loop.bind(loop.gradients_at, {"gradient_of": gradient})
+        self._place(rows)
+
+    def _place(self, rows: Sequence[np.ndarray]) -> None:
         self._rows = [
             np.ascontiguousarray(x, float if x.dtype.kind == "f" else x.dtype) for x in rows
         ]
+
+    def of(self, rows: Sequence[np.ndarray]) -> "NumbaDerivatives":
+        """Those of as many other rows; see `Derivatives.of`."""
+        other = copy.copy(self)
+        other._place(rows)
+        return other
 
     def gradient(
         self, positions: np.ndarray, others: Mapping[str, np.ndarray]

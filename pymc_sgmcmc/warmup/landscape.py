@@ -1,6 +1,6 @@
 """The potential on fixed rows, for the warm-up: values, slopes, curvature."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -8,6 +8,9 @@ from pymc_sgmcmc.engines import derivatives_class
 from pymc_sgmcmc.engines.base import Derivatives
 from pymc_sgmcmc.engines.unknown import naming_variables
 from pymc_sgmcmc.potential import StochasticPotential
+
+# Rows of large data that are evaluated at once.
+_PIECE = 2**17
 
 
 class Landscape:
@@ -47,13 +50,29 @@ class Landscape:
             rows = [x[subset] for x in rows]
         self.n_rows = max((len(x) for x in rows), default=1)
         self._others = others
+        # All rows of large data are never on a device together.
+        cut = n_rows is None and potential.n_rows is not None
+        size = _PIECE if cut else self.n_rows
+        self._pieces = [[x[i : i + size] for x in rows] for i in range(0, self.n_rows, size)]
+        lengths = {len(piece[0]): piece for piece in self._pieces if piece}
         with naming_variables(potential, backend):
-            self._derivatives: Derivatives = derivatives_class(backend)(potential, rows)
+            new: Callable[..., Derivatives] = derivatives_class(backend)
+            self._of_length = {n: new(potential, piece) for n, piece in lengths.items()}
+            self._derivatives = next(iter(self._of_length.values()), None) or new(potential, rows)
 
     def gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """U ``(k,)`` and ∇U ``(k, d)`` at positions ``(k, d)``."""
         self.row_gradients += len(positions) * self.n_rows
-        return self._derivatives.gradient(positions, self._others)
+        if len(self._pieces) == 1:
+            return self._derivatives.gradient(positions, self._others)
+        value, gradient = np.zeros(len(positions)), np.zeros(positions.shape)
+        for piece in self._pieces:
+            # Each stands for all rows: their mean by number is the sum over all.
+            of_piece = self._of_length[len(piece[0])].of(piece)
+            part, slope = of_piece.gradient(positions, self._others)
+            share = len(piece[0]) / self.n_rows
+            value, gradient = value + share * part, gradient + share * slope
+        return value, gradient
 
     def hessian(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """U ``(k,)``, ∇U ``(k, d)`` and the Hessian ``(k, d, d)`` at positions ``(k, d)``."""
