@@ -157,7 +157,7 @@ class Sampler:
             if type(engine) in loaded:
                 engine.share_rows(loaded[type(engine)])
             else:
-                engine.load(self.potential.row_values())
+                engine.load(self.potential.row_arrays())
                 loaded[type(engine)] = engine
 
     def release(self) -> None:

@@ -136,8 +136,11 @@ class StochasticPotential:
 
         The model's own arrays, where these have that type: not to be written to.
         """
-        values = self.rows.values() if self.rows else []
-        return [x.astype(self._type_of(x), copy=False) for x in values]
+        return [x.astype(self._type_of(x), copy=False) for x in self.row_arrays()]
+
+    def row_arrays(self) -> list[np.ndarray]:
+        """Row data as they are now, as the model holds them: ``(N, ...)``, of any type."""
+        return self.rows.values() if self.rows else []
 
     def _type_of(self, rows: np.ndarray) -> str:
         return self.dtype if rows.dtype.kind == "f" else rows.dtype.name
@@ -183,7 +186,7 @@ class StochasticPotential:
             shape = np.shape(self.initial_point[v.name])
             others.append(pt.tensor(v.name, dtype=dtype, shape=shape))
         rows = []
-        for x in self.rows.values() if self.rows else []:
+        for x in self.row_arrays():
             n = length or self.batch_size or len(x)
             rows.append(pt.tensor("rows", dtype=self._type_of(x), shape=(n, *x.shape[1:])))
         return position, others, rows

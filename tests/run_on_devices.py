@@ -11,7 +11,11 @@ import numpy as np
 output, shard, batch_size, *distributed = sys.argv[1:]
 if distributed:
     coordinator, process = distributed
-    jax.distributed.initialize(coordinator, num_processes=2, process_id=int(process))
+    # On a busy machine one process may come long after the other.
+    patience = dict.fromkeys(
+        ("initialization_timeout", "heartbeat_timeout_seconds", "shutdown_timeout_seconds"), 3600
+    )
+    jax.distributed.initialize(coordinator, 2, int(process), **patience)
 
 import pymc as pm  # noqa: E402
 

@@ -45,7 +45,7 @@ class Engine(Protocol):
     """Runs chains of one potential and one dynamics; see `pymc_sgmcmc.engines.jax.JaxEngine`."""
 
     def load(self, rows: Sequence[np.ndarray]) -> None:
-        """Take the row data, which later runs use."""
+        """Take the row data, which later runs use: ``(N, ...)``, floats of any precision."""
 
     def share_rows(self, other: "Engine") -> None:
         """Take the row data that another engine has loaded."""

@@ -83,7 +83,7 @@ class JaxEngine:
         self._parameters = estimator.parameters
         self._compiled: dict[Any, Any] = {}
         if same_rows is None:
-            self.load(potential.row_values())
+            self.load(potential.row_arrays())
         else:
             self.share_rows(same_rows)
 
@@ -117,7 +117,9 @@ class JaxEngine:
         number = self._devices.used_by(chains)
         rows = self._rows.get(number)  # another thread may release them
         if rows is None:
-            rows = self._rows[number] = self._devices.place_rows(self._host_rows, number)
+            kinds = (self.dtype if x.dtype.kind == "f" else x.dtype for x in self._host_rows)
+            cast = [x.astype(k, copy=False) for x, k in zip(self._host_rows, kinds, strict=True)]
+            rows = self._rows[number] = self._devices.place_rows(cast, number)
         function, args = self._devices.vectorise(one, axes, args, number)
         return function, (*args, rows)
 

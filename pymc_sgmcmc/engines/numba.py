@@ -82,22 +82,34 @@ class NumbaEngine:
         )
         self._evaluate = loop.bind(loop.evaluate, {"gradient_of": gradient})
         if same_rows is None:
-            self.load(potential.row_values())
+            self.load(potential.row_arrays())
         else:
             self.share_rows(same_rows)
 
     # -- the contract ----------------------------------------------------------------------------
 
     def load(self, rows: Sequence[np.ndarray]) -> None:
-        """Take the row data, ``(N, ...)`` each."""
-        self.rows = [np.ascontiguousarray(x) for x in rows]
+        """Take the row data, ``(N, ...)`` each; the model's own arrays, where they will do."""
+        self._host_rows = rows
+        self._cast: dict[str, list[np.ndarray]] = {}
 
     def share_rows(self, other: Any) -> None:
         """Take the row data that another engine has loaded."""
-        self.rows = other.rows
+        self._host_rows, self._cast = other._host_rows, other._cast
+
+    @property
+    def rows(self) -> list[np.ndarray]:
+        """Row data in the engine's precision."""
+        rows = self._cast.get(self.dtype)  # another thread may release them
+        if rows is None:
+            kinds = (self.dtype if x.dtype.kind == "f" else x.dtype for x in self._host_rows)
+            pairs = zip(self._host_rows, kinds, strict=True)
+            rows = self._cast[self.dtype] = [np.ascontiguousarray(x, k) for x, k in pairs]
+        return rows
 
     def release(self) -> None:
-        """Nothing: the rows lie in the processor's memory, where the model has them."""
+        """Let go of rows in another precision than the model's, until they are needed again."""
+        self._cast.clear()
 
     def init(
         self, positions: np.ndarray, seeds: np.ndarray, origin: np.ndarray | None = None
@@ -170,6 +182,8 @@ class NumbaEngine:
         positions = np.empty((chains, n_draws, self.size), self.dtype)
         statistics = np.empty((chains, n_draws, len(names)))
 
+        _ = self.rows  # once, before the chains ask for them all at once
+
         def run_chain(chain: int, h: np.ndarray = h) -> None:
             of_chain = {k: x[chain] for k, x in new.items()}
             self._run_chain(
@@ -213,11 +227,11 @@ class NumbaEngine:
         for name, shape in self._parameters.items():
             x = np.array((parameters or {})[name], self.dtype)
             own.append(x[chain].copy() if x.ndim > len(shape) else x)
-        known = (*held, *own)
-        if self.batch_size is None or not self.rows:
-            return tuple(own), (*known, *self.rows), (), (), np.empty(0, np.int64)
-        batch = [np.zeros((self.batch_size, *x.shape[1:]), x.dtype) for x in self.rows]
-        flat = tuple(x.reshape(len(x), -1) for x in self.rows)
+        known, rows = (*held, *own), self.rows
+        if self.batch_size is None or not rows:
+            return tuple(own), (*known, *rows), (), (), np.empty(0, np.int64)
+        batch = [np.zeros((self.batch_size, *x.shape[1:]), x.dtype) for x in rows]
+        flat = tuple(x.reshape(len(x), -1) for x in rows)
         flat_batch = tuple(x.reshape(len(x), -1) for x in batch)
         return tuple(own), (*known, *batch), flat, flat_batch, np.empty(self.batch_size, np.int64)
 
