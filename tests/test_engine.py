@@ -447,6 +447,17 @@ def test_rows_are_loaded_anew_only_if_they_changed(backend, monkeypatch):
     assert any(np.array_equal(2 * X, x) for x in loads[-1])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_that_were_released_are_there_again(backend, dtype):
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    with pm.Model():
+        pm.Normal("y", pm.Data("X", X) @ pm.Normal("b", shape=2), 1, observed=np.zeros(50))
+        step = SGLD(batch_size=5, step_size=0.01, steps_per_draw=2, backend=backend, dtype=dtype)
+        settings = {"tune": 0, "chains": 2, "step": step, "random_seed": 1, "progressbar": False}
+        first, again = sample(5, **settings), sample(5, **settings)
+    np.testing.assert_array_equal(first.posterior.b, again.posterior.b)
+
+
 @pytest.mark.parametrize("kind", ["int64", "uint64"])
 def test_integers_beyond_32_bits_are_not_wrapped(kind):
     rng = np.random.default_rng(0)

@@ -16,7 +16,9 @@ from pymc_sgmcmc.engines import derivatives_class
 from pymc_sgmcmc.hierarchy import non_centred
 from pymc_sgmcmc.potential import StochasticPotential
 from pymc_sgmcmc.starts import starting_positions
+from pymc_sgmcmc.warmup import landscape as landscape_module
 from pymc_sgmcmc.warmup import small as small_module
+from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.large import LargeWarmUp
 from pymc_sgmcmc.warmup.noise import gradient_noise
 from pymc_sgmcmc.warmup.scale import laplace, refine
@@ -280,6 +282,18 @@ def test_the_report_says_which_effects_of_many_rows_are_not_centred():
         step = ATMC(batch_size=20, model=varying_intercepts(centred=False, n=n))
         found = SmallWarmUp(step.sampler, {}, rng()).report
         assert found == report
+
+
+@pytest.mark.parametrize("backend", ["jax", "numba"])
+def test_pieces_of_the_rows_add_up_to_all(backend, monkeypatch):
+    potential = StochasticPotential(logistic_model(100), batch_size=10)
+    b = rng().normal(size=(2, 3))
+    whole = Landscape(potential, None, {}, rng(), backend)
+    monkeypatch.setattr(landscape_module, "_PIECE", 30)
+    pieces = Landscape(potential, None, {}, rng(), backend)
+    for found, expected in zip(pieces.gradient(b), whole.gradient(b), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-10)
+    assert pieces.row_gradients == whole.row_gradients == 200
 
 
 # -- engines that stand alone --------------------------------------------------------------------
