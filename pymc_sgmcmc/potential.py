@@ -240,6 +240,15 @@ class StochasticPotential:
             for b in self.layout
         }
 
+    def names_at(self, marked: np.ndarray) -> list[str]:
+        """Names of the variables that have entries which are marked in a vector ``(d,)``."""
+        pairs = zip(self.value_vars, self.layout, strict=True)
+        return [
+            self.model.values_to_rvs[v].name
+            for v, block in pairs
+            if marked[block.start : block.stop].any()
+        ]
+
     def is_current(self) -> bool:
         """Whether the model and its data are what they were when this was built.
 

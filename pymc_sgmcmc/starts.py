@@ -101,20 +101,16 @@ def starting_positions(
         where = f"{_RETRIES} random {around}" if free else "its start"
         raise SamplingError(
             f"The log posterior or its gradient is not finite for chain {todo[0]} at {where}"
-            f"{_blamed(potential, finite[todo[0]])}. "
+            f"{_direction(potential, finite[todo[0]])}. "
             "Give other starting points with initvals=..., or check the model there."
         )
     return starts
 
 
-def _blamed(potential: StochasticPotential, finite: np.ndarray) -> str:
-    """Variables in whose directions the gradient is not finite, unless all are."""
-    names = [
-        repr(potential.model.values_to_rvs[v].name)
-        for v, block in zip(potential.value_vars, potential.layout, strict=True)
-        if not finite[block.start : block.stop].all()
-    ]
-    return f" (in the direction of {', '.join(names)})" if 0 < len(names) else ""
+def _direction(potential: StochasticPotential, finite: np.ndarray) -> str:
+    """In the direction of which variables the gradient is not finite, if it is not."""
+    names = potential.names_at(~finite)
+    return f" (in the direction of {', '.join(map(repr, names))})" if names else ""
 
 
 def _prior_draw(

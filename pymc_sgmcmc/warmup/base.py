@@ -161,13 +161,9 @@ class WarmUp(ABC):
         _, gradient = self.landscape.gradient(position[None])
         product = self.landscape.product(position, self.rng.choice([-1.0, 1.0], self.size))
         bad = ~(np.isfinite(gradient[0]) & np.isfinite(product))
-        names = [
-            repr(potential.model.values_to_rvs[v].name)
-            for v, block in zip(potential.value_vars, potential.layout, strict=True)
-            if bad[block.start : block.stop].any() or not bad.any()
-        ]
+        names = potential.names_at(bad if bad.any() else ~bad)
         return SamplingError(
-            f"{what} is not finite. Look at {', '.join(names)}: give initval=... nearer to values "
+            f"{what} is not finite. Look at {', '.join(map(repr, names))}: give initval=... nearer to values "
             "that the data allow, a prior that keeps from extreme ones, or a parametrisation "
             "that does not overflow there (a log-density instead of a density, say)."
         )
