@@ -163,8 +163,8 @@ class WarmUp(ABC):
         bad = ~(np.isfinite(gradient[0]) & np.isfinite(product))
         names = potential.names_at(bad if bad.any() else ~bad)
         return SamplingError(
-            f"{what} is not finite. Look at {', '.join(map(repr, names))}: give initval=... nearer to "
-            "values that the data allow, a prior that keeps from extreme ones, or a parametrisation "
+            f"{what} is not finite. Look at {', '.join(map(repr, names))}: give initval=... nearer "
+            "to values that the data allow, a prior that keeps from extreme ones, or a form "
             "that does not overflow there (a log-density instead of a density, say)."
         )
 
