@@ -191,6 +191,13 @@ def _warn_of_impossible(name: str, y: np.ndarray, log_likelihood: np.ndarray) ->
         )
 
 
+def _observed_data(model: Model, rv: Any) -> Any:
+    """Data behind an observed variable, below the change of type that PyMC may put on top."""
+    value = model.rvs_to_values[rv]
+    data = leaves([value])
+    return data[0] if len(data) == 1 else value
+
+
 class _Prediction:
     """Graphs of what is predicted, as functions of draws and of the new rows."""
 
@@ -221,7 +228,7 @@ class _Prediction:
                     "what is to be exchanged."
                 )
         # The data behind an observed variable are its outcomes.
-        outcome_of = {model.rvs_to_values[rv].name: rv.name for rv in model.observed_RVs}
+        outcome_of = {_observed_data(model, rv).name: rv.name for rv in model.observed_RVs}
         data = {outcome_of.get(k, k): np.asarray(x) for k, x in data.items()}
         self.outcomes = {k: data.pop(k) for k in list(data) if k in self.observed}
         self.values = {self.shared[k]: _like(self.shared[k], x) for k, x in data.items()}
@@ -238,7 +245,7 @@ class _Prediction:
     def _refuse_other_rows(self) -> None:
         """Raise an error where outcomes and data that are as long as they were are now not."""
         for name, y in self.outcomes.items():
-            before = self.model.rvs_to_values[self.observed[name]]
+            before = _observed_data(self.model, self.observed[name])
             if not y.ndim or not is_array(before):
                 continue
             rows = len(value_of(before))

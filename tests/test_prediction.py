@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 from scipy import special, stats
 
-from pymc_sgmcmc import nn, predict
+from pymc_sgmcmc import ATMC, nn, predict, sample
 from pymc_sgmcmc.diagnostics import rmse
 
 RNG = np.random.default_rng(0)
@@ -309,3 +309,19 @@ def test_outcomes_that_are_impossible(classes):
     assert np.isneginf(new["log_likelihood"]["y"].values).any((0, 1)).tolist() == (y == 2).tolist()
     with pytest.raises(ValueError, match=r"rmse is for numbers, .* use brier_score"):
         rmse(new)
+
+
+def test_outcomes_are_known_by_the_name_of_their_data_below_a_change_of_type():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 2)), rng.integers(2, size=30)
+    with pm.Model() as model:
+        logit = pm.Data("X", X) @ pm.Normal("b", shape=2)
+        pm.Bernoulli("y", logit_p=logit, observed=pm.Data("labels", y))  # 32 bits, cast to 64
+        step = ATMC(batch_size=10, step_size=0.05)
+        idata = sample(5, tune=0, step=step, random_seed=1, progressbar=False)
+    new = predict(idata, {"X": X[:4], "labels": y[:4]}, model=model)
+    assert new["log_likelihood"]["y"].shape[2:] == (4,)
+    with pytest.raises(ValueError, match=r"'X' has 4 rows, and 'y' has 3"):
+        predict(idata, {"X": X[:4], "labels": y[:3]}, model=model)
+    with pytest.warns(UserWarning, match="'y' is 2 at .* probability 0"):
+        predict(idata, {"X": X[:4], "labels": np.array([0, 2, 1, 0])}, model=model)
