@@ -17,10 +17,12 @@ from pymc_sgmcmc.chains import Chains
 from pymc_sgmcmc.dynamics import SGNHTDynamics, schedules
 from pymc_sgmcmc.dynamics.base import OF_DRAWS, OF_STATES
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
+from pymc_sgmcmc.engines.jax_derivatives import JaxDerivatives
 from pymc_sgmcmc.engines.numba import one_blas_thread
 from tests.samplers import SAMPLERS
 
 N, B, H, S = 200, 20, 0.02, 5
+WIDE = ("rows", "uint64", "uint32", "difference", "square", "constant", "table", "total")
 
 
 @pytest.fixture(scope="module")
@@ -458,26 +460,51 @@ def test_rows_that_were_released_are_there_again(backend, dtype):
     np.testing.assert_array_equal(first.posterior.b, again.posterior.b)
 
 
-@pytest.mark.parametrize("kind", ["int64", "uint64"])
-def test_integers_beyond_32_bits_are_not_wrapped(kind):
+def integers(kind):
+    """Rows, and what a model makes of them, of which some number needs more than 32 bits."""
     rng = np.random.default_rng(0)
-    t = (1.6e18 + 1e17 * rng.random(400)).astype(kind)
-    y = 2 * (t / 1e18) + 0.1 * rng.normal(size=400)
+    t = rng.integers(60_000, 100_000, 400)
+    nanoseconds = (1.6e18 + 1e17 * rng.random(400)).astype("int64")
+    code = pytensor.shared(t % 7)
+    return {
+        "rows": lambda: pytensor.shared(nanoseconds) / 1e18,
+        "uint64": lambda: pytensor.shared(nanoseconds.astype("uint64")) / 1e18,
+        "uint32": lambda: (pytensor.shared((t + 4 * 10**9).astype("uint32")) + 1) / 1e10,
+        "difference": lambda: (pytensor.shared(nanoseconds) - int(1.6e18)) / 1e17,
+        "square": lambda: pytensor.shared(t) ** 2 / 1e10,
+        "constant": lambda: (pytensor.shared(t) - 5 * 10**9) / 1e10,
+        "table": lambda: pytensor.shared(nanoseconds[:7])[code] / 1e18,
+        "total": lambda: pt.cumsum(pytensor.shared(1000 * t)) / 1e10,
+        "codes": lambda: pytensor.shared(np.linspace(0.5, 2, 7))[code],
+    }[kind]()
+
+
+@pytest.mark.parametrize(("kind", "wide"), [*((k, True) for k in WIDE), ("codes", False)])
+def test_integers_that_need_64_bits_are_not_wrapped_in_float32(kind, wide):
     with pm.Model() as model:
         b = pm.Normal("b", 0, 10)
-        pm.Normal("y", b * (pytensor.shared(t) / 1e18), 0.1, observed=y)
+        pm.Normal("y", b * integers(kind), 1, observed=np.zeros(400))
     expected = -model.compile_logp()({"b": 2.0})
-    for backend, dtype in (("jax", "float64"), ("numba", "float32")):
-        sampler = SGLD(model=model, step_size=0.1, dtype=dtype, backend=backend).sampler
-        found, _ = sampler.engine().evaluate(np.array([[2.0]]), {}, np.array([1, 2], np.uint32))
-        assert found[0] == pytest.approx(expected, rel=1e-3)
-    with pytest.raises(NotImplementedError, match=r'wraps around.*Use backend="numba"'):
-        SGLD(model=model, step_size=0.1, dtype="float32", backend="jax").sampler.engine()
-    with model:  # where it is left open, the engine that can does it
-        step = SGLD(step_size=0.001, steps_per_draw=50, dtype="float32")
-        idata = sample(50, tune=50, step=step, random_seed=1, progressbar=False)
-    assert idata.posterior.attrs["backend"] == "numba"
-    assert float(idata.posterior.b.mean()) == pytest.approx(2, abs=0.05)
+    sampler = SGLD(model=model, step_size=1e-4, dtype="float32", backend="jax").sampler
+    engine = sampler.engine()
+    assert engine._64_bits == wide
+    found, gradient = engine.evaluate(np.array([[2.0]]), {}, np.array([1, 2], np.uint32))
+    assert found[0] == pytest.approx(expected, rel=1e-5)
+    assert found.dtype == gradient.dtype == np.float32
+    derivatives = JaxDerivatives(sampler.potential, sampler.potential.row_values())
+    assert derivatives.gradient(np.array([[2.0]]), {})[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_run_in_float32_with_integers_of_64_bits():
+    with pm.Model():
+        b = pm.Normal("b", 0, 10)
+        t = integers("difference")
+        pm.Normal("y", b * t, 1, observed=2 * t.eval())
+        kwargs = {"random_seed": 1, "progressbar": False, "chains": 2}
+        step = SGHMC(step_size=0.01, steps_per_draw=20, dtype="float32", backend="jax")
+        idata = sample(200, tune=50, step=step, **kwargs)
+    assert float(idata.posterior.b.mean()) == pytest.approx(2, abs=0.1)
+    assert idata.sample_stats["rejected"].sum() == 0
 
 
 def test_blas_has_its_threads_again_after_runs_at_once():

@@ -16,6 +16,7 @@ from pytensor.graph.basic import Variable
 from pymc_sgmcmc.dynamics.base import Dynamics
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws, State, block_capacity, check_capacity
 from pymc_sgmcmc.engines.devices import Devices, to_host
+from pymc_sgmcmc.engines.integers import needs_64_bits
 from pymc_sgmcmc.engines.programs import (
     fresh_program,
     gradient_program,
@@ -76,7 +77,11 @@ class JaxEngine:
         self._other_dtypes = [v.type.dtype for v in potential.inputs()[1]]
         with potential.model:
             length = length_of_parts(potential, self._devices.parts)
-            self._gradient = compile_gradient(estimator, length)
+            program = gradient_program(estimator, length)
+            self._64_bits = self.dtype == "float64" or needs_64_bits(
+                program, potential.row_arrays()
+            )
+            self._gradient = jax_function(*program)
             self._theta = compile_position(estimator)
             self._transition = compile_transition(dynamics, self.size, self.dtype)
             self._fresh = compile_fresh(dynamics, self.size, self.dtype)
@@ -90,14 +95,7 @@ class JaxEngine:
     # -- the contract ----------------------------------------------------------------------------
 
     def load(self, rows: Sequence[np.ndarray]) -> None:
-        """Take the row data, ``(N, ...)`` each; they go to the devices that come to need them.
-
-        Raises
-        ------
-        NotImplementedError
-            If integers are beyond what 32 bits hold, and there are no more.
-        """
-        check_integers(rows, self.dtype)
+        """Take the row data, ``(N, ...)`` each; they go to the devices that come to need them."""
         self._rows: dict[int, list[Any]] = {}
         self._host_rows = rows
 
@@ -343,7 +341,7 @@ class JaxEngine:
     def precision(self):
         """Context in which JAX computes in the engine's precision."""
         products = jax.default_matmul_precision(self._matmul_precision)
-        with jax.enable_x64(self.dtype == "float64"), products:
+        with jax.enable_x64(self._64_bits), products:
             yield
 
     def others(self, others: Mapping[str, np.ndarray]) -> list[jax.Array]:
@@ -391,25 +389,6 @@ def length_of_parts(potential: StochasticPotential, parts: int) -> int | None:
             f"{length} rows have no such parts. Use batch_size={-(-length // parts) * parts}."
         )
     return length // parts
-
-
-def check_integers(rows: Sequence[np.ndarray], dtype: str) -> None:
-    """Refuse integers that JAX would wrap around: it has 32 bits where floats have.
-
-    Raises
-    ------
-    NotImplementedError
-        For another engine to take the model.
-    """
-    for x in rows:
-        if dtype == "float64" or x.dtype.name not in ("int64", "uint64") or not x.size:
-            continue
-        held = np.iinfo(x.dtype.name.replace("64", "32"))
-        if x.min() < held.min or x.max() > held.max:
-            raise NotImplementedError(
-                f"Row data hold integers of up to {x.max()}, which JAX wraps around in a run in "
-                'float32; take dtype="float64", or make floats of them beforehand.'
-            )
 
 
 def compile_for(function, *args):
@@ -465,4 +444,14 @@ def jax_function(inputs: Sequence[Variable], outputs: Sequence[Variable]):
             # PyTensor's message goes on with the whole inside of an Op.
             op = str(error).partition("{")[0].strip()
             raise NotImplementedError(f"PyTensor can't translate it to JAX ({op}).") from error
-    return function.vm.jit_fn
+    single = [getattr(v.type, "dtype", None) == "float32" for v in outputs]
+
+    def typed(*args):
+        # With 64-bit integers about, JAX makes float64 of some numbers that are float32 here.
+        results = function.vm.jit_fn(*args)
+        return tuple(
+            x.astype(jnp.float32) if narrow else x
+            for x, narrow in zip(results, single, strict=True)
+        )
+
+    return typed

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pymc_sgmcmc.engines.jax import check_integers, compile_for, compile_gradient
+from pymc_sgmcmc.engines.integers import needs_64_bits
+from pymc_sgmcmc.engines.jax import compile_for, jax_function
+from pymc_sgmcmc.engines.programs import gradient_program
 from pymc_sgmcmc.estimators import Estimator
 from pymc_sgmcmc.potential import StochasticPotential
 
@@ -28,12 +30,15 @@ class JaxDerivatives:
 
     def __init__(self, potential: StochasticPotential, rows: Sequence[np.ndarray]) -> None:
         self.dtype = potential.dtype
-        check_integers(rows, self.dtype)
         self._chunk = max(1, _CHUNK // max((len(x) for x in rows), default=1))
         self._other_names = [v.name for v in potential.others]
         length = len(rows[0]) if rows and potential.n_rows is not None else None
         with potential.model:
-            self._estimate = compile_gradient(Estimator(potential), length)
+            program = gradient_program(Estimator(potential), length)
+            self._estimate = jax_function(*program)
+        # Of all rows: these may be a part of them, and others take their place in `of`.
+        all_rows = potential.row_arrays()
+        self._64_bits = self.dtype == "float64" or needs_64_bits(program, all_rows)
         self._compiled: dict = {}
         self._place(rows)
 
@@ -111,4 +116,4 @@ class JaxDerivatives:
         return tuple(np.concatenate(x) for x in zip(*parts, strict=True))
 
     def _precision(self):
-        return jax.enable_x64(self.dtype == "float64")
+        return jax.enable_x64(self._64_bits)
