@@ -120,6 +120,7 @@ class StochasticPotential:
             checks.terms_have_gradients(self)
         self.rows = self._find_rows(_integer(batch_size), data)
         self.n_rows = self.rows.n_rows if self.rows else None
+        self._row_types = [(x.dtype, x.shape) for x in self.row_arrays()]
         self.batch_size = _batch_size(_integer(batch_size), self.rows)
         rows = self._rows_to_check()
         if rows is not None:
@@ -136,14 +137,14 @@ class StochasticPotential:
 
         The model's own arrays, where these have that type: not to be written to.
         """
-        return [x.astype(self._type_of(x), copy=False) for x in self.row_arrays()]
+        return [x.astype(self._in_dtype(x.dtype), copy=False) for x in self.row_arrays()]
 
     def row_arrays(self) -> list[np.ndarray]:
         """Row data as they are now, as the model holds them: ``(N, ...)``, of any type."""
         return self.rows.values() if self.rows else []
 
-    def _type_of(self, rows: np.ndarray) -> str:
-        return self.dtype if rows.dtype.kind == "f" else rows.dtype.name
+    def _in_dtype(self, dtype: np.dtype) -> str:
+        return self.dtype if dtype.kind == "f" else dtype.name
 
     def in_dtype(self, dtype: str) -> "StochasticPotential":
         """Give the same potential in another precision; nothing is checked anew."""
@@ -159,6 +160,7 @@ class StochasticPotential:
         other = copy.copy(self)
         other.likelihoods = []
         other.rows = other.n_rows = other.batch_size = None
+        other._row_types = []
         return other
 
     def inputs(self, length: int | None = None) -> tuple[Any, list[Any], list[Any]]:
@@ -186,9 +188,9 @@ class StochasticPotential:
             shape = np.shape(self.initial_point[v.name])
             others.append(pt.tensor(v.name, dtype=dtype, shape=shape))
         rows = []
-        for x in self.row_arrays():
-            n = length or self.batch_size or len(x)
-            rows.append(pt.tensor("rows", dtype=self._type_of(x), shape=(n, *x.shape[1:])))
+        for dtype, shape in self._row_types:
+            n = length or self.batch_size or shape[0]
+            rows.append(pt.tensor("rows", dtype=self._in_dtype(dtype), shape=(n, *shape[1:])))
         return position, others, rows
 
     def value_and_gradient(

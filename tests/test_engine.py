@@ -410,6 +410,51 @@ def test_names_that_engines_use_are_refused(names):
         type("Named", (SGNHTDynamics,), names)
 
 
+@pytest.mark.parametrize("names", ["momentum", ("momentum", "momentum")])
+def test_names_that_are_no_names_are_refused(names):
+    with pytest.raises(TypeError, match=r"Named.auxiliaries must be a tuple of names"):
+        type("Named", (SGNHTDynamics,), {"auxiliaries": names})
+
+
+def test_a_dynamics_that_does_not_keep_the_contract_is_told(model):
+    class Starting(SGNHTDynamics):
+        auxiliaries = ("momentum", "memory")
+
+    x = pt.vector("x")
+    with pytest.raises(NotImplementedError, match="auxiliary 'memory' and does not say where it"):
+        Starting().init(x, x)
+
+    class Silent(SGNHTDynamics):
+        statistics = ("gradient_noise",)
+
+    sampler = SGLD(model=model, step_size=0.1).sampler
+    with pytest.raises(ValueError, match=r"Silent.statistics names \['gradient_noise'\], and its"):
+        sampler.engine(dynamics=Silent())
+
+
+def test_the_momentum_is_drawn_for_the_position_that_a_chain_returns_to(backend):
+    class Placed(SGNHTDynamics):
+        def init(self, position, noise):
+            return {"momentum": position, "thermostat": pt.zeros_like(noise)}
+
+    with pm.Model() as model:
+        x = pm.Normal("x", shape=3)
+        pm.Potential("half", pt.switch(x.sum() < 0, np.nan, 0.0))
+        sampler = SGLD(model=model, step_size=0.1, backend=backend).sampler
+    engine = sampler.engine(backend=backend, dynamics=Placed())
+    state = engine.init(np.full((2, 3), 2.0), np.array([[1, 2], [3, 4]], np.uint32))
+    state["position"] = np.full((2, 3), -1.0)
+    _, end = engine.run(state, np.zeros((1, 1)), 0.1, {})
+    np.testing.assert_array_equal(end["momentum"], np.full((2, 3), 2.0))
+
+
+def test_shapes_of_rows_are_known_without_a_look_at_them(model, monkeypatch):
+    potential = SGLD(model=model, batch_size=B, step_size=0.1).sampler.potential
+    types = [(x.dtype.name, (B, *x.shape[1:])) for x in potential.row_values()]
+    monkeypatch.setattr(type(potential.rows), "values", pytest.fail)
+    assert [(x.type.dtype, x.type.shape) for x in potential.inputs()[2]] == types
+
+
 def test_names_that_engines_use_are_known(engine):
     state = start(engine, 2)
     assert set(state) - set(engine.auxiliaries) == OF_STATES

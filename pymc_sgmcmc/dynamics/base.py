@@ -58,7 +58,13 @@ class Dynamics(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for what, taken in (("auxiliaries", OF_STATES), ("statistics", OF_DRAWS)):
-            if same := taken & set(getattr(cls, what)):
+            names = getattr(cls, what)
+            if isinstance(names, str) or len(set(names)) < len(names):
+                raise TypeError(
+                    f"{cls.__name__}.{what} must be a tuple of names that differ, got {names!r}: "
+                    'write ("momentum",).'
+                )
+            if same := taken & set(names):
                 raise TypeError(
                     f"{cls.__name__}.{what} has {', '.join(map(repr, sorted(same)))}: engines use "
                     f"{', '.join(sorted(taken))} themselves. Rename it."
@@ -68,12 +74,12 @@ class Dynamics(ABC):
         check_number("temperature", self.temperature, 0, closed=True)
 
     def init(self, position: TensorVariable, noise: TensorVariable) -> dict[str, TensorVariable]:
-        """Auxiliaries at the start of a chain, and after an update that was rejected.
+        """Auxiliaries at the start of a chain; after a rejected update, the momentum among them.
 
         Parameters
         ----------
         position, noise : TensorVariable
-            Shape ``(d,)``; the noise is standard normal.
+            Shape ``(d,)``: where the chain starts, or returns to, and standard normal noise.
 
         Returns
         -------
@@ -81,6 +87,12 @@ class Dynamics(ABC):
             The momentum from N(0, T); no friction besides the injected one.
         """
         fresh = {"momentum": self.temperature**0.5 * noise, "thermostat": pt.zeros_like(noise)}
+        for name in self.auxiliaries:
+            if name not in fresh:
+                raise NotImplementedError(
+                    f"{type(self).__name__} has an auxiliary {name!r} and does not say where it "
+                    f"starts: write its method init, which returns a dict with {name!r}."
+                )
         return {name: fresh[name].astype(position.dtype) for name in self.auxiliaries}
 
     @abstractmethod

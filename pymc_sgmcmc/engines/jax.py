@@ -287,7 +287,7 @@ class JaxEngine:
         def keep(new, old):
             return jnp.where(finite, new, old)
 
-        fresh = self._fresh(position, noise)
+        fresh = self._fresh(state["finite_position"], noise)
         # Back at the last finite position, an update that is finite there is no move yet.
         moved = jnp.any(position != state["finite_position"])
         count = state["rejected_in_a_row"]
@@ -313,9 +313,10 @@ class JaxEngine:
         potential, _ = estimate(state["position"], batch_key)
         leave = ~jnp.isfinite(potential)
         noise = self._noise(jax.random.fold_in(noise_key, 1))
-        fresh = dict(zip(self.auxiliaries, self._fresh(state["position"], noise), strict=True))
+        back = state["finite_position"]
+        fresh = dict(zip(self.auxiliaries, self._fresh(back, noise), strict=True))
         returned = {
-            "position": state["finite_position"],
+            "position": back,
             "rejected_in_a_row": state["rejected_in_a_row"] + 1,
             **{k: v for k, v in fresh.items() if k == "momentum"},
         }

@@ -105,8 +105,8 @@ def run_chain(
                 sums += of_update
                 accepted += 1
             else:
-                renew_momentum(position, noise, auxiliaries)
                 copy(finite_position, position)
+                renew_momentum(position, noise, auxiliaries)
                 counters[1] += 1
             counters[0] += 1
 
@@ -118,8 +118,8 @@ def run_chain(
         if not np.isfinite(value.item()):
             left = 1
             normals(key0, key1, ESCAPE, noise)
-            renew_momentum(position, noise, auxiliaries)
             copy(finite_position, position)
+            renew_momentum(position, noise, auxiliaries)
             counters[1] += 1
 
         of_draw = statistics[i]

@@ -51,6 +51,13 @@ def transition_program(dynamics: Dynamics, size: int, dtype: str) -> Program:
     h, h0 = pt.scalar("step_size", dtype=dtype), pt.scalar("base_step_size", dtype=dtype)
     state = dict(zip(dynamics.auxiliaries, auxiliaries, strict=True))
     new = dynamics.transition(position, state, gradient, noise, h, h0)
+    for what in ("auxiliaries", "statistics"):
+        named, given = list(getattr(dynamics, what)), list(getattr(new, what))
+        if set(named) != set(given):
+            raise ValueError(
+                f"{type(dynamics).__name__}.{what} names {named}, and its transition gives "
+                f"{given}: both must be the same."
+            )
     outputs = [
         new.position,
         *(new.auxiliaries[k] for k in dynamics.auxiliaries),
