@@ -1,5 +1,6 @@
 """Which engine runs."""
 
+import jax
 import jax.numpy as jnp
 import pymc as pm
 import pytensor
@@ -60,7 +61,8 @@ def test_auto_follows_the_length_of_the_run(monkeypatch):
 
 def test_models_that_only_jax_compiles(monkeypatch):
     square = pytensor.wrap_jax(lambda x: jnp.sum(x**2))
-    with pm.Model() as model:
+    # The types of a JAX function are found when the model is built.
+    with jax.enable_x64(True), pm.Model() as model:
         x = pm.Normal("x", shape=3)
         pm.Potential("p", -square(x))
         step = SGLD(step_size=0.1, steps_per_draw=5)
