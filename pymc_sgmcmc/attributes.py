@@ -12,6 +12,7 @@ import numpy as np
 import pymc as pm
 from xarray import DataTree
 
+from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
 from pymc_sgmcmc.graphs import is_network
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def attributes_of(sampler: Sampler, name: str, chains: Chains | None = None) -> 
         "matmul_precision": sampler.matmul_precision,
         "free_variables": ", ".join(v.name for v in potential.model.free_RVs),
         "network": is_network(potential.model),
+        "statistics": " ".join((*sampler.dynamics.statistics, *UPDATE_STATISTICS)),
         **vars(sampler.dynamics),
         **{f"{k}_version": _version(k) for k in _PACKAGES},
     }

@@ -9,10 +9,11 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import Any
 
 import numpy as np
+
+from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ _NAMED = 8
 _CLIPPED = 0.7
 # Attributes that are arrays by nature, and not because there are several steps.
 _OF_MODES = ("mode_mass", "mode_of_chain")
+# Statistics that checks read, of some samplers or of all.
+_READ = (*UPDATE_STATISTICS, "rejected", "kinetic_temperature", "gradient_noise")
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,16 @@ def signs_of_trouble(
     -------
     list of Finding
     """
+    steps = steps_of(statistics, attributes)
     each = [
         [finding for name, check in _CHECKS.items() for finding in guarded(name, check, *step)]
-        for step in _steps(statistics, attributes)
+        for step in steps
     ]
     shared = [f for f in each[0] if all(f in findings for findings in each)]
+    lost = [k for k in _READ if k in statistics and not any(k in step for step, _ in steps)]
+    if lost:
+        which = "of which of the steps is not known: " + ", ".join(map(repr, lost))
+        shared.append(Finding("statistics", False, f"Not measured, because {which}."))
     return shared + [
         replace(f, message=f"Step {i} of {len(each)}: {f.message}")
         for i, findings in enumerate(each, start=1)
@@ -122,33 +130,41 @@ def guarded(name: str, check: Callable[..., Iterable[Finding]], *arguments: Any)
         return [Finding(name, False, f"Not measured: the check itself failed ({kind}: {error}).")]
 
 
-def _steps(
+def steps_of(
     statistics: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
 ) -> list[tuple[dict[str, np.ndarray], dict[str, Any]]]:
-    """Statistics and attributes of each of our steps; PyMC stacks statistics along a last axis."""
-    n = max((x.shape[2] for x in statistics.values() if np.ndim(x) == 3), default=1)
-    if n < 2:
-        flat = {
-            k: x[..., 0] if np.ndim(x) == 3 and x.shape[2] else x for k, x in statistics.items()
-        }
-        return [(flat, dict(attributes))]
-    # Which step a statistic without that axis belongs to, nobody knows.
-    stacked = {k: x for k, x in statistics.items() if np.ndim(x) == 3 and x.shape[2] == n}
-    return [
-        (
-            {k: x[..., i] for k, x in stacked.items()},
-            {k: x if k in _OF_MODES else _of_step(x, i, n) for k, x in attributes.items()},
-        )
-        for i in range(n)
-    ]
+    """Statistics and attributes of each of our steps.
+
+    PyMC stacks a statistic that several steps report along a last axis, whoever wrote the steps.
+    """
+    # What each of our steps reports, and no other, tells how many they are.
+    n = max((_reporting(statistics[k]) for k in UPDATE_STATISTICS if k in statistics), default=1)
+    each = [_of_step(attributes, i, n) for i in range(n)]
+    found: list[tuple[dict[str, np.ndarray], dict[str, Any]]] = [({}, own) for own in each]
+    for name, x in statistics.items():
+        owners = [i for i, own in enumerate(each) if name in str(own.get("statistics")).split()]
+        everyone = list(range(n))
+        # Of other numbers of steps nobody knows which they are.
+        steps = next((k for k in (everyone, owners) if len(k) == _reporting(x)), [])
+        for place, i in enumerate(steps):
+            found[i][0][name] = x[..., place] if np.ndim(x) == 3 else x
+    return found
 
 
-def _of_step(value: Any, i: int, n: int) -> Any:
-    """Entry of a step in an attribute that lists those of all, as an array or a text."""
-    each = value.split(", ") if isinstance(value, str) else value
-    return (
-        each[i] if isinstance(each, list | tuple | np.ndarray) and np.shape(each) == (n,) else value
-    )
+def _reporting(x: np.ndarray) -> int:
+    """Steps that a statistic is of."""
+    return x.shape[2] if np.ndim(x) == 3 else 1
+
+
+def _of_step(attributes: Mapping[str, Any], i: int, n: int) -> dict[str, Any]:
+    """Attributes of a step, where those of all are listed in an array or a text."""
+    own = {}
+    for name, value in attributes.items():
+        each = value.split(", ") if isinstance(value, str) else value
+        by_step = isinstance(each, list) or (np.ndim(each) == 1 and name not in _OF_MODES)
+        own[name] = each[i] if n > 1 and by_step and len(each) == n else value
+    # "-" stands for what others have and this step has not.
+    return {k: x for k, x in own.items() if not (isinstance(x, str) and x == "-")}
 
 
 def number(attributes: Mapping[str, Any], name: str) -> float:
@@ -183,11 +199,13 @@ def _positive(attributes: Mapping[str, Any], name: str) -> float:
 
 
 def _numbers(attributes: Mapping[str, Any], name: str) -> np.ndarray:
-    """Attribute that is an array of numbers; they need not be finite."""
+    """Attribute that is an array of numbers, or a text of one; they need not be finite."""
     try:
-        return np.atleast_1d(np.asarray(attributes[name], float))
+        value = attributes[name]
+        listed = value.strip("[]").split() if isinstance(value, str) else value
+        return np.atleast_1d(np.asarray(listed, float))
     except (TypeError, ValueError, OverflowError):
-        value = str(attributes[name])[:40]
+        value = str(value)[:40]
         raise NotMeasured(f"the attribute {name!r} holds no numbers: {value!r}", True) from None
 
 
@@ -229,8 +247,10 @@ def _or_found(attributes: Mapping[str, Any]) -> str:
 
 def _in_batches(attributes: Mapping[str, Any]) -> bool:
     """Whether gradients are of some of the rows."""
-    size, rows = (attributes.get(name) for name in ("batch_size", "n_rows"))
-    return isinstance(size, Integral) and isinstance(rows, Integral) and size < rows
+    try:
+        return number(attributes, "batch_size") < number(attributes, "n_rows")
+    except NotMeasured:
+        return False
 
 
 def _chains(numbers: np.ndarray, one: str, several: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from xarray import DataArray, Dataset, DataTree
 
 from pymc_sgmcmc.diagnostics.reading import observed_names, quoted, sampled
+from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
 from pymc_sgmcmc.trust import Finding, NotMeasured, guarded, is_set, number, signs_of_trouble
 
 _RHAT = 1.05
@@ -136,6 +137,9 @@ def diagnose(
         for name in sampled(statistics)
     }
     findings = signs_of_trouble(arrays, attributes)
+    findings += guarded("statistics", _not_reported, arrays)
+    if predictions is None and var_names is None:
+        findings += guarded("variables", _no_numbers, posterior, attributes)
     draws = guarded("draws", _any_draws, chosen, attributes)
     findings += draws
     if not {"draws", "stuck chains"} & {finding.check for finding in draws}:
@@ -207,11 +211,30 @@ def _names(judged: Dataset, var_names: Sequence[str] | str | None) -> list[str]:
     return names
 
 
+def _not_reported(statistics: Mapping[str, np.ndarray]) -> Iterator[Finding]:
+    """What every sampler of this package reports, and is not there."""
+    missing = [name for name in UPDATE_STATISTICS if name not in statistics]
+    if missing:
+        none = len(missing) == len(UPDATE_STATISTICS)
+        what = f"sample_stats has no numbers of {quoted(missing)} for each chain and draw"
+        yield Finding("statistics", none, f"Not measured: {what}.")
+
+
+def _no_numbers(posterior: Dataset, attributes: Mapping[str, Any]) -> Iterator[Finding]:
+    """Variables that nothing can be said of."""
+    for name in map(str, posterior.data_vars):
+        if name not in sampled(posterior):
+            yield Finding(
+                f"variable {name}",
+                name in _free(attributes),
+                f"Not measured: {name!r} has no number for each chain and draw.",
+            )
+
+
 def _any_draws(chosen: Dataset, attributes: Mapping[str, Any]) -> Iterator[Finding]:
     """Whether there are draws that differ from each other."""
     chains, draws = (chosen.sizes.get(dim, 0) for dim in ("chain", "draw"))
-    arrays = {str(name): _by_chain(x) for name, x in chosen.data_vars.items()}
-    if not chains or not draws or not sum(x.size for x in arrays.values()):
+    if not chains or not draws or not any(x.size for x in chosen.data_vars.values()):
         yield Finding(
             "draws",
             True,
@@ -226,10 +249,16 @@ def _any_draws(chosen: Dataset, attributes: Mapping[str, Any]) -> Iterator[Findi
             f"{draws} draws of each chain are too few to measure anything: take {_FEW} or more.",
         )
         return
-    if not any(np.isfinite(x).any() for x in arrays.values()):
+    # Variables one after the other: they may fill the memory.
+    finite, still = False, {}
+    for name, variable in chosen.data_vars.items():
+        if variable.size:
+            x = _by_chain(variable)
+            finite |= bool(np.isfinite(x).any())
+            still[str(name)] = (x == x[:, :1]).all((1, 2))
+    if not finite:
         yield Finding("draws", True, "No draw is finite: nothing can be measured.")
         return
-    still = {name: (x == x[:, :1]).all((1, 2)) for name, x in arrays.items() if x.size}
     everywhere = np.all(list(still.values()), axis=0)
     if everywhere.any():
         stuck = ", ".join(map(str, chosen["chain"].values[everywhere][:8]))
@@ -256,7 +285,7 @@ def _by_chain(x: DataArray) -> np.ndarray:
     """Values as numbers, ``(chain, draw, entry)``."""
     values = x.transpose("chain", "draw", ...).values
     chains, draws, *shape = values.shape
-    return values.reshape(chains, draws, math.prod(shape)).astype(float)
+    return values.reshape(chains, draws, math.prod(shape))
 
 
 def _free(attributes: Mapping[str, Any]) -> list[str]:
@@ -279,15 +308,15 @@ def _not_finite(draws: Dataset, judged: Sequence[Any]) -> Iterator[Finding]:
 
 def _resolution(draws: Dataset, attributes: Mapping[str, Any]) -> Iterator[Finding]:
     """Whether numbers are as close to each other as the posterior is narrow."""
-    ran = str(attributes.get("dtype", "float64"))
-    ran = ran if ran in ("float32", "float64") else "float64"
+    # The coarsest, where there are several steps.
+    ran = "float32" if "float32" in str(attributes.get("dtype")) else "float64"
     for name in [name for name in sampled(draws) if name in _free(attributes)]:
         x = _by_chain(draws[name])
         stored = draws[name].dtype
         if stored.kind != "f" or not np.isfinite(x).all() or (x == x[:1, :1]).all():
             continue
         eps = max(np.finfo(ran).eps, np.finfo(stored).eps)
-        mean, sd = x.mean((0, 1)), x.std((0, 1))
+        mean, sd = (f(x, (0, 1), dtype=float) for f in (np.mean, np.std))
         coarse = np.flatnonzero(eps * np.abs(mean) > _COARSE * sd)
         if coarse.size:
             i = coarse[np.argmax(np.abs(mean[coarse]))]

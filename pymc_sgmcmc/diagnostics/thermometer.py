@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from xarray import Dataset, DataTree
+from xarray import Dataset, DataTree, concat
+
+from pymc_sgmcmc.diagnostics.reading import sampled
+from pymc_sgmcmc.trust import steps_of
 
 _KINDS = {"kinetic": "kinetic_temperature", "configurational": "configurational_temperature"}
 
@@ -27,7 +32,7 @@ def temperatures(idata: DataTree) -> Dataset:
         ``standard_error``, which allows for autocorrelation (`arviz_stats.mcse`); and
         ``deviation`` = (mean - T) / standard_error, of the temperature T in
         ``attrs["temperature"]``. Beyond some 4 it is not chance; whether it matters, the mean
-        says.
+        says. Of several steps ``(step, kind, chain)``, T an array, nan where one has no momenta.
 
     Raises
     ------
@@ -53,10 +58,9 @@ def temperatures(idata: DataTree) -> Dataset:
     >>> temperatures(idata)["mean"].sel(kind="kinetic").values.round(1).tolist()
     [1.3, 1.3, 1.3, 1.3]
     """
-    import arviz_stats
-
-    statistics = idata["sample_stats"].to_dataset() if "sample_stats" in idata.children else {}
-    attributes = idata["posterior"].attrs if "posterior" in idata.children else {}
+    groups = idata.children
+    statistics = groups["sample_stats"].to_dataset() if "sample_stats" in groups else Dataset()
+    attributes: dict[Any, Any] = groups["posterior"].attrs if "posterior" in groups else {}
     kinds = [kind for kind, name in _KINDS.items() if name in statistics]
     if not kinds or "temperature" not in attributes:
         raise ValueError(
@@ -64,10 +68,26 @@ def temperatures(idata: DataTree) -> Dataset:
             "of this package's steps: sample_stats with "
             f"{' or '.join(map(repr, _KINDS.values()))}, and a temperature in posterior.attrs."
         )
-    samples = Dataset({kind: statistics[_KINDS[kind]] for kind in kinds}).to_dataarray("kind")
-    mean = samples.mean("draw")
-    error = arviz_stats.mcse(samples, sample_dims=["draw"])
-    T = float(attributes["temperature"])
+    arrays = {k: statistics[k].transpose("chain", "draw", ...).values for k in sampled(statistics)}
+    chains = statistics.coords["chain"] if "chain" in statistics.coords else None
+    tables = [
+        _table({k: found[_KINDS[k]] for k in kinds if _KINDS[k] in found}, own["temperature"])
+        for found, own in steps_of(arrays, attributes)
+    ]
+    table = tables[0]
+    if len(tables) > 1:
+        table = concat(tables, "step", combine_attrs="drop")
+        table = table.assign_attrs(temperature=np.array([t.attrs["temperature"] for t in tables]))
+    return table if chains is None else table.assign_coords(chain=chains)
+
+
+def _table(samples: dict[str, np.ndarray], temperature: Any) -> Dataset:
+    """Means of ``(chain, draw)`` by kind, of one step."""
+    import arviz_stats
+
+    T = float(temperature)
+    x = Dataset({kind: (("chain", "draw"), x) for kind, x in samples.items()}).to_dataarray("kind")
+    mean, error = x.mean("draw"), arviz_stats.mcse(x, sample_dims=["draw"])
     with np.errstate(divide="ignore", invalid="ignore"):
         deviation = (mean - T) / error
     table = Dataset({"mean": mean, "standard_error": error, "deviation": deviation})

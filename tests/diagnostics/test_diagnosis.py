@@ -8,7 +8,8 @@ import pytest
 from xarray import DataTree
 
 from pymc_sgmcmc import diagnose, nn
-from pymc_sgmcmc.diagnostics import Diagnosis
+from pymc_sgmcmc.attributes import _joined
+from pymc_sgmcmc.diagnostics import Diagnosis, temperatures
 from pymc_sgmcmc.graphs import is_network
 from pymc_sgmcmc.trust import log_trouble, signs_of_trouble
 from tests.diagnostics.trees import tree
@@ -183,6 +184,22 @@ def test_a_measurement_that_is_no_number_is_no_all_clear(name):
     assert f"{name!r} is nan" in str(problems(diagnose(run(**{name: np.nan}))))
 
 
+def test_statistics_and_variables_that_are_gone_are_told():
+    idata = run()
+    statistics = idata["sample_stats"].to_dataset()
+    (note,) = diagnose(
+        with_group(idata, "sample_stats", statistics.drop_vars("configurational_temperature"))
+    ).findings
+    assert not note.problem
+    assert "no numbers of 'configurational_temperature'" in note.message
+    none = with_group(idata, "sample_stats", statistics[[]])
+    assert "no numbers of 'potential_energy'" in problems(diagnose(none))["statistics"]
+    for name, free in (("x", True), ("e", False)):
+        (finding,) = diagnose(replaced(idata, "posterior", name, EDITS["text"])).findings
+        assert finding.problem == free
+        assert f"{name!r} has no number for each chain" in finding.message
+
+
 def test_draws_that_nothing_can_be_measured_of():
     idata = run()
     posterior = idata["posterior"].to_dataset()
@@ -318,6 +335,68 @@ def test_what_is_the_same_of_all_steps_is_told_once():
     statistics["kinetic_temperature"] = statistics["kinetic_temperature"][..., [1, 1]]
     (finding,) = signs_of_trouble(statistics, ATTRIBUTES)
     assert finding.message.startswith("The kinetic")
+
+
+def joined(n=2, **of_first):
+    """Attributes of steps, the first of which lacks what is None, as the output has them."""
+    first = {k: x for k, x in {**ATTRIBUTES, **of_first}.items() if x is not None}
+    return _joined([first, *[ATTRIBUTES] * (n - 1)], 100, 200)
+
+
+def test_what_a_step_lacks_is_no_trouble():
+    # The first was given its step size: there was no warm-up.
+    names = "expected_bias", "modes", "modes_found", "mode_mass", "mode_of_chain", "curvature_ratio"
+    attributes = joined(step_size=0.2, **dict.fromkeys(names))
+    assert attributes["mode_mass"] == "-, [-3.]"
+    statistics = several()
+    statistics["kinetic_temperature"][..., 1] -= 0.2
+    assert signs_of_trouble(statistics, attributes) == [
+        finding for finding in signs_of_trouble(statistics, joined()) if finding.problem
+    ]
+
+
+def test_modes_of_each_step_are_read():
+    attributes = joined(modes=2, modes_found=2, mode_mass=np.array([-3.0, -13.0]))
+    attributes["mode_of_chain"] = "[0 0 0 1], [0 0 0 0]"
+    statistics = several()
+    statistics["kinetic_temperature"][..., 1] -= 0.2
+    modes, worse = signs_of_trouble(statistics, attributes)
+    assert modes.message.startswith("Step 1 of 2: The posterior has at least 2 modes")
+    assert worse.message.startswith("Step 1 of 2: Chain 3 sits in a mode")
+
+
+def test_a_step_of_another_package_hides_nothing():
+    idata = run()
+    hot = {k: x.values for k, x in idata["sample_stats"].data_vars.items()}
+    hot["kinetic_temperature"] += 0.2
+    hot["step_size"] = np.stack([hot["step_size"]] * 2, axis=-1)  # NUTS reports one as well
+    (finding,) = signs_of_trouble(hot, ATTRIBUTES)
+    assert finding.check == "kinetic temperature"
+
+
+def test_a_statistic_of_one_of_the_steps_is_judged_where_it_belongs():
+    statistics = several()
+    statistics["kinetic_temperature"] = statistics["kinetic_temperature"][..., 1]
+    (finding,) = signs_of_trouble(statistics, ATTRIBUTES)
+    assert not finding.problem
+    assert "of which of the steps is not known: 'kinetic_temperature'" in finding.message
+    attributes = ATTRIBUTES | {
+        "statistics": "potential_energy, potential_energy kinetic_temperature"
+    }
+    (finding,) = signs_of_trouble(statistics, attributes)
+    assert finding.message.startswith("Step 2 of 2: The kinetic temperature is 1.2")
+
+
+def test_temperatures_of_each_of_several_steps():
+    idata = run(temperature=np.array([1.0, 2.0]))
+    stats = {k: (["step"], x) for k, x in several().items()}
+    both = with_group(idata, "sample_stats", tree(g=stats)["g"].to_dataset())
+    table = temperatures(both)
+    assert dict(table.sizes) == {"step": 2, "kind": 2, "chain": CHAINS}
+    np.testing.assert_allclose(table["mean"].sel(kind="kinetic").mean("chain"), [1, 1.2], atol=0.02)
+    deviation = table["deviation"].sel(kind="kinetic")
+    assert (abs(deviation[0]) < 5).all()
+    assert (deviation[1] < -20).all()  # against the second one's own
 
 
 def test_a_sampler_without_momentum_decay_keeps_its_draws(caplog):
