@@ -24,6 +24,11 @@ CANT_COMPILE = (NotImplementedError, TypeError, IndexError, ImportError)
 installed. What fails for another reason, as for want of memory, would fail in a loop as well."""
 
 
+def reason(error: Exception) -> str:
+    """What an error says, in its first line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def rebuild(
     outputs: Sequence[Variable],
     replacements: Mapping[Variable, Variable],

@@ -24,7 +24,7 @@ from pymc.util import is_transformed_name
 from pytensor.graph.basic import Variable
 from xarray import DataTree
 
-from pymc_sgmcmc.graphs import CANT_COMPILE, is_shared_value, leaves, rebuild
+from pymc_sgmcmc.graphs import CANT_COMPILE, is_shared_value, leaves, reason, rebuild
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Recorder:
                     "JAX can't compile %s (%s): Deterministics are computed one draw after "
                     "another, which is slow. Leave out what is not needed: var_names=[...].",
                     names,
-                    str(error).splitlines()[0],
+                    reason(error),
                 )
                 self._function = self._pytensor_function()
             else:
@@ -154,7 +154,8 @@ class Recorder:
         # One draw at a time: a length may depend on the values.
         def evaluate(values: list[np.ndarray]) -> list[np.ndarray]:
             draws = [function(*draw, *held) for draw in zip(*values, strict=True)]
-            return [np.stack(xs) for xs in zip(*draws, strict=True)]
+            each = zip(self._derived, zip(*draws, strict=True), strict=True)
+            return [_stacked(name, xs) for name, xs in each]
 
         return evaluate
 
@@ -170,6 +171,17 @@ class Recorder:
         ]
         graphs = rebuild(outputs, dict(zip(shared, data, strict=True)))
         return self._model.value_vars, data, held, graphs
+
+
+def _stacked(name: str, draws: Sequence[np.ndarray]) -> np.ndarray:
+    """Draws of a derived variable as one array."""
+    shapes = sorted({np.shape(x) for x in draws})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"{name!r} has the shape {shapes[0]} in one draw and {shapes[-1]} in another: an array "
+            "can't hold both. Leave it out with var_names=[...], or give it one shape."
+        )
+    return np.stack(draws)
 
 
 def output_bytes(model: Model, var_names: Sequence[str] | None = None) -> int:

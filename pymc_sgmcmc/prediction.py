@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,10 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.basic import BernoulliRV, CategoricalRV, NormalRV
 from pytensor.tensor.random.op import RandomVariable
-from xarray import DataTree
+from pytensor.tensor.subtensor import AdvancedSubtensor
+from xarray import DataArray, DataTree
 
-from pymc_sgmcmc.graphs import CANT_COMPILE, is_shared_value, leaves, rebuild, values_read
+from pymc_sgmcmc.graphs import CANT_COMPILE, is_shared_value, leaves, reason, rebuild, values_read
 from pymc_sgmcmc.minibatch import is_array, value_of
 
 _log = logging.getLogger(__name__)
@@ -80,8 +82,8 @@ def predict(
     Raises
     ------
     ValueError
-        If a name is unknown, values are no numbers or of another shape, or draws of a variable are
-        missing; the message says what to write.
+        If a name is unknown, values are no numbers, of another shape or codes of groups that the
+        model has not seen, or draws of a variable are missing; the message says what to write.
 
     Warns
     -----
@@ -121,19 +123,25 @@ def predict(
     return prediction.run(var_names, get_random_generator(random_seed))
 
 
+def _as_array(x: Any) -> np.ndarray:
+    """An array of new values, nan where they are masked."""
+    return x.astype(float).filled(np.nan) if np.ma.is_masked(x) else np.asarray(x)
+
+
 def _as_numbers(name: str, x: np.ndarray, held: str) -> np.ndarray:
     """New values as numbers; an array of objects, as a frame of bool and float columns is, too."""
-    numbers = x
+    numbers, strange = x, x
     if x.dtype == object:
-        try:
-            numbers = np.array(x.tolist())
-        except ValueError:  # rows of different lengths
-            numbers = x
+        known = DataArray(x).fillna(np.nan).values
+        strange = np.array([v for v in known.ravel() if not isinstance(v, Number | np.bool_)])
+        if not strange.size:
+            numbers = np.array(known.tolist())
+            numbers = numbers.astype(float) if numbers.dtype == object else numbers
     if numbers.dtype.kind not in "biufc":
         raise ValueError(
             f"{name!r} holds {held} in the model, and was given {x.dtype}: "
-            f"{x.ravel()[:1].tolist()}... Give numbers; labels as the codes that the model was "
-            "built with (series.cat.codes)."
+            f"{strange.ravel()[:1].tolist()}... Give numbers; labels as the codes that the model "
+            "was built with (series.cat.codes)."
         )
     missing = np.argwhere(np.isnan(numbers))
     if len(missing):
@@ -154,21 +162,49 @@ def _like(variable: Any, x: np.ndarray) -> np.ndarray:
             f"{variable.name!r} holds {dtype} in the model, and was given {x.dtype}, which would "
             f"be cut off. Use pm.Data({variable.name!r}, values.astype(float))."
         )
-    if dtype.kind in "iu" and x.size:
-        lowest, highest = np.iinfo(dtype).min, np.iinfo(dtype).max
-        if int(x.min()) < lowest or int(x.max()) > highest:
-            raise ValueError(
-                f"{variable.name!r} holds {dtype} in the model, up to {highest}, and was given "
-                f"numbers from {x.min()} to {x.max()}. Use pm.Data({variable.name!r}, "
-                "values.astype(float))."
-            )
-    return x.astype(dtype)
+    with np.errstate(over="ignore"):
+        taken = x.astype(dtype)
+    fits = taken == x if dtype.kind in "iu" else np.isfinite(taken) | ~np.isfinite(x)
+    if not fits.all():
+        highest = (np.iinfo if dtype.kind in "iu" else np.finfo)(dtype).max
+        raise ValueError(
+            f"{variable.name!r} holds {dtype} in the model, up to {highest}, and was given "
+            f"numbers from {x.min()} to {x.max()}. Use pm.Data({variable.name!r}, "
+            "values.astype(float))."
+        )
+    return taken
 
 
 def _refuse_axes(name: str, x: np.ndarray, ndim: int) -> None:
     if x.ndim != ndim:
         raise ValueError(
             f"{name!r} has {ndim} axes in the model, and was given an array of shape {x.shape}."
+        )
+
+
+def _refuse_fractions(name: str, y: np.ndarray) -> None:
+    """Raise an error for outcomes between whole numbers, where the law is of those."""
+    between = np.argwhere(y != np.round(y))
+    if len(between):
+        where = between[0].tolist()
+        raise ValueError(
+            f"{name!r} is {y[tuple(where)]} at {where}, and whole numbers in the model: give "
+            "outcomes as they were observed, not probabilities."
+        )
+
+
+def _refuse_beyond(variable: Any, codes: np.ndarray, entries: int, of: str | None) -> None:
+    """Raise an error where a code is of no entry, or counts from the end as none did before."""
+    lowest = 0 if (variable.get_value(borrow=True) >= 0).all() else -entries
+    beyond = np.argwhere((codes < lowest) | (codes >= entries))
+    if len(beyond):
+        where = beyond[0].tolist()
+        code = codes[tuple(where)]
+        missing = " (pandas' code of what is in no category)" if code == -1 else ""
+        raise ValueError(
+            f"{variable.name!r} is {code}{missing} at {where}, and what it picks from"
+            f"{f', {of!r},' if of else ''} has the entries 0 to {entries - 1}: the model has not "
+            "seen such a group. Leave such rows out, or draw the group's effect from its prior."
         )
 
 
@@ -210,6 +246,11 @@ class _Prediction:
         group: str,
         dtype: str,
     ) -> None:
+        if not isinstance(idata, DataTree):
+            raise TypeError(
+                "predict needs the DataTree that pm.sample or pymc_sgmcmc.sample gave, got "
+                f"{type(idata).__name__}: predict(idata, {{...}})."
+            )
         if group not in idata.children:
             raise ValueError(
                 f"idata has no group {group!r}, only {', '.join(map(repr, idata.children))}."
@@ -229,7 +270,10 @@ class _Prediction:
                 )
         # The data behind an observed variable are its outcomes.
         outcome_of = {_observed_data(model, rv).name: rv.name for rv in model.observed_RVs}
-        data = {outcome_of.get(k, k): np.asarray(x) for k, x in data.items()}
+        data = {outcome_of.get(k, k): _as_array(x) for k, x in data.items()}
+        for name, x in data.items():
+            if x.ndim and not len(x):
+                raise ValueError(f"{name!r} has no rows: there is nothing to predict.")
         self.outcomes = {k: data.pop(k) for k in list(data) if k in self.observed}
         self.values = {self.shared[k]: _like(self.shared[k], x) for k, x in data.items()}
         for name, x in self.outcomes.items():
@@ -237,6 +281,8 @@ class _Prediction:
             _refuse_axes(name, x, rv.type.ndim)
             held = "0/1" if isinstance(rv.owner.op, BernoulliRV) else rv.type.dtype
             self.outcomes[name] = _as_numbers(name, x, held)
+            if np.dtype(rv.type.dtype).kind in "iu":
+                _refuse_fractions(name, self.outcomes[name])
         lengths = self._lengths(coords)
         self._refuse_other_rows()
         self.values |= lengths
@@ -287,18 +333,18 @@ class _Prediction:
 
     def run(self, var_names: Sequence[str] | None, rng: np.random.Generator) -> DataTree:
         """Evaluate what is asked for."""
+        asked = self._asked(var_names)
         try:
-            return self._run(var_names, rng)
+            return self._run(asked, rng)
         except Exception as error:
             shapes = self._other_shapes()
             if not shapes:
                 raise
             raise ValueError(f"{shapes}. The model can't be evaluated with those.") from error
 
-    def _run(self, var_names: Sequence[str] | None, rng: np.random.Generator) -> DataTree:
+    def _run(self, asked: dict[str, Variable], rng: np.random.Generator) -> DataTree:
         from arviz_base import dict_to_dataset
 
-        asked = self._asked(var_names)
         sampled = {k: _resized(v) for k, v in asked.items() if k in self.observed}
         computed = {k: v for k, v in asked.items() if k not in self.observed}
         scores = {
@@ -414,7 +460,21 @@ class _Prediction:
         ]
         replacements: dict[Any, Any] = dict(zip(recorded, inputs, strict=True))
         replacements |= zip(data, symbols, strict=True)
-        return recorded, [symbols, held, inputs], rebuild(list(outputs), replacements)
+        graphs = rebuild(list(outputs), replacements)
+        self._refuse_unknown_codes(graphs, dict(zip(symbols, data, strict=True)))
+        return recorded, [symbols, held, inputs], graphs
+
+    def _refuse_unknown_codes(self, graphs: Sequence[Variable], data: Mapping[Any, Any]) -> None:
+        """Raise an error for codes beyond the entries that they pick: JAX takes the nearest."""
+        new = {symbol: v for symbol, v in data.items() if v in self.values}
+        for node in {v.owner for v in ancestors(graphs) if v.owner is not None}:
+            if not isinstance(node.op, AdvancedSubtensor):
+                continue
+            table, *indices = node.inputs
+            for axis, place in enumerate(node.op.idx_list):
+                v = new.get(indices[place]) if isinstance(place, int) else None
+                if v is not None and axis < table.type.ndim and table.type.shape[axis] is not None:
+                    _refuse_beyond(v, self.values[v], table.type.shape[axis], table.name)
 
     def _refuse_old_rows(self, data: Sequence[Any]) -> None:
         """Raise an error where data that are as long as the old rows were given no new values."""
@@ -467,7 +527,7 @@ class _Prediction:
             _log.warning(
                 "JAX can't compile what is to be predicted (%s): one draw is computed after "
                 "another, which is slow.",
-                (str(error) or type(error).__name__).splitlines()[0],
+                reason(error),
             )
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Numba will use object mode")

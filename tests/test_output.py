@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
+from pytensor.link.jax.dispatch import jax_funcify
 from scipy import stats
 
 from pymc_sgmcmc import ATMC, SGLD, output, sample
@@ -231,6 +232,35 @@ def test_what_jax_can_not_compile(caplog):
     idata = sample(10, tune=0, chains=2, step=step, model=model, progressbar=False)
     x, s = idata.posterior["x"], idata.posterior["s"]
     np.testing.assert_allclose(idata.posterior["cube"], (x**3 + s).transpose(*x.dims))
+
+
+class Silent(Cube):
+    """An Op that JAX gives up on without a word, when it traces it."""
+
+
+@jax_funcify.register(Silent)
+def _silent(op, **kwargs):
+    def trace(x):
+        raise NotImplementedError
+
+    return trace
+
+
+def test_a_reason_without_words(caplog):
+    with pm.Model() as model:
+        pm.Deterministic("cube", Silent()(pm.Normal("x", shape=2)))
+    values = {"x": np.ones((2, 3, 2))}
+    np.testing.assert_array_equal(Recorder(model)(values)["cube"], values["x"])
+    assert "JAX can't compile 'cube' (NotImplementedError)" in caplog.text
+
+
+def test_a_deterministic_whose_shape_changes_is_named():
+    with pm.Model() as model:
+        x = pm.Normal("x", shape=2)
+        pm.Deterministic("positive", x[pt.nonzero(x > 0)[0]])
+    values = {"x": np.array([[[1.0, 2.0], [1.0, -2.0]]])}
+    with pytest.raises(ValueError, match=r"'positive' has the shape \(1,\) in one draw and \(2,\)"):
+        Recorder(model)(values)
 
 
 def test_other_errors_are_not_tried_again_in_a_loop(rich, monkeypatch):

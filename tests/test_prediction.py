@@ -292,12 +292,40 @@ def test_frames_of_bool_and_float_columns(classes):
         ({"X": np.where(np.arange(M)[:, None] == 3, np.nan, NEW)}, r"nan in 3 places.* \[3, 0\]"),
         ({"y": [np.nan, *np.zeros(M - 1)]}, r"'y' is nan in 1 places, the first at \[0\]"),
         ({"k": K + 2**31}, r"'k' holds int32 .*up to 2147483647, and was given .*2147483648"),
+        ({"k": K + 3}, r"'k' is 3 at \[0\], and .* from, 'b', has the entries 0 to 2: .*not seen"),
+        ({"k": K - 1}, r"'k' is -1 \(pandas' code of what is in no category\) at \[0\]"),
+        ({"y": np.full(M, 0.5)}, r"'y' is 0.5 at \[0\], and whole numbers in the model"),
+        ({"X": np.array([[1.0, 2.0, "a"]] * M, object)}, r"given object: \['a'\].*Give numbers"),
+        ({"X": np.array([[1.0, 2.0, None]] * M, object)}, r"nan in 7 places, .* \[0, 2\]"),
+        ({"X": np.ma.masked_less(NEW, 0)}, "'X' is nan in"),
+        ({"X": NEW[:0]}, "'X' has no rows"),
     ],
 )
 def test_rows_that_the_model_can_not_have(classes, changes, message):
     model, found = classes
     with pytest.raises(ValueError, match=message):
         predict(found, {"X": NEW, "k": K} | changes, model=model)
+
+
+def test_a_name_that_is_wrong_is_told_before_shapes(classes):
+    model, found = classes
+    with pytest.raises(ValueError, match="var_names has 'z'"):
+        predict(found, {"X": NEW[:, :2]}, var_names=["z"], model=model)
+    with pytest.raises(TypeError, match=r"predict needs the DataTree .* got dict"):
+        predict({"b": X}, {"X": NEW}, model=model)
+
+
+def test_codes_that_count_from_the_end_as_before():
+    with pm.Model() as model:
+        effect = pm.Normal("effect", shape=3) * pm.HalfNormal("scale")
+        pm.Normal("y", effect[pm.Data("k", [0, 1, -1])], observed=np.zeros(3))
+        found = pm.sample_prior_predictive(10, random_seed=1)
+    found["posterior"] = found["prior"].dataset
+    same = predict(found, {"k": [-1, 2]}, model=model)["predictions"]["y_mean"].values
+    np.testing.assert_array_equal(same[..., 0], same[..., 1])
+    for code in (-4, 3):
+        with pytest.raises(ValueError, match=f"'k' is {code} .* has the entries 0 to 2"):
+            predict(found, {"k": [code, 0]}, model=model)
 
 
 def test_outcomes_that_are_impossible(classes):
