@@ -76,7 +76,7 @@ def temperatures(idata: DataTree) -> Dataset:
     ]
     table = tables[0]
     if len(tables) > 1:
-        table = concat(tables, "step", combine_attrs="drop")
+        table = concat(tables, "step", join="outer", combine_attrs="drop")
         table = table.assign_attrs(temperature=np.array([t.attrs["temperature"] for t in tables]))
     return table if chains is None else table.assign_coords(chain=chains)
 

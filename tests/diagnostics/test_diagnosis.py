@@ -387,6 +387,7 @@ def test_a_statistic_of_one_of_the_steps_is_judged_where_it_belongs():
     assert finding.message.startswith("Step 2 of 2: The kinetic temperature is 1.2")
 
 
+@pytest.mark.filterwarnings("error")
 def test_temperatures_of_each_of_several_steps():
     idata = run(temperature=np.array([1.0, 2.0]))
     stats = {k: (["step"], x) for k, x in several().items()}
@@ -397,6 +398,13 @@ def test_temperatures_of_each_of_several_steps():
     deviation = table["deviation"].sel(kind="kinetic")
     assert (abs(deviation[0]) < 5).all()
     assert (deviation[1] < -20).all()  # against the second one's own
+    # A first one without momenta, as SGLD is.
+    stats["kinetic_temperature"] = [], several()["kinetic_temperature"][..., 1]
+    both = with_group(idata, "sample_stats", tree(g=stats)["g"].to_dataset())
+    both["posterior"].attrs["statistics"] = "gradient_noise, gradient_noise kinetic_temperature"
+    kinetic = temperatures(both)["mean"].sel(kind="kinetic")
+    assert np.isnan(kinetic[0]).all()
+    np.testing.assert_allclose(kinetic[1].mean("chain"), 1.2, atol=0.02)
 
 
 def test_a_sampler_without_momentum_decay_keeps_its_draws(caplog):
