@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from digits import build_model, load
 
 import pymc_sgmcmc as sg
-from pymc_sgmcmc.chains import Chains
+from pymc_sgmcmc.run.chains import Chains
 
 SHORT, LONG = 50, 200
 

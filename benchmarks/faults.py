@@ -44,12 +44,14 @@ from pytensor.graph.op import Op
 from rich.progress import Progress
 
 import pymc_sgmcmc
-from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, chains, diagnose, sample, sampling, stepping
-from pymc_sgmcmc.chains import Chains
-from pymc_sgmcmc.engines.jax import JaxEngine
+from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, diagnose, sample, sampling
+from pymc_sgmcmc.engines.jax.engine import JaxEngine
+from pymc_sgmcmc.model.potential import StochasticPotential
 from pymc_sgmcmc.output import Recorder
-from pymc_sgmcmc.potential import StochasticPotential
-from pymc_sgmcmc.stepping import StochasticGradientStep
+from pymc_sgmcmc.pymc_step import step as stepping
+from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
+from pymc_sgmcmc.run import chains
+from pymc_sgmcmc.run.chains import Chains
 
 TUNE, DRAWS, STEPS = 6, 20, 5
 PACKAGE = str(Path(pymc_sgmcmc.__file__).parent)

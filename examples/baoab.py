@@ -21,7 +21,7 @@ from pytensor.tensor.variable import TensorVariable
 from pymc_sgmcmc import SGHMC
 from pymc_sgmcmc.dynamics import Dynamics, Transition
 from pymc_sgmcmc.dynamics.base import check_number, friction_coefficient, heating, leapfrog_bias
-from pymc_sgmcmc.stepping import StochasticGradientStep
+from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,9 @@
 from importlib.metadata import version
 
 from pymc_sgmcmc import nn, schedules
-from pymc_sgmcmc.chains import ChainStuckError
 from pymc_sgmcmc.diagnostics import diagnose
 from pymc_sgmcmc.prediction import predict
+from pymc_sgmcmc.run.chains import ChainStuckError
 from pymc_sgmcmc.sampling import sample
 from pymc_sgmcmc.step_methods import ATMC, SGHMC, SGLD, SGNHT
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import math
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,7 +23,8 @@ from pymc.util import is_transformed_name
 from pytensor.graph.basic import Variable
 from xarray import DataTree
 
-from pymc_sgmcmc.graphs import CANT_COMPILE, is_shared_value, leaves, reason, rebuild
+from pymc_sgmcmc.model.graphs import CANT_COMPILE, is_shared_value, leaves, reason, rebuild
+from pymc_sgmcmc.warn import warn_user
 
 _log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class Recorder:
     def _jax_function(self, outputs: Sequence[Variable] | None = None) -> Any:
         import jax
 
-        from pymc_sgmcmc.engines.jax import jax_function
+        from pymc_sgmcmc.engines.jax.functions import jax_function
 
         inputs, data, held, graphs = self._graph(outputs)
         wide = any(v.type.dtype == "float64" for v in inputs)
@@ -208,12 +208,10 @@ def warn_of_large_output(
     total = n_draws * output_bytes(model, var_names)
     if total > _WARN_BYTES:
         names = [v.name for v in model.free_RVs]
-        warnings.warn(
+        warn_user(
             f"{n_draws:,} draws of all variables take {total / 1e9:.1f} GB, unless var_names "
             f"leaves some out. Leave large Deterministics out with var_names={names!r}, and "
             "compute them from the posterior.",
-            UserWarning,
-            skip_file_prefixes=(os.path.dirname(pm.__file__), os.path.dirname(__file__)),
         )
 
 

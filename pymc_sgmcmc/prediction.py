@@ -23,8 +23,16 @@ from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.subtensor import AdvancedSubtensor
 from xarray import DataArray, DataTree
 
-from pymc_sgmcmc.graphs import CANT_COMPILE, is_shared_value, leaves, reason, rebuild, values_read
-from pymc_sgmcmc.minibatch import is_array, value_of
+from pymc_sgmcmc.model.graphs import (
+    CANT_COMPILE,
+    is_shared_value,
+    leaves,
+    reason,
+    rebuild,
+    values_read,
+)
+from pymc_sgmcmc.model.rows import is_array, value_of
+from pymc_sgmcmc.warn import warn_user
 
 _log = logging.getLogger(__name__)
 
@@ -219,11 +227,9 @@ def _warn_of_impossible(name: str, y: np.ndarray, log_likelihood: np.ndarray) ->
     if len(impossible):
         where = impossible[0].tolist()
         value = f" is {y[tuple(where)]}" if y.ndim == len(where) else ""
-        warnings.warn(
+        warn_user(
             f"{name!r}{value} at {where}, which has probability 0 by every draw: log-likelihoods "
             f"of {len(impossible)} rows are -inf, and so are scores. Is it coded as in the model?",
-            UserWarning,
-            stacklevel=5,
         )
 
 
@@ -543,7 +549,7 @@ class _Prediction:
     ) -> list[np.ndarray]:
         import jax
 
-        from pymc_sgmcmc.engines.jax import jax_function
+        from pymc_sgmcmc.engines.jax.functions import jax_function
 
         wide = any(v.type.dtype == "float64" for v in [*inputs, *symbols])
         function = jax_function([*inputs, *symbols], graphs)

@@ -20,10 +20,10 @@ from rich.progress import (
 )
 from xarray import Dataset, DataTree
 
-from pymc_sgmcmc.chains import Chains, ChainStuckError
 from pymc_sgmcmc.engines.base import Draws
 from pymc_sgmcmc.output import Recorder, to_datatree, warn_of_large_output
-from pymc_sgmcmc.stepping import PopulationStep, StochasticGradientStep, warn_of_trouble
+from pymc_sgmcmc.pymc_step.step import PopulationStep, StochasticGradientStep, warn_of_trouble
+from pymc_sgmcmc.run.chains import Chains, ChainStuckError
 
 _log = logging.getLogger(__name__)
 

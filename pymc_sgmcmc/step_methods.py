@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, Unpack
 
 from pymc_sgmcmc.dynamics import ATMCDynamics, SGHMCDynamics, SGLDDynamics, SGNHTDynamics
-from pymc_sgmcmc.stepping import Options, StochasticGradientStep
+from pymc_sgmcmc.pymc_step.step import Options, StochasticGradientStep
 
 
 class SGLD(StochasticGradientStep):

@@ -7,8 +7,8 @@ import numpy as np
 import pytensor
 from pymc.pytensorf import compile as compile_graph
 
-from pymc_sgmcmc.engines.jax import compile_gradient
-from pymc_sgmcmc.estimators import Estimator
+from pymc_sgmcmc.engines.jax.functions import compile_gradient
+from pymc_sgmcmc.estimators.estimators import Estimator
 
 
 def random_point(model, seed=0):

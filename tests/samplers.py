@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pymc_sgmcmc  # noqa: F401  (its step methods are subclasses once it is imported)
-from pymc_sgmcmc.stepping import StochasticGradientStep
+from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -4,7 +4,8 @@ import numpy as np
 import pymc as pm
 import pytest
 
-from pymc_sgmcmc import ATMC, SGHMC, SGLD, chains, sample
+from pymc_sgmcmc import ATMC, SGHMC, SGLD, sample
+from pymc_sgmcmc.run import chains
 from tests.moments import assert_moments, regression_posterior
 from tests.samplers import SAMPLERS
 

@@ -7,7 +7,8 @@ import pytensor
 import pytest
 
 from pymc_sgmcmc import ATMC, SGLD, sample
-from pymc_sgmcmc.engines import choice, numba
+from pymc_sgmcmc.engines import choice
+from pymc_sgmcmc.engines.numba import threads
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_the_rule(monkeypatch):
     assert choice.faster_backend(5, 500, chains=4, updates=20_000) == "jax"
     assert choice.faster_backend(5, 500, chains=4, updates=5_000_000) == "numba"
     assert choice.faster_backend(6310, 8192, chains=4, updates=50_000) == "numba"
-    monkeypatch.setattr(numba, "cores", lambda: 8)
+    monkeypatch.setattr(threads, "cores", lambda: 8)
     assert choice.faster_backend(500_000, 400_000, chains=4, updates=50_000) == "jax"
     assert choice.faster_backend(500_000, 400_000, chains=8, updates=50_000) == "numba"
     monkeypatch.setattr("jax.default_backend", lambda: "gpu")

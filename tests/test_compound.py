@@ -10,7 +10,7 @@ import pytest
 import xarray
 
 from pymc_sgmcmc import ATMC, SGHMC, SGLD
-from pymc_sgmcmc.stepping import LoneStep, PopulationStep
+from pymc_sgmcmc.pymc_step.step import LoneStep, PopulationStep
 
 R = 0.8
 

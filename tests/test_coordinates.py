@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pymc_sgmcmc.chains import Sampler
-from pymc_sgmcmc.coordinates import Coordinates
+from pymc_sgmcmc.estimators.coordinates import Coordinates
+from pymc_sgmcmc.run.chains import Sampler
 
 D = 3
 MATRIX = np.random.default_rng(0).normal(size=(D, D))

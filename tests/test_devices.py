@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pymc_sgmcmc.engines.devices import Devices
+from pymc_sgmcmc.engines.jax.devices import Devices
 
 SCRIPT = Path(__file__).with_name("run_on_devices.py")
 BATCH, ALL = "40", "200"

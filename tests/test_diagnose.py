@@ -6,7 +6,7 @@ import pytest
 from xarray import Dataset, DataTree
 
 from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, diagnose, sample
-from pymc_sgmcmc.trust import signs_of_trouble
+from pymc_sgmcmc.report.signs import signs_of_trouble
 
 SHAPE = (4, 200)
 

@@ -13,12 +13,12 @@ import pytest
 import threadpoolctl
 
 from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, sample
-from pymc_sgmcmc.chains import Chains
 from pymc_sgmcmc.dynamics import SGNHTDynamics, schedules
 from pymc_sgmcmc.dynamics.base import OF_DRAWS, OF_STATES
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
-from pymc_sgmcmc.engines.jax_derivatives import JaxDerivatives
-from pymc_sgmcmc.engines.numba import one_blas_thread
+from pymc_sgmcmc.engines.jax.derivatives import JaxDerivatives
+from pymc_sgmcmc.engines.numba.threads import one_blas_thread
+from pymc_sgmcmc.run.chains import Chains
 from tests.samplers import SAMPLERS
 
 N, B, H, S = 200, 20, 0.02, 5

@@ -7,11 +7,11 @@ import numpy as np
 import pymc as pm
 import pytest
 
-from pymc_sgmcmc.coordinates import Coordinates
-from pymc_sgmcmc.engines.jax import compile_gradient, compile_position
-from pymc_sgmcmc.estimators import Clipped, ControlVariate, Estimator, Preconditioned
-from pymc_sgmcmc.potential import StochasticPotential
-from pymc_sgmcmc.tuning import Place
+from pymc_sgmcmc.engines.jax.functions import compile_gradient, compile_position
+from pymc_sgmcmc.estimators.coordinates import Coordinates
+from pymc_sgmcmc.estimators.estimators import Clipped, ControlVariate, Estimator, Preconditioned
+from pymc_sgmcmc.model.potential import StochasticPotential
+from pymc_sgmcmc.plan.tuning import Place
 from tests.reference import by_pymc
 
 N, B, D = 60, 12, 4

@@ -8,7 +8,7 @@ from pytensor.compile.builders import OpFromGraph
 from pytensor.graph.traversal import apply_ancestors
 from pytensor.tensor.special import Softmax
 
-from pymc_sgmcmc.graphs import is_shared_value, leaves, rebuild, values_read
+from pymc_sgmcmc.model.graphs import is_shared_value, leaves, rebuild, values_read
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(6, 3))

@@ -9,7 +9,7 @@ from pymc.model.transform.optimization import freeze_dims_and_data, freeze_model
 from pytensor.sparse import as_sparse_variable, structured_dot
 from scipy.sparse import csr_matrix
 
-from pymc_sgmcmc.potential import StochasticPotential
+from pymc_sgmcmc.model.potential import StochasticPotential
 from tests.reference import assert_close, by_epoch, by_jax, by_pymc, random_point
 
 pytestmark = pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")

@@ -15,10 +15,10 @@ from pytensor.graph.op import Op
 from pytensor.graph.traversal import apply_ancestors
 from scipy import stats
 
-from pymc_sgmcmc.engines.devices import Devices
-from pymc_sgmcmc.engines.jax import JaxEngine
-from pymc_sgmcmc.fingerprint import digest
-from pymc_sgmcmc.potential import StochasticPotential
+from pymc_sgmcmc.engines.jax.devices import Devices
+from pymc_sgmcmc.engines.jax.engine import JaxEngine
+from pymc_sgmcmc.model.fingerprint import digest
+from pymc_sgmcmc.model.potential import StochasticPotential
 from tests.reference import assert_close, by_epoch, by_jax, by_pymc, random_point
 
 pytestmark = pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")

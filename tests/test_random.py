@@ -6,7 +6,7 @@ import pytest
 from jax.extend.random import threefry_2x32
 from scipy import stats
 
-from pymc_sgmcmc.engines.random import ESCAPE, NOISE, ROWS, normals, random_rows, threefry
+from pymc_sgmcmc.engines.numba.random import ESCAPE, NOISE, ROWS, normals, random_rows, threefry
 
 u32 = np.uint32
 

@@ -11,10 +11,12 @@ from pytensor.graph.op import Op
 from rich.console import Console
 from rich.progress import Progress
 
-from pymc_sgmcmc import ATMC, SGLD, ChainStuckError, chains, sample, sampling, stepping
-from pymc_sgmcmc.chains import Chains
-from pymc_sgmcmc.engines.jax import JaxEngine
+from pymc_sgmcmc import ATMC, SGLD, ChainStuckError, sample, sampling
+from pymc_sgmcmc.engines.jax.engine import JaxEngine
 from pymc_sgmcmc.output import Recorder
+from pymc_sgmcmc.pymc_step import step as stepping
+from pymc_sgmcmc.run import chains
+from pymc_sgmcmc.run.chains import Chains
 
 TUNE, DRAWS, STEPS = 10, 40, 5
 

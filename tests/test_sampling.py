@@ -24,7 +24,7 @@ from pymc_sgmcmc import (
     sample,
     sampling,
 )
-from pymc_sgmcmc.chains import Chains
+from pymc_sgmcmc.run.chains import Chains
 from tests.samplers import SAMPLERS
 
 BY_NAME = {sampler.__name__: sampler for sampler in SAMPLERS}
@@ -266,7 +266,7 @@ def test_a_real_ctrl_c(tmp_path, backend):
 import signal
 import pymc as pm
 from pymc_sgmcmc import SGLD, sample
-from pymc_sgmcmc.chains import Chains
+from pymc_sgmcmc.run.chains import Chains
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a job in the background
 with pm.Model():
     pm.Normal("x", shape=3)

@@ -16,8 +16,9 @@ from pymc.exceptions import SamplingError
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 
-from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, sample, schedules, stepping
-from pymc_sgmcmc.stepping import StochasticGradientStep
+from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, sample, schedules
+from pymc_sgmcmc.pymc_step import step as stepping
+from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
 from tests.samplers import SAMPLERS
 
 N = 60

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from pymc_sgmcmc.engines import random, subsets
+from pymc_sgmcmc.engines.jax import subsets
+from pymc_sgmcmc.engines.numba import random
 
 
 def draw_jax(n, size, repeats):

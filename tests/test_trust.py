@@ -6,7 +6,7 @@ import pymc as pm
 import pytest
 
 import pymc_sgmcmc as sg
-from pymc_sgmcmc.trust import signs_of_trouble
+from pymc_sgmcmc.report.signs import signs_of_trouble
 
 
 @pytest.fixture(scope="module")

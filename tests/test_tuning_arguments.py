@@ -6,7 +6,7 @@ import pytest
 
 from pymc_sgmcmc import ATMC, SGHMC, SGLD, schedules
 from pymc_sgmcmc.dynamics import SGHMCDynamics, SGLDDynamics
-from pymc_sgmcmc.tuning_arguments import resolve_tuning_arguments
+from pymc_sgmcmc.plan.tuning_arguments import resolve_tuning_arguments
 
 
 @pytest.mark.parametrize(

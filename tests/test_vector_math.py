@@ -4,7 +4,7 @@ import pytensor.tensor as pt
 import pytest
 from scipy import special
 
-from pymc_sgmcmc.engines.vector_math import VectorMath, numba_mode
+from pymc_sgmcmc.engines.numba.vector_math import VectorMath, numba_mode
 
 EXACT = {
     "exp": np.exp,

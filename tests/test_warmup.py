@@ -12,11 +12,11 @@ from jax import lax
 from scipy import special
 
 from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, sample
-from pymc_sgmcmc.chains import Chains
-from pymc_sgmcmc.coordinates import Coordinates
 from pymc_sgmcmc.dynamics import ATMCDynamics, SGHMCDynamics, SGLDDynamics, SGNHTDynamics
-from pymc_sgmcmc.engines.jax import compile_fresh, compile_transition
-from pymc_sgmcmc.potential import StochasticPotential
+from pymc_sgmcmc.engines.jax.functions import compile_fresh, compile_transition
+from pymc_sgmcmc.estimators.coordinates import Coordinates
+from pymc_sgmcmc.model.potential import StochasticPotential
+from pymc_sgmcmc.run.chains import Chains
 from pymc_sgmcmc.warmup.descent import DescentDynamics, descend
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.mode import newton

@@ -10,12 +10,12 @@ import pytest
 from pymc.exceptions import SamplingError
 
 from pymc_sgmcmc import ATMC, sample
-from pymc_sgmcmc.coordinates import Coordinates
 from pymc_sgmcmc.dynamics import ATMCDynamics
 from pymc_sgmcmc.engines import derivatives_class
-from pymc_sgmcmc.hierarchy import non_centred
-from pymc_sgmcmc.potential import StochasticPotential
-from pymc_sgmcmc.starts import starting_positions
+from pymc_sgmcmc.estimators.coordinates import Coordinates
+from pymc_sgmcmc.model.hierarchy import non_centred
+from pymc_sgmcmc.model.potential import StochasticPotential
+from pymc_sgmcmc.run.starts import starting_positions
 from pymc_sgmcmc.warmup import landscape as landscape_module
 from pymc_sgmcmc.warmup import small as small_module
 from pymc_sgmcmc.warmup.landscape import Landscape

@@ -9,10 +9,10 @@ from peers.protocol import Prepared, serve
 from threadpoolctl import threadpool_limits
 from workloads import Workload
 
-from pymc_sgmcmc.engines.jax import jax_function
-from pymc_sgmcmc.engines.numba import numba_function
+from pymc_sgmcmc.engines.jax.functions import jax_function
+from pymc_sgmcmc.engines.numba.functions import numba_function
 from pymc_sgmcmc.engines.programs import gradient_program
-from pymc_sgmcmc.estimators import Estimator
+from pymc_sgmcmc.estimators.estimators import Estimator
 
 TINY = np.float32(1e-12)  # times the gradient is what it moves by, so that none can be left out
 

@@ -10,7 +10,7 @@ from xarray import DataArray, Dataset, DataTree
 
 from pymc_sgmcmc.diagnostics.reading import observed_names, quoted, sampled
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
-from pymc_sgmcmc.trust import Finding, NotMeasured, guarded, is_set, number, signs_of_trouble
+from pymc_sgmcmc.report.signs import Finding, NotMeasured, guarded, is_set, number, signs_of_trouble
 
 _RHAT = 1.05
 # The worst of thousands of rows is above that of a few parameters, by chance.

@@ -6,8 +6,6 @@ chains of weights seem to disagree where the functions that they stand for agree
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +14,7 @@ from scipy.stats import rankdata
 from xarray import DataArray, Dataset, DataTree, apply_ufunc
 
 from pymc_sgmcmc.diagnostics.reading import find_group, has_rows, observed_names, quoted, sampled
+from pymc_sgmcmc.warn import warn_user
 
 
 def predictive_rhat(
@@ -267,11 +266,9 @@ def _predictions(
         )
     parameters = [v for v in chosen if name == "posterior" and not has_rows(dataset[v], idata)]
     if warn and parameters:
-        warnings.warn(
+        warn_user(
             f"{quoted(parameters)} of the posterior look like parameters. Hidden units swap "
             "places, so that their R-hat and effective sample size say little of a network: look "
             "at predictions, or at canonicalize(...) of the weights.",
-            UserWarning,
-            skip_file_prefixes=(os.path.dirname(__file__),),
         )
     return dataset[chosen]

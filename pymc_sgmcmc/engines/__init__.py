@@ -6,10 +6,10 @@ from typing import Any
 def engine_class(backend: str) -> Any:
     """Class of the engine of a backend; JAX's where it is left open. Imports the backend."""
     if backend == "numba":
-        from pymc_sgmcmc.engines.numba import NumbaEngine
+        from pymc_sgmcmc.engines.numba.engine import NumbaEngine
 
         return NumbaEngine
-    from pymc_sgmcmc.engines.jax import JaxEngine
+    from pymc_sgmcmc.engines.jax.engine import JaxEngine
 
     return JaxEngine
 
@@ -17,9 +17,9 @@ def engine_class(backend: str) -> Any:
 def derivatives_class(backend: str) -> Any:
     """Class of the derivatives of a backend. Imports the backend."""
     if backend == "numba":
-        from pymc_sgmcmc.engines.numba_derivatives import NumbaDerivatives
+        from pymc_sgmcmc.engines.numba.derivatives import NumbaDerivatives
 
         return NumbaDerivatives
-    from pymc_sgmcmc.engines.jax_derivatives import JaxDerivatives
+    from pymc_sgmcmc.engines.jax.derivatives import JaxDerivatives
 
     return JaxDerivatives

@@ -42,7 +42,7 @@ class Draws(NamedTuple):
 
 
 class Engine(Protocol):
-    """Runs chains of one potential and one dynamics; see `pymc_sgmcmc.engines.jax.JaxEngine`."""
+    """Runs chains of one potential and one dynamics; see `JaxEngine`."""
 
     def load(self, rows: Sequence[np.ndarray]) -> None:
         """Take the row data, which later runs use: ``(N, ...)``, floats of any precision."""

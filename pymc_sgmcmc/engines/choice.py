@@ -60,7 +60,7 @@ def faster_backend(size: int, batch_numbers: int, chains: int, updates: int) -> 
     """
     import jax
 
-    from pymc_sgmcmc.engines.numba import cores
+    from pymc_sgmcmc.engines.numba.threads import cores
 
     saved = chains * updates * 1e-6 * (2 + size / 100 + batch_numbers / 1000)
     if jax.default_backend() != "cpu" or saved < _WORTH_IT:

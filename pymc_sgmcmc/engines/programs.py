@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import pytensor.tensor as pt
 
 from pymc_sgmcmc.dynamics.base import Dynamics
-from pymc_sgmcmc.estimators import Estimator
-from pymc_sgmcmc.graphs import rebuild
+from pymc_sgmcmc.estimators.estimators import Estimator
+from pymc_sgmcmc.model.graphs import rebuild
 
 
 class Program(NamedTuple):

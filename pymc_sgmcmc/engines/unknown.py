@@ -8,7 +8,7 @@ from typing import Any
 import pytensor
 
 from pymc_sgmcmc.engines.programs import Program
-from pymc_sgmcmc.potential import StochasticPotential
+from pymc_sgmcmc.model.potential import StochasticPotential
 
 
 @contextmanager
@@ -62,13 +62,13 @@ def _unknown(potential: StochasticPotential, backend: str) -> list[str]:
 
 def _compile(program: Program, backend: str) -> None:
     if backend == "numba":
-        from pymc_sgmcmc.engines.numba import numba_function
+        from pymc_sgmcmc.engines.numba.functions import numba_function
 
         numba_function(program)
     else:
         import jax
 
-        from pymc_sgmcmc.engines.jax import jax_function
+        from pymc_sgmcmc.engines.jax.functions import jax_function
 
         with jax.enable_x64(True):
             jax_function(*program)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
-import warnings
 from typing import Any
 
 import numpy as np
 import pymc as pm
 
-from pymc_sgmcmc.minibatch import is_array, value_of
+from pymc_sgmcmc.model.rows import is_array, value_of
+from pymc_sgmcmc.warn import warn_user
 
 # What counts as far from mean 0 and standard deviation 1, for which the priors of layers are made.
 _FAR, _LARGE, _SMALL = 3, 10, 0.1
@@ -18,7 +17,6 @@ _FAR, _LARGE, _SMALL = 3, 10, 0.1
 _RARE = 8
 # Rows that are looked at, about.
 _ROWS = 10_000
-_PACKAGE = os.path.dirname(os.path.dirname(__file__))
 
 
 def data_of(x: Any) -> np.ndarray | None:
@@ -56,11 +54,9 @@ def warn_of_scale(x: Any, what: str, remedy: str) -> None:
     seen = [f"{names[j]}mean {mean[j]:.3g} and standard deviation {sd[j]:.3g}" for j in far[:3]]
     if len(far) > 3:
         seen.append(f"and {len(far) - 3} more")
-    warnings.warn(
+    warn_user(
         f"{what} is far from mean 0 and standard deviation 1, for which the priors of a network "
         f"are made: {', '.join(seen)}. Standardise: {remedy}",
-        UserWarning,
-        skip_file_prefixes=(_PACKAGE,),
     )
 
 

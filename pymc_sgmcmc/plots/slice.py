@@ -11,7 +11,7 @@ from pymc.model import Model
 from pymc.pytensorf import replace_vars_in_graphs
 from xarray import DataTree
 
-from pymc_sgmcmc.minibatch import uses_minibatch
+from pymc_sgmcmc.model.rows import uses_minibatch
 from pymc_sgmcmc.plots.arrays import SAMPLE
 from pymc_sgmcmc.plots.canvas import BLUE, ORANGE, Canvas, documented
 

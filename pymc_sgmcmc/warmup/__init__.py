@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pymc_sgmcmc.tuning import Tuning
+from pymc_sgmcmc.plan.tuning import Tuning
 from pymc_sgmcmc.warmup.base import WarmUp
 from pymc_sgmcmc.warmup.large import LargeWarmUp
 from pymc_sgmcmc.warmup.small import SmallWarmUp
 
 if TYPE_CHECKING:
-    from pymc_sgmcmc.chains import Sampler
+    from pymc_sgmcmc.run.chains import Sampler
 
 __all__ = ["LargeWarmUp", "SmallWarmUp", "WarmUp", "warm_up"]
 

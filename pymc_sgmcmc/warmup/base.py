@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pymc.exceptions import SamplingError
 
-from pymc_sgmcmc.coordinates import Coordinates
-from pymc_sgmcmc.hierarchy import non_centred
-from pymc_sgmcmc.tuning import Place, Tuning
+from pymc_sgmcmc.estimators.coordinates import Coordinates
+from pymc_sgmcmc.model.hierarchy import non_centred
+from pymc_sgmcmc.plan.tuning import Place, Tuning
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.noise import gradient_noise
 from pymc_sgmcmc.warmup.step_size import largest_curvature, step_size, steps_per_draw
 
 if TYPE_CHECKING:
-    from pymc_sgmcmc.chains import Sampler
+    from pymc_sgmcmc.run.chains import Sampler
 
 # Positions at which curvature is measured.
 _POINTS = 16

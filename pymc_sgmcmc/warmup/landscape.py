@@ -7,7 +7,7 @@ import numpy as np
 from pymc_sgmcmc.engines import derivatives_class
 from pymc_sgmcmc.engines.base import Derivatives
 from pymc_sgmcmc.engines.unknown import naming_variables
-from pymc_sgmcmc.potential import StochasticPotential
+from pymc_sgmcmc.model.potential import StochasticPotential
 
 # Rows of large data that are evaluated at once.
 _PIECE = 2**17

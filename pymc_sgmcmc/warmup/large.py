@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pymc_sgmcmc.coordinates import Coordinates
-from pymc_sgmcmc.tuning import Place
+from pymc_sgmcmc.estimators.coordinates import Coordinates
+from pymc_sgmcmc.plan.tuning import Place
 from pymc_sgmcmc.warmup.base import WarmUp
 from pymc_sgmcmc.warmup.descent import DescentDynamics, descend
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.noise import correlated_part
 
 if TYPE_CHECKING:
-    from pymc_sgmcmc.chains import Sampler
+    from pymc_sgmcmc.run.chains import Sampler
 
 # Rows on which curvature is measured, and pairs of batches that show the gradient's noise.
 _ROWS, _PAIRS = 2000, 64

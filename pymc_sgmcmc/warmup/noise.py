@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from pymc_sgmcmc.coordinates import Coordinates
 from pymc_sgmcmc.engines.base import Engine
+from pymc_sgmcmc.estimators.coordinates import Coordinates
 
 _AT_ONCE = 128
 

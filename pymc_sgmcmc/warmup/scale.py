@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pymc_sgmcmc.coordinates import Coordinates
+from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.mode import FLOOR, Mode, diagonal_scale
 

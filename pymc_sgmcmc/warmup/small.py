@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pymc_sgmcmc.coordinates import Coordinates
-from pymc_sgmcmc.tuning import Place
+from pymc_sgmcmc.estimators.coordinates import Coordinates
+from pymc_sgmcmc.plan.tuning import Place
 from pymc_sgmcmc.warmup import scale
 from pymc_sgmcmc.warmup.base import WarmUp
 from pymc_sgmcmc.warmup.landscape import Landscape
@@ -16,7 +16,7 @@ from pymc_sgmcmc.warmup.mode import EVALUATIONS, Mode, newton
 from pymc_sgmcmc.warmup.noise import correlated_part
 
 if TYPE_CHECKING:
-    from pymc_sgmcmc.chains import Sampler
+    from pymc_sgmcmc.run.chains import Sampler
 
 # Searches for a mode, at least: one that the chains could miss is to be known of.
 _SEARCHES = 8

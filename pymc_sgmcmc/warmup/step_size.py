@@ -4,8 +4,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
-from pymc_sgmcmc.coordinates import Coordinates
 from pymc_sgmcmc.dynamics import Dynamics
+from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.warmup.landscape import Landscape
 
 # Below this dimension a whole Hessian costs less than compiling its products with vectors.

@@ -8,10 +8,10 @@ import pytest
 from xarray import DataTree
 
 from pymc_sgmcmc import diagnose, nn
-from pymc_sgmcmc.attributes import _joined
 from pymc_sgmcmc.diagnostics import Diagnosis, temperatures
-from pymc_sgmcmc.graphs import is_network
-from pymc_sgmcmc.trust import log_trouble, signs_of_trouble
+from pymc_sgmcmc.model.graphs import is_network
+from pymc_sgmcmc.pymc_step.attributes import _joined
+from pymc_sgmcmc.report.signs import log_trouble, signs_of_trouble
 from tests.diagnostics.trees import tree
 
 CHAINS, DRAWS = 4, 200
@@ -132,7 +132,7 @@ def test_no_edit_of_an_attribute_ends_in_an_error(name, caplog):
     else:
         assert diagnose(idata).trustworthy
     # Each is foreseen: no check failed by itself.
-    assert not [r for r in caplog.records if r.name == "pymc_sgmcmc.trust"]
+    assert not [r for r in caplog.records if r.name == "pymc_sgmcmc.report.signs"]
 
 
 STATISTICS = list(run()["sample_stats"].data_vars)
@@ -156,7 +156,7 @@ def test_no_edit_of_a_variable_ends_in_an_error(group, name, edit, caplog):
     found = diagnose(replaced(run(), group, name, EDITS[edit]))
     if edit in ("nan", "one inf") and name != "step_size":
         assert not found.trustworthy
-    assert not [r for r in caplog.records if r.name == "pymc_sgmcmc.trust"]
+    assert not [r for r in caplog.records if r.name == "pymc_sgmcmc.report.signs"]
     without = run()
     assert diagnose(with_group(without, group, without[group].to_dataset().drop_vars(name)))
 

@@ -15,7 +15,7 @@ from jax import lax
 from scipy.linalg import solve_discrete_lyapunov
 
 from pymc_sgmcmc.dynamics import Dynamics
-from pymc_sgmcmc.engines.jax import compile_fresh, compile_transition
+from pymc_sgmcmc.engines.jax.functions import compile_fresh, compile_transition
 
 Gradient = Callable[[jax.Array, jax.Array], jax.Array]
 """(position, standard normal), ``(groups, size)`` both → noisy gradient."""

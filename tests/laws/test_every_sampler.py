@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from pymc_sgmcmc.engines.jax import compile_transition
-from pymc_sgmcmc.engines.numba import numba_function
+from pymc_sgmcmc.engines.jax.functions import compile_transition
+from pymc_sgmcmc.engines.numba.functions import numba_function
 from pymc_sgmcmc.engines.programs import transition_program
 from tests.laws.simulate import check, gaussian, simulate
 from tests.samplers import SAMPLERS

@@ -8,7 +8,7 @@ from scipy.linalg import solve_discrete_lyapunov
 
 from pymc_sgmcmc.dynamics import ATMCDynamics, SGHMCDynamics, SGLDDynamics, SGNHTDynamics
 from pymc_sgmcmc.dynamics.base import kick
-from pymc_sgmcmc.engines.jax import jax_function
+from pymc_sgmcmc.engines.jax.functions import jax_function
 from tests.laws.simulate import (
     check,
     compiled,

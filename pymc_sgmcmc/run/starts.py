@@ -10,7 +10,7 @@ from pymc.distributions import continuous
 from pymc.exceptions import SamplingError
 from pymc.initial_point import make_initial_point_fn
 
-from pymc_sgmcmc.potential import StochasticPotential
+from pymc_sgmcmc.model.potential import StochasticPotential
 
 Point = Mapping[str, np.ndarray]
 Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]

@@ -13,10 +13,10 @@ import pymc as pm
 from xarray import DataTree
 
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
-from pymc_sgmcmc.graphs import is_network
+from pymc_sgmcmc.model.graphs import is_network
 
 if TYPE_CHECKING:
-    from pymc_sgmcmc.chains import Chains, Sampler
+    from pymc_sgmcmc.run.chains import Chains, Sampler
 
 _GROUPS = ("posterior", "sample_stats", "warmup_posterior", "warmup_sample_stats")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pymc_sgmcmc.coordinates import Coordinates
+from pymc_sgmcmc.estimators.coordinates import Coordinates
 
 
 @dataclass(frozen=True)

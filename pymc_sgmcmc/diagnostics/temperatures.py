@@ -8,7 +8,7 @@ import numpy as np
 from xarray import Dataset, DataTree, concat
 
 from pymc_sgmcmc.diagnostics.reading import sampled
-from pymc_sgmcmc.trust import steps_of
+from pymc_sgmcmc.report.signs import steps_of
 
 _KINDS = {"kinetic": "kinetic_temperature", "configurational": "configurational_temperature"}
 

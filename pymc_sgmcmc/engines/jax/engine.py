@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,22 +9,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from pymc.pytensorf import compile as compile_graph
-from pytensor.graph.basic import Variable
 
 from pymc_sgmcmc.dynamics.base import Dynamics
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws, State, block_capacity, check_capacity
-from pymc_sgmcmc.engines.devices import Devices, to_host
-from pymc_sgmcmc.engines.integers import needs_64_bits
-from pymc_sgmcmc.engines.programs import (
-    fresh_program,
-    gradient_program,
-    position_program,
-    transition_program,
+from pymc_sgmcmc.engines.jax.devices import Devices, to_host
+from pymc_sgmcmc.engines.jax.functions import (
+    compile_for,
+    compile_fresh,
+    compile_position,
+    compile_transition,
+    jax_function,
 )
-from pymc_sgmcmc.engines.subsets import random_subset
-from pymc_sgmcmc.estimators import Estimator
-from pymc_sgmcmc.potential import StochasticPotential
+from pymc_sgmcmc.engines.jax.integers import needs_64_bits
+from pymc_sgmcmc.engines.jax.subsets import random_subset
+from pymc_sgmcmc.engines.programs import gradient_program
+from pymc_sgmcmc.estimators.estimators import Estimator
+from pymc_sgmcmc.model.potential import StochasticPotential
 
 _GENERATOR = "threefry2x32"
 # What is recorded is exact in its type, whatever matrices the model's own products have.
@@ -392,67 +391,7 @@ def length_of_parts(potential: StochasticPotential, parts: int) -> int | None:
     return length // parts
 
 
-def compile_for(function, *args):
-    """Compile a function for arguments of such shapes and types."""
-    with warnings.catch_warnings():
-        # PyTensor names 64-bit types in places where JAX has 32 bits: as meant.
-        warnings.filterwarnings("ignore", message=".*requested dtype.*")
-        return jax.jit(function).lower(*args).compile()
-
-
 def key_of(key_data, update):
     """Random key of an update of a chain with the seed `key_data`."""
     key = jax.random.wrap_key_data(key_data, impl=_GENERATOR)
     return jax.random.fold_in(key, update)
-
-
-def compile_gradient(estimator: Estimator, length: int | None = None):
-    """JAX function (position, *others, *parameters, *rows) → (value, gradient)."""
-    return jax_function(*gradient_program(estimator, length))
-
-
-def compile_position(estimator: Estimator):
-    """JAX function (coordinates, *parameters) → (position,)."""
-    return jax_function(*position_program(estimator))
-
-
-def compile_transition(dynamics: Dynamics, size: int, dtype: str):
-    """JAX function (position, *auxiliaries, gradient, noise, h, h₀) → (new ones, *statistics)."""
-    return jax_function(*transition_program(dynamics, size, dtype))
-
-
-def compile_fresh(dynamics: Dynamics, size: int, dtype: str):
-    """JAX function (position, noise) → auxiliaries of a chain that starts."""
-    program = fresh_program(dynamics, size, dtype)
-    return jax_function(*program) if program.outputs else lambda position, noise: ()
-
-
-def jax_function(inputs: Sequence[Variable], outputs: Sequence[Variable]):
-    """PyTensor graph as a JAX function.
-
-    Raises
-    ------
-    NotImplementedError
-        If an Op of the graph has no JAX counterpart; the message names it.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Skipping .* Op", category=UserWarning)
-        try:
-            function = compile_graph(
-                list(inputs), list(outputs), mode="JAX", on_unused_input="ignore", trust_input=True
-            )
-        except NotImplementedError as error:
-            # PyTensor's message goes on with the whole inside of an Op.
-            op = str(error).partition("{")[0].strip()
-            raise NotImplementedError(f"PyTensor can't translate it to JAX ({op}).") from error
-    single = [getattr(v.type, "dtype", None) == "float32" for v in outputs]
-
-    def typed(*args):
-        # With 64-bit integers about, JAX makes float64 of some numbers that are float32 here.
-        results = function.vm.jit_fn(*args)
-        return tuple(
-            x.astype(jnp.float32) if narrow else x
-            for x, narrow in zip(results, single, strict=True)
-        )
-
-    return typed

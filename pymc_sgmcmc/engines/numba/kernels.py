@@ -5,7 +5,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.core.extending import intrinsic, overload
 
-from pymc_sgmcmc.engines.random import ROWS, random_rows, random_subset
+from pymc_sgmcmc.engines.numba.random import ROWS, random_rows, random_subset
 
 # Rows fetched ahead of the one that is copied, and bytes that the processor fetches at once.
 _AHEAD, _LINE = 16, 64

@@ -3,8 +3,6 @@
 import copy
 import math
 import operator
-import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +16,11 @@ from pymc.variational.minibatch_rv import MinibatchRandomVariable
 from pytensor.gradient import NullTypeGradError
 from pytensor.graph.basic import Variable
 
-from pymc_sgmcmc import causes, checks
-from pymc_sgmcmc.fingerprint import Fingerprint, digest
-from pymc_sgmcmc.graphs import is_shared_value, leaves, rebuild
-from pymc_sgmcmc.minibatch import ROUTE_A, RowData, all_arrays, find_rows, uses_minibatch
+from pymc_sgmcmc.model import causes, checks
+from pymc_sgmcmc.model.fingerprint import Fingerprint, digest
+from pymc_sgmcmc.model.graphs import is_shared_value, leaves, rebuild
+from pymc_sgmcmc.model.rows import ROUTE_A, RowData, all_arrays, find_rows, uses_minibatch
+from pymc_sgmcmc.warn import warn_user
 
 
 @dataclass(frozen=True)
@@ -344,12 +343,10 @@ class StochasticPotential:
                 f"observed variables may do. {ROUTE_A}"
             )
         if uses_minibatch(self.likelihoods):
-            warnings.warn(
+            warn_user(
                 "The model uses pm.Minibatch. Sampling is right, but pm.compute_log_likelihood, "
                 "LOO and posterior predictive sampling of such a model see one random batch, "
                 f"scaled by total_size. {ROUTE_A}",
-                UserWarning,
-                skip_file_prefixes=(os.path.dirname(__file__),),
             )
         elif batch_size is None and data is None:
             return all_arrays(self.likelihoods)

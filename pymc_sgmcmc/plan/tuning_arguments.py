@@ -14,7 +14,7 @@ from pymc_sgmcmc.dynamics import schedules
 from pymc_sgmcmc.dynamics.base import check_number
 
 if TYPE_CHECKING:
-    from pymc_sgmcmc.chains import Sampler
+    from pymc_sgmcmc.run.chains import Sampler
 
 _PRECONDITIONERS = ("auto", "dense", "diagonal")
 # Updates between two draws where nothing is known of the posterior's scale.

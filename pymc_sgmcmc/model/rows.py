@@ -17,7 +17,7 @@ from pytensor.sparse.type import SparseTensorType
 from pytensor.tensor.subtensor import AdvancedSubtensor
 from pytensor.tensor.type import TensorType
 
-from pymc_sgmcmc.graphs import leaves, values_read
+from pymc_sgmcmc.model.graphs import leaves, values_read
 
 ROUTE_A = """\
 Write the model with all its rows, without pm.Minibatch and total_size, and let the step take

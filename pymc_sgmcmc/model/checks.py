@@ -7,8 +7,6 @@ the end) and starts no JAX backend.
 from __future__ import annotations
 
 import math
-import os
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +23,13 @@ from pytensor.graph.op import Op
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.type import TensorType
 
-from pymc_sgmcmc import causes
-from pymc_sgmcmc.graphs import is_shared_value, rebuild, values_read
-from pymc_sgmcmc.minibatch import RowData, is_array, same_array, user_name, value_of
+from pymc_sgmcmc.model import causes
+from pymc_sgmcmc.model.graphs import is_shared_value, rebuild, values_read
+from pymc_sgmcmc.model.rows import RowData, is_array, same_array, user_name, value_of
+from pymc_sgmcmc.warn import warn_user
 
 if TYPE_CHECKING:
-    from pymc_sgmcmc.potential import StochasticPotential
+    from pymc_sgmcmc.model.potential import StochasticPotential
 
 # Rows that a check draws at random, so that it stays cheap.
 _ROWS = 2_000
@@ -70,7 +69,7 @@ def warn_of_wrapped_integers(model: Model) -> None:
             continue
         x = v.get_value(borrow=True)
         if x.size and int(x.max()) - int(x.min()) >= 2**31:
-            _warn(
+            warn_user(
                 f"{name!r} holds integers from {x.min()} to {x.max()}, which is what integers "
                 "beyond 2**31 become in pm.Data, which makes them int32. If they were such, give "
                 f"floats: pm.Data({name!r}, values.astype(float))."
@@ -214,18 +213,13 @@ def warn_of_terms_in_full(potential: StochasticPotential) -> None:
         if rv in data.observed or n < max(_COSTLY, 10 * size):
             continue
         what = "pm.Potential" if rv in model.potentials else "observed variable"
-        _warn(
+        warn_user(
             f"The {what} {rv.name!r} reads {n} rows in every update, where a batch has {size}. If "
             f"they are observations, write them and those of {data.observed[0].name!r} as one "
             "observed variable, to have them in batches: pm.Censored for lifetimes, or "
             "pm.CustomDist(..., logp=..., observed=...) with a column that tells which row is "
             "which."
         )
-
-
-def _warn(message: str) -> None:
-    """Warn at the line of the user's that made the step."""
-    warnings.warn(message, UserWarning, skip_file_prefixes=(os.path.dirname(__file__),))
 
 
 def _row_terms(

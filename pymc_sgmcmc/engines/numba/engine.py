@@ -1,32 +1,25 @@
 """The Numba engine: every chain a loop of its own, in threads."""
 
-import functools
 import logging
-import os
-import sys
-import threading
-import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from pymc.pytensorf import compile as compile_graph
-from threadpoolctl import ThreadpoolController
 
 from pymc_sgmcmc.dynamics.base import Dynamics
-from pymc_sgmcmc.engines import loop
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws, State, block_capacity, check_capacity
+from pymc_sgmcmc.engines.numba import loop
+from pymc_sgmcmc.engines.numba.functions import numba_function
+from pymc_sgmcmc.engines.numba.random import NOISE, normals, threefry
+from pymc_sgmcmc.engines.numba.threads import cores, one_blas_thread
 from pymc_sgmcmc.engines.programs import (
-    Program,
     fresh_program,
     gradient_program,
     position_program,
     transition_program,
 )
-from pymc_sgmcmc.engines.random import NOISE, normals, threefry
-from pymc_sgmcmc.engines.vector_math import numba_mode
-from pymc_sgmcmc.estimators import Estimator
+from pymc_sgmcmc.estimators.estimators import Estimator
 
 _log = logging.getLogger("pymc")
 
@@ -234,70 +227,6 @@ class NumbaEngine:
         flat = tuple(x.reshape(len(x), -1) for x in rows)
         flat_batch = tuple(x.reshape(len(x), -1) for x in batch)
         return tuple(own), (*known, *batch), flat, flat_batch, np.empty(self.batch_size, np.int64)
-
-
-def numba_function(program: Program) -> Any:
-    """Graph as a function that other compiled functions can call; arrays in, a tuple out.
-
-    Raises
-    ------
-    NotImplementedError
-        If an Op of the graph has no Numba counterpart; the message names it.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="Numba will use object mode")
-        try:
-            function = compile_graph(
-                *program, mode=numba_mode(), on_unused_input="ignore", trust_input=True
-            )
-        except UserWarning as warning:
-            name = str(warning).removeprefix("Numba will use object mode to run ").split("'s ")[0]
-            op = name.partition("{")[0]
-            raise NotImplementedError(f"PyTensor can't translate it to Numba ({op}).") from None
-    return function.vm.jit_fn
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def one_blas_thread() -> Any:
-    """Context in which BLAS keeps to one thread: the chains have one each."""
-    return _ONE_BLAS_THREAD
-
-
-class _OneBlasThread:
-    """Limits that several threads share: the first to come sets them, the last lifts them.
-
-    They hold for the whole process; each on its own would restore what another had set.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._users = threading.Lock(), 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._users == 0:
-                # Libraries are looked for again when something was imported.
-                self._limits = _controller(len(sys.modules)).limit(limits=1, user_api="blas")
-            self._users += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                self._limits.restore_original_limits()
-
-
-_ONE_BLAS_THREAD = _OneBlasThread()
-
-
-@functools.lru_cache(1)
-def _controller(modules: int) -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 def _words(number: int) -> tuple[np.uint32, np.uint32]:

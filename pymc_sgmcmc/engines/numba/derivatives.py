@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from pymc_sgmcmc.engines import loop
-from pymc_sgmcmc.engines.numba import cores, numba_function, one_blas_thread
+from pymc_sgmcmc.engines.numba import loop
+from pymc_sgmcmc.engines.numba.functions import numba_function
+from pymc_sgmcmc.engines.numba.threads import cores, one_blas_thread
 from pymc_sgmcmc.engines.programs import gradient_program
-from pymc_sgmcmc.estimators import Estimator
-from pymc_sgmcmc.potential import StochasticPotential
+from pymc_sgmcmc.estimators.estimators import Estimator
+from pymc_sgmcmc.model.potential import StochasticPotential
 
 # Step of a central difference, relative to the position: where the third derivative and rounding
 # leave about the same error; and the part of a standard deviation that it is at most.

@@ -13,8 +13,8 @@ from pytensor.graph.traversal import ancestors
 from pytensor.scan.op import Scan
 from pytensor.tensor.subtensor import AdvancedSubtensor
 
-from pymc_sgmcmc.graphs import leaves, values_read
-from pymc_sgmcmc.minibatch import (
+from pymc_sgmcmc.model.graphs import leaves, values_read
+from pymc_sgmcmc.model.rows import (
     RowData,
     array_names,
     is_array,
@@ -24,7 +24,7 @@ from pymc_sgmcmc.minibatch import (
 )
 
 if TYPE_CHECKING:
-    from pymc_sgmcmc.potential import StochasticPotential
+    from pymc_sgmcmc.model.potential import StochasticPotential
 
 
 def misfit(potential: StochasticPotential, rv: Any, term: Variable) -> str | None:

@@ -13,9 +13,16 @@ import numpy as np
 from numba import njit
 from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS
 
-from pymc_sgmcmc.engines import kernels, random
-from pymc_sgmcmc.engines.kernels import copy, copy_all, differ, products, take_batch, write_means
-from pymc_sgmcmc.engines.random import ESCAPE, NOISE, normals, threefry
+from pymc_sgmcmc.engines.numba import kernels, random
+from pymc_sgmcmc.engines.numba.kernels import (
+    copy,
+    copy_all,
+    differ,
+    products,
+    take_batch,
+    write_means,
+)
+from pymc_sgmcmc.engines.numba.random import ESCAPE, NOISE, normals, threefry
 
 # Stand-ins for what `bind` puts in their place.
 gradient_of: Any = None

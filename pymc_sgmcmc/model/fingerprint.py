@@ -8,8 +8,8 @@ import numpy as np
 from pymc.model import Model
 from pytensor.graph.basic import Variable
 
-from pymc_sgmcmc.graphs import is_shared_value, leaves
-from pymc_sgmcmc.minibatch import is_array, value_of
+from pymc_sgmcmc.model.graphs import is_shared_value, leaves
+from pymc_sgmcmc.model.rows import is_array, value_of
 
 
 def digest(arrays: Iterable[np.ndarray]) -> tuple[Any, ...]:

@@ -10,9 +10,9 @@ from pytensor.tensor.elemwise import DimShuffle
 from pytensor.tensor.random.basic import NormalRV
 from pytensor.tensor.subtensor import AdvancedSubtensor
 
-from pymc_sgmcmc.graphs import leaves
-from pymc_sgmcmc.minibatch import is_array, value_of
-from pymc_sgmcmc.potential import StochasticPotential
+from pymc_sgmcmc.model.graphs import leaves
+from pymc_sgmcmc.model.potential import StochasticPotential
+from pymc_sgmcmc.model.rows import is_array, value_of
 
 
 class NonCentred(NamedTuple):

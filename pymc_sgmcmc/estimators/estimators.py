@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytensor.tensor as pt
 
-from pymc_sgmcmc.potential import StochasticPotential
+from pymc_sgmcmc.model.potential import StochasticPotential
 
 
 class Estimator:

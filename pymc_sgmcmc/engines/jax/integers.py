@@ -13,7 +13,7 @@ from pytensor.tensor.math import Dot
 from pytensor.tensor.type import TensorType
 
 from pymc_sgmcmc.engines.programs import Program
-from pymc_sgmcmc.graphs import values_read
+from pymc_sgmcmc.model.graphs import values_read
 
 _LARGEST = 2**31 - 1
 # Sums and products of two such integers fit.

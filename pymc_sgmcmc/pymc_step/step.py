@@ -6,15 +6,12 @@ import difflib
 import functools
 import inspect
 import logging
-import os
 import pickle
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, NoReturn, TypedDict
 
 import numpy as np
-import pymc as pm
 from numpy.random import Generator
 from pymc.model import Model, modelcontext
 from pymc.sampling.population import _sample_population
@@ -23,16 +20,17 @@ from pymc.step_methods.compound import BlockedStep, StepMethodState
 from pymc.step_methods.state import dataclass_state
 from pymc.util import get_random_generator
 
-from pymc_sgmcmc.attributes import Reported, attributes_of
-from pymc_sgmcmc.chains import Chains, Point, Sampler, refuse_forked_jax
 from pymc_sgmcmc.dynamics import Dynamics, schedules
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws
 from pymc_sgmcmc.engines.choice import check_backend, check_matmul_precision, check_shard
+from pymc_sgmcmc.model.potential import sampled_value_vars
 from pymc_sgmcmc.output import warn_of_large_output
-from pymc_sgmcmc.potential import sampled_value_vars
-from pymc_sgmcmc.starts import check_start
-from pymc_sgmcmc.trust import log_trouble
-from pymc_sgmcmc.tuning_arguments import check_tuning_arguments, resolve_tuning_arguments
+from pymc_sgmcmc.plan.tuning_arguments import check_tuning_arguments, resolve_tuning_arguments
+from pymc_sgmcmc.pymc_step.attributes import Reported, attributes_of
+from pymc_sgmcmc.report.signs import log_trouble
+from pymc_sgmcmc.run.chains import Chains, Point, Sampler, refuse_forked_jax
+from pymc_sgmcmc.run.starts import check_start
+from pymc_sgmcmc.warn import warn_user
 
 _log, _to_users = logging.getLogger(__name__), logging.getLogger("pymc")
 
@@ -364,12 +362,10 @@ def _warn_of_callback() -> None:
     while frame is not None and frame.f_code is not _sample_population.__code__:
         frame = frame.f_back
     if frame is not None and frame.f_locals.get("kwargs", {}).get("callback") is not None:
-        warnings.warn(
+        warn_user(
             "pm.sample never calls callback= with a step of all variables: PyMC leaves it out "
             "where chains advance together. pymc_sgmcmc.sample shows progress and statistics, and "
             "Ctrl-C there returns the draws.",
-            UserWarning,
-            skip_file_prefixes=(os.path.dirname(pm.__file__), os.path.dirname(__file__)),
         )
 
 

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pymc_sgmcmc.engines.integers import needs_64_bits
-from pymc_sgmcmc.engines.jax import compile_for, jax_function
+from pymc_sgmcmc.engines.jax.functions import compile_for, jax_function
+from pymc_sgmcmc.engines.jax.integers import needs_64_bits
 from pymc_sgmcmc.engines.programs import gradient_program
-from pymc_sgmcmc.estimators import Estimator
-from pymc_sgmcmc.potential import StochasticPotential
+from pymc_sgmcmc.estimators.estimators import Estimator
+from pymc_sgmcmc.model.potential import StochasticPotential
 
 # Rows times positions that are evaluated at once.
 _CHUNK = 2**22

@@ -19,17 +19,17 @@ import numpy as np
 from pymc.exceptions import SamplingError
 from pymc.model import Model
 
-from pymc_sgmcmc.coordinates import Coordinates
 from pymc_sgmcmc.dynamics import schedules
 from pymc_sgmcmc.dynamics.base import Dynamics
 from pymc_sgmcmc.engines import engine_class
 from pymc_sgmcmc.engines.base import STUCK, Draws
 from pymc_sgmcmc.engines.choice import faster_backend
 from pymc_sgmcmc.engines.unknown import naming_variables
-from pymc_sgmcmc.estimators import Clipped, ControlVariate, Estimator, Preconditioned
-from pymc_sgmcmc.potential import StochasticPotential
-from pymc_sgmcmc.starts import Evaluate, Point, starting_positions
-from pymc_sgmcmc.tuning import Tuning
+from pymc_sgmcmc.estimators.coordinates import Coordinates
+from pymc_sgmcmc.estimators.estimators import Clipped, ControlVariate, Estimator, Preconditioned
+from pymc_sgmcmc.model.potential import StochasticPotential
+from pymc_sgmcmc.plan.tuning import Tuning
+from pymc_sgmcmc.run.starts import Evaluate, Point, starting_positions
 
 if TYPE_CHECKING:
     from pymc_sgmcmc.engines.base import Engine
@@ -252,7 +252,7 @@ class Chains:
     sampler : Sampler
     points : sequence of mapping of str to ndarray
         Start of each chain, with values of all of the model's value variables; see
-        `pymc_sgmcmc.starts` for what is done where all are the model's initial point.
+        `pymc_sgmcmc.run.starts` for what is done where all are the model's initial point.
     rngs : sequence of numpy.random.Generator
         One for each chain.
     tune : int

@@ -1,0 +1,1 @@
+"""JAX: chains vectorised, on the devices that it has."""

@@ -1,0 +1,1 @@
+"""Numba: chains in threads, on the processor's cores."""

@@ -1,0 +1,52 @@
+"""Threads: how many chains run at once, and how many BLAS may take meanwhile."""
+
+import functools
+import os
+import sys
+import threading
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def one_blas_thread() -> Any:
+    """Context in which BLAS keeps to one thread: the chains have one each."""
+    return _ONE_BLAS_THREAD
+
+
+class _OneBlasThread:
+    """Limits that several threads share: the first to come sets them, the last lifts them.
+
+    They hold for the whole process; each on its own would restore what another had set.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._users = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                # Libraries are looked for again when something was imported.
+                self._limits = _controller(len(sys.modules)).limit(limits=1, user_api="blas")
+            self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._limits.restore_original_limits()
+
+
+_ONE_BLAS_THREAD = _OneBlasThread()
+
+
+@functools.lru_cache(1)
+def _controller(modules: int) -> ThreadpoolController:
+    return ThreadpoolController()

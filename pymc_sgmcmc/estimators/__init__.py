@@ -1,0 +1,1 @@
+"""Control variates and changes of coordinates, as estimators that wrap one."""

@@ -1,0 +1,1 @@
+"""What ran, what was found, and whether it is to be trusted."""
