@@ -10,22 +10,21 @@ step size that the warm-up finds, and on all rows with longer and longer steps.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
-from pymc_sgmcmc import SGHMC
-from pymc_sgmcmc.dynamics import Dynamics, Transition
-from pymc_sgmcmc.dynamics.base import check_number, friction_coefficient, heating, leapfrog_bias
+from pymc_sgmcmc import SGHMC, WarmUp
+from pymc_sgmcmc.dynamics import MomentumDynamics, Transition
+from pymc_sgmcmc.dynamics.base import friction_coefficient, heating, leapfrog_bias
 from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
+from pymc_sgmcmc.settings import settings
 
 
-@dataclass(frozen=True, kw_only=True)
-class BAOABDynamics(Dynamics):
+@settings
+class BAOABDynamics(MomentumDynamics):
     r"""Underdamped Langevin dynamics with a constant friction D, split B-A-O-A.
 
     .. math::
@@ -43,24 +42,8 @@ class BAOABDynamics(Dynamics):
 
     Parameters
     ----------
-    temperature : float
-        T of the sampled law, proportional to exp(-U/T); 1 is the posterior.
-    momentum_decay : float
-        e^(−D h₀), what friction leaves of the momentum in one update; between 0 and 1.
+    {parameters}
     """
-
-    momentum_decay: float = 0.9
-
-    auxiliaries: ClassVar[tuple[str, ...]] = ("momentum",)
-    statistics: ClassVar[tuple[str, ...]] = ("kinetic_temperature",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("momentum_decay", self.momentum_decay, 0, 1)
-
-    def friction(self, step_size: float, noise: np.ndarray) -> np.ndarray:
-        """Momentum lost to friction in one update; see `Dynamics.friction`."""
-        return np.full(np.shape(noise), -math.log(self.momentum_decay))
 
     def bias(
         self, step_size: float, curvature: float, noise: np.ndarray, correlated: float = 0.0
@@ -100,9 +83,7 @@ class BAOAB(StochasticGradientStep):
 
     Parameters
     ----------
-    {common}
-    momentum_decay : float, default 0.9
-        Factor by which friction shrinks the momentum in one update; D = −log(momentum_decay)/h.
+    {parameters}
 
     References
     ----------
@@ -112,9 +93,6 @@ class BAOAB(StochasticGradientStep):
 
     name = "baoab"
     dynamics_class = BAOABDynamics
-
-    def __init__(self, vars=None, *, momentum_decay=0.9, **options):
-        self._setup(vars, {"momentum_decay": momentum_decay}, options)
 
 
 def build_model(rng: np.random.Generator) -> tuple[pm.Model, np.ndarray]:
@@ -142,7 +120,7 @@ def main() -> None:
         print(f"batches of 200, step sizes {found[0][0]:.2f}, {found[1][0]:.2f}", end="\t")
         print(*(f"{ratio:.3f}" for _, ratio in found), sep="\t")
         for h in (0.3, 0.6, 1.2):
-            settings = {"step_size": h, "preconditioner": "dense", "steps_per_draw": 20}
+            settings = {"step_size": h, "warmup": WarmUp(preconditioner="dense"), "steps_per_draw": 20}
             ratios = [sample(sampler(**settings))[1] for sampler in (SGHMC, BAOAB)]
             print(f"all rows, step size {h:<15}", *(f"{r:.3f}" for r in ratios), sep="\t")
 

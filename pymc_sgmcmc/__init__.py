@@ -4,6 +4,8 @@ from importlib.metadata import version
 
 from pymc_sgmcmc import nn, schedules
 from pymc_sgmcmc.diagnostics import diagnose
+from pymc_sgmcmc.engines.settings import JAX, Numba
+from pymc_sgmcmc.plan.settings import WarmUp
 from pymc_sgmcmc.prediction import predict
 from pymc_sgmcmc.run.chains import ChainStuckError
 from pymc_sgmcmc.sampling import sample
@@ -13,10 +15,13 @@ __version__ = version("pymc_sgmcmc")
 
 __all__ = [
     "ATMC",
+    "JAX",
     "SGHMC",
     "SGLD",
     "SGNHT",
     "ChainStuckError",
+    "Numba",
+    "WarmUp",
     "diagnose",
     "nn",
     "predict",

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
@@ -88,6 +88,24 @@ def one_of(name: str, value: Any, allowed: Sequence[str], *, otherwise: str = ""
     if isinstance(value, str) and value in allowed:
         return value
     raise ValueError(f"{name} must be {quoted(allowed)}{otherwise}, got {value!r}.")
+
+
+def boolean(name: str, value: Any) -> bool:
+    """True or False.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if isinstance(value, bool):
+        return value
+    raise TypeError(f"{name} must be True or False, got {value!r}.")
+
+
+def optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    """Give the check that lets None pass as well."""
+    return lambda name, value: None if value is None else check(name, value)
 
 
 def quoted(words: Sequence[str]) -> str:

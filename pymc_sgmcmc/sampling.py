@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,13 @@ from rich.progress import (
 )
 from xarray import Dataset, DataTree
 
+from pymc_sgmcmc.arguments import integer
 from pymc_sgmcmc.engines.base import Draws
 from pymc_sgmcmc.output import Recorder, to_datatree, warn_of_large_output
-from pymc_sgmcmc.pymc_step.step import PopulationStep, StochasticGradientStep, warn_of_trouble
-from pymc_sgmcmc.run.chains import Chains, ChainStuckError
+from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
+from pymc_sgmcmc.report.signs import log_problems, signs_of_trouble
+from pymc_sgmcmc.run.chains import ChainStuckError
+from pymc_sgmcmc.run.phases import Run
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +131,7 @@ def sample(
         initial_point(seed) for initial_point, seed in zip(initial_points, seeds, strict=True)
     ]
 
-    run = _Run(model, step, recorder, chains, tune, draws, not discard_tuned_samples)
+    run = _Sampling(model, step, recorder, chains, tune, draws, not discard_tuned_samples)
     try:
         run.go(points, rngs, progressbar)
         idata = run.tree()
@@ -150,10 +154,11 @@ def _judge(idata: DataTree) -> None:
     if "posterior" in idata:
         statistics = idata["sample_stats"].data_vars.items()
         attributes = {str(name): value for name, value in idata["posterior"].attrs.items()}
-        warn_of_trouble({str(name): x.values for name, x in statistics}, attributes)
+        arrays = {str(name): x.values for name, x in statistics}
+        log_problems(partial(signs_of_trouble, arrays, attributes))
 
 
-class _Run:
+class _Sampling:
     """One call of `sample`: its chains, and the draws of theirs that are kept, come what may.
 
     Draws stand in arrays ``(chains, draws, ...)`` that blocks of draws fill.
@@ -180,7 +185,7 @@ class _Run:
         self.filled = 0
         self._block: Draws | None = None
         self._left_out: list[str] = []
-        self._chains: Any = None
+        self._run: Any = None
         self._started = time.time()
 
     @property
@@ -195,21 +200,22 @@ class _Run:
             if progressbar:  # A hidden cursor would stay hidden if the process were killed.
                 progress.console.show_cursor(True)
             task = progress.add_task("Starting", total=total, statistics="")
-            self._chains = chains = Chains(
-                self.step.sampler,
+            self._run = run = Run(
+                self.step.compiled,
                 points,
                 rngs,
                 tune,
                 self.draws,
                 phase=lambda word: progress.update(task, description=word),
             )
+            run.start()
             compiled, before = None, 0
-            while chains.made < total:
+            while run.made < total:
                 # A block lies within tuning or after it.
-                tuning = chains.made < tune
+                tuning = run.made < tune
                 kept = self.keep_tuning or not tuning
                 try:
-                    block = chains.advance((tune if tuning else total) - chains.made)
+                    block = run.advance((tune if tuning else total) - run.made)
                 except ChainStuckError as stuck:
                     self._block = stuck.draws if kept else None
                     raise
@@ -217,12 +223,12 @@ class _Run:
                     self._block = block
                     self._record(self.recorder)
                 if compiled is None:  # The first block took the time to compile.
-                    compiled, before = time.time(), chains.updates
-                pace = (chains.updates - before) / max(time.time() - compiled, 1e-9)
+                    compiled, before = time.time(), run.updates
+                pace = (run.updates - before) / max(time.time() - compiled, 1e-9)
                 progress.update(
                     task,
-                    completed=chains.made,
-                    description="Tuning" if chains.made < tune else "Sampling",
+                    completed=run.made,
+                    description="Tuning" if run.made < tune else "Sampling",
                     statistics=_describe(block.statistics, pace),
                 )
 
@@ -232,7 +238,7 @@ class _Run:
         assert block is not None
         n = block.positions.shape[1]
         place = slice(self.filled, self.filled + n)
-        recorded = variables(self.step.sampler.potential.unravel(block.positions))
+        recorded = variables(self.step.plan.potential.unravel(block.positions))
         for name, x in recorded.items():
             if name not in self.posterior:
                 self.posterior[name] = np.empty((*self.shape, *x.shape[2:]), x.dtype)
@@ -281,7 +287,7 @@ class _Run:
 
     def tree(self) -> DataTree:
         """Draws as `pm.sample` gives them."""
-        self.step.sampler.release()  # the tree holds the data once more
+        self.step.compiled.release()  # the tree holds the data once more
         return to_datatree(
             self.model,
             self._filled(self.posterior),
@@ -315,11 +321,11 @@ class _Run:
         return {name: x[:, : self.filled] for name, x in arrays.items()}
 
     def _attributes(self) -> dict[str, Any]:
-        chains = self._chains
+        run = self._run
+        # Updates of draws that could not be kept, all of one block, don't count.
+        updates = run.updates - (run.made - self.made) * run.steps
         return {
-            **self.step.attributes(chains),
-            # Updates of draws that could not be kept, all of one block, don't count.
-            "updates": chains.updates - (chains.made - self.made) * chains.steps,
+            **self.step.run_report(run).but(updates=updates).attributes(),
             "sampling_time": time.time() - self._started,
             "tuning_steps": min(self.made, self.tune),
         }
@@ -354,20 +360,19 @@ def _describe(statistics: Mapping[str, np.ndarray], updates_per_second: float) -
 
 def _check_arguments(draws: Any, tune: Any, chains: Any, step: Any, model: Model) -> None:
     for name, value, least in (("draws", draws, 1), ("tune", tune, 0), ("chains", chains, 1)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+        integer(name, value, least)
     if not isinstance(step, StochasticGradientStep):
         raise TypeError(
             f"step must be one of this package's step methods, got {step!r}. Write "
             "step=ATMC(batch_size=..., step_size=...), or use pm.sample for other steps."
         )
-    if step.sampler.model is not model:
+    if step.plan.potential.model is not model:
         raise ValueError(
             "The step was made for another model. Make it in this one's context: "
             f"with model: step = {type(step).__name__}(...)."
         )
-    if not isinstance(step, PopulationStep):
-        missing = [v.name for v in step.sampler.potential.others]
+    if not step.owns_all:
+        missing = [v.name for v in step.plan.potential.others]
         raise ValueError(
             f"The step does not sample {', '.join(map(repr, missing))}. Use "
             "pm.sample(step=[...]) with another step for the rest."

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack
 
 from pymc_sgmcmc.dynamics import ATMCDynamics, SGHMCDynamics, SGLDDynamics, SGNHTDynamics
-from pymc_sgmcmc.pymc_step.step import Options, StochasticGradientStep
+from pymc_sgmcmc.pymc_step.options import ATMCOptions, Options, SGHMCOptions, SGNHTOptions
+from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
 
 
 class SGLD(StochasticGradientStep):
@@ -13,14 +14,14 @@ class SGLD(StochasticGradientStep):
 
     .. math::
 
-        \theta \leftarrow \theta - \tfrac{{h^2}}{{2}} \nabla\tilde U(\theta) + h \sqrt{{T}}\,\eta
+        \theta \leftarrow \theta - \tfrac{h^2}{2} \nabla\tilde U(\theta) + h \sqrt{T}\,\eta
 
     Samples exp(-U/T) as h → 0. At a fixed h, a direction of curvature ω² has its variance
     multiplied by 1/(1 − h²ω²/4), and gradient noise of variance V adds h²V/(4ω²).
 
     Parameters
     ----------
-    {common}
+    {parameters}
 
     See Also
     --------
@@ -58,7 +59,7 @@ class SGLD(StochasticGradientStep):
     dynamics_class = SGLDDynamics
 
     def __init__(self, vars: Any = None, **options: Unpack[Options]) -> None:
-        self._setup(vars, {}, options)
+        super().__init__(vars, **options)
 
 
 class SGHMC(StochasticGradientStep):
@@ -66,16 +67,14 @@ class SGHMC(StochasticGradientStep):
 
     .. math::
 
-        d\theta = p\,dt, \qquad dp = -\nabla\tilde U\,dt - D p\,dt + \sqrt{{2 D T}}\,dW
+        d\theta = p\,dt, \qquad dp = -\nabla\tilde U\,dt - D p\,dt + \sqrt{2 D T}\,dW
 
     with the friction solved exactly and one gradient an update. Samples exp(-U/T) as h → 0 with
     exact gradients; gradient noise of variance V raises the temperature by hV/2D.
 
     Parameters
     ----------
-    {common}
-    momentum_decay : float, default 0.9
-        Factor by which friction shrinks the momentum in one update; D = −log(momentum_decay)/h.
+    {parameters}
 
     See Also
     --------
@@ -112,10 +111,8 @@ class SGHMC(StochasticGradientStep):
     name = "sghmc"
     dynamics_class = SGHMCDynamics
 
-    def __init__(
-        self, vars: Any = None, *, momentum_decay: float = 0.9, **options: Unpack[Options]
-    ) -> None:
-        self._setup(vars, {"momentum_decay": momentum_decay}, options)
+    def __init__(self, vars: Any = None, **options: Unpack[SGHMCOptions]) -> None:
+        super().__init__(vars, **options)
 
 
 class SGNHT(StochasticGradientStep):
@@ -123,7 +120,7 @@ class SGNHT(StochasticGradientStep):
 
     .. math::
 
-        d\theta = p\,dt, \quad dp = -\nabla\tilde U\,dt - (D + h\zeta) p\,dt + \sqrt{{2 D T}}\,dW,
+        d\theta = p\,dt, \quad dp = -\nabla\tilde U\,dt - (D + h\zeta) p\,dt + \sqrt{2 D T}\,dW,
         \quad d\zeta \propto p^2 - T
 
     Samples exp(-U/T) as h → 0, with the gradient noise absorbed by the friction hζ, which settles
@@ -131,13 +128,7 @@ class SGNHT(StochasticGradientStep):
 
     Parameters
     ----------
-    {common}
-    momentum_decay : float, default 0.9
-        Factor by which friction shrinks the momentum in one update; D = −log(momentum_decay)/h.
-    thermostat_time : float, default 1000
-        Updates in which the thermostat adapts.
-    thermostat : {{"parameter", "scalar"}}
-        One thermostat for each parameter, or one for all as in the paper.
+    {parameters}
 
     See Also
     --------
@@ -172,21 +163,8 @@ class SGNHT(StochasticGradientStep):
     name = "sgnht"
     dynamics_class = SGNHTDynamics
 
-    def __init__(
-        self,
-        vars: Any = None,
-        *,
-        momentum_decay: float = 0.9,
-        thermostat_time: float = 1000.0,
-        thermostat: Literal["parameter", "scalar"] = "parameter",
-        **options: Unpack[Options],
-    ) -> None:
-        settings = {
-            "momentum_decay": momentum_decay,
-            "thermostat_time": thermostat_time,
-            "thermostat": thermostat,
-        }
-        self._setup(vars, settings, options)
+    def __init__(self, vars: Any = None, **options: Unpack[SGNHTOptions]) -> None:
+        super().__init__(vars, **options)
 
 
 class ATMC(StochasticGradientStep):
@@ -195,7 +173,7 @@ class ATMC(StochasticGradientStep):
     .. math::
 
         d\theta = v\,dt, \quad dp = -\nabla\tilde U\,dt - \max(D, \xi)\,v\,dt
-        + \sqrt{{2 \max(D - \xi, 0)\,T}}\,dW, \quad d\xi \propto v^2 - T u^{{-3}}
+        + \sqrt{2 \max(D - \xi, 0)\,T}\,dW, \quad d\xi \propto v^2 - T u^{-3}
 
     with v = p/u and u = √(1 + p²/c²), whose speed never exceeds c. Samples exp(-U/T) as h → 0.
     The thermostat ξ of each parameter settles at hV/2T, the friction that balances gradient noise
@@ -203,17 +181,7 @@ class ATMC(StochasticGradientStep):
 
     Parameters
     ----------
-    {common}
-    momentum_decay : float, default 0.9
-        Factor by which friction shrinks the momentum in one update; D = −log(momentum_decay)/h.
-    speed_limit : float or None, default 10/3
-        c: the largest displacement of a parameter in one update, in units of h. None for
-        Gaussian momenta.
-    thermostat_time : float, optional
-        Updates in which the thermostat adapts; 1,000 when None.
-    published : bool, default False
-        The paper's own thermostat, of mass 1: at small step sizes it needs 10⁵ updates to
-        adapt, and it does not follow a schedule of step sizes.
+    {parameters}
 
     See Also
     --------
@@ -247,20 +215,5 @@ class ATMC(StochasticGradientStep):
     name = "atmc"
     dynamics_class = ATMCDynamics
 
-    def __init__(
-        self,
-        vars: Any = None,
-        *,
-        momentum_decay: float = 0.9,
-        speed_limit: float | None = 10 / 3,
-        thermostat_time: float | None = None,
-        published: bool = False,
-        **options: Unpack[Options],
-    ) -> None:
-        settings = {
-            "momentum_decay": momentum_decay,
-            "speed_limit": speed_limit,
-            "thermostat_time": thermostat_time,
-            "published": published,
-        }
-        self._setup(vars, settings, options)
+    def __init__(self, vars: Any = None, **options: Unpack[ATMCOptions]) -> None:
+        super().__init__(vars, **options)

@@ -13,7 +13,8 @@ import pytest
 import threadpoolctl
 
 from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, sample
-from pymc_sgmcmc.dynamics import SGNHTDynamics, schedules
+from pymc_sgmcmc import schedules
+from pymc_sgmcmc.dynamics import SGNHTDynamics
 from pymc_sgmcmc.dynamics.base import OF_DRAWS, OF_STATES
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
 from pymc_sgmcmc.engines.jax.derivatives import JaxDerivatives

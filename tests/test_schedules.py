@@ -8,7 +8,7 @@ import pymc as pm
 import pytest
 
 from pymc_sgmcmc import SGLD, sample
-from pymc_sgmcmc.dynamics.schedules import (
+from pymc_sgmcmc.schedules import (
     CyclicalCosine,
     PolynomialDecay,
     constant,

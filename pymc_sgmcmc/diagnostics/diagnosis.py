@@ -10,7 +10,9 @@ from xarray import DataArray, Dataset, DataTree
 
 from pymc_sgmcmc.diagnostics.reading import observed_names, quoted, sampled
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
-from pymc_sgmcmc.report.signs import Finding, NotMeasured, guarded, is_set, number, signs_of_trouble
+from pymc_sgmcmc.report.record import NotMeasured
+from pymc_sgmcmc.report.report import Report
+from pymc_sgmcmc.report.signs import Finding, guarded, signs_of_trouble
 
 _RHAT = 1.05
 # The worst of thousands of rows is above that of a few parameters, by chance.
@@ -129,7 +131,7 @@ def diagnose(
     """
     posterior, statistics = _draws_and_statistics(idata)
     attributes = {str(name): value for name, value in posterior.attrs.items()}
-    network = is_set(attributes, "network")
+    report = Report.read(attributes)
     judged = posterior if predictions is None else _predictions(predictions)
     chosen = judged[_names(judged, var_names)]
     arrays = {
@@ -139,12 +141,13 @@ def diagnose(
     findings = signs_of_trouble(arrays, attributes)
     findings += guarded("statistics", _not_reported, arrays)
     if predictions is None and var_names is None:
-        findings += guarded("variables", _no_numbers, posterior, attributes)
-    draws = guarded("draws", _any_draws, chosen, attributes)
+        findings += guarded("variables", _no_numbers, posterior, report)
+    draws = guarded("draws", _any_draws, chosen, report)
     findings += draws
     if not {"draws", "stuck chains"} & {finding.check for finding in draws}:
-        findings += guarded("resolution", _resolution, posterior, attributes)
-        wanted = _free(attributes) + (_names(posterior, var_names) if predictions is None else [])
+        findings += guarded("resolution", _resolution, posterior, report)
+        asked = _names(posterior, var_names) if predictions is None else []
+        wanted = [*report.free_variables, *asked]
         findings += guarded("draws", _not_finite, posterior, wanted)
         if predictions is not None:
             findings += guarded("predictions", _not_finite, chosen, list(chosen.data_vars))
@@ -152,8 +155,8 @@ def diagnose(
         mixing = guarded("R-hat", _agreement, chosen, limit)
         mixing += guarded("effective sample size", _effective_draws, chosen)
         if any(finding.problem for finding in mixing):
-            findings += guarded("hierarchy", _hierarchy, posterior, attributes)
-        if network and var_names is None and predictions is None:
+            findings += guarded("hierarchy", _hierarchy, posterior, report)
+        if report.network and var_names is None and predictions is None:
             mixing = [_of_weights(finding) for finding in mixing]
         findings += mixing
     if var_names is not None or predictions is not None:
@@ -220,18 +223,18 @@ def _not_reported(statistics: Mapping[str, np.ndarray]) -> Iterator[Finding]:
         yield Finding("statistics", none, f"Not measured: {what}.")
 
 
-def _no_numbers(posterior: Dataset, attributes: Mapping[str, Any]) -> Iterator[Finding]:
+def _no_numbers(posterior: Dataset, report: Report) -> Iterator[Finding]:
     """Variables that nothing can be said of."""
     for name in map(str, posterior.data_vars):
         if name not in sampled(posterior):
             yield Finding(
                 f"variable {name}",
-                name in _free(attributes),
+                name in report.free_variables,
                 f"Not measured: {name!r} has no number for each chain and draw.",
             )
 
 
-def _any_draws(chosen: Dataset, attributes: Mapping[str, Any]) -> Iterator[Finding]:
+def _any_draws(chosen: Dataset, report: Report) -> Iterator[Finding]:
     """Whether there are draws that differ from each other."""
     chains, draws = (chosen.sizes.get(dim, 0) for dim in ("chain", "draw"))
     if not chains or not draws or not any(x.size for x in chosen.data_vars.values()):
@@ -272,7 +275,7 @@ def _any_draws(chosen: Dataset, attributes: Mapping[str, Any]) -> Iterator[Findi
         return
     for name, x in still.items():
         if x.all():
-            free = name in _free(attributes)
+            free = name in report.free_variables
             yield Finding(
                 f"constant {name}",
                 free,
@@ -288,11 +291,6 @@ def _by_chain(x: DataArray) -> np.ndarray:
     return values.reshape(chains, draws, math.prod(shape))
 
 
-def _free(attributes: Mapping[str, Any]) -> list[str]:
-    """Names of the variables that were sampled; the others are computed from them."""
-    return str(attributes.get("free_variables", "")).split(", ")
-
-
 def _not_finite(draws: Dataset, judged: Sequence[Any]) -> Iterator[Finding]:
     for name in sampled(draws):
         bad = ~np.isfinite(draws[name].values)
@@ -306,11 +304,11 @@ def _not_finite(draws: Dataset, judged: Sequence[Any]) -> Iterator[Finding]:
             )
 
 
-def _resolution(draws: Dataset, attributes: Mapping[str, Any]) -> Iterator[Finding]:
+def _resolution(draws: Dataset, report: Report) -> Iterator[Finding]:
     """Whether numbers are as close to each other as the posterior is narrow."""
     # The coarsest, where there are several steps.
-    ran = "float32" if "float32" in str(attributes.get("dtype")) else "float64"
-    for name in [name for name in sampled(draws) if name in _free(attributes)]:
+    ran = "float32" if "float32" in str(report.dtype) else "float64"
+    for name in [name for name in sampled(draws) if name in report.free_variables]:
         x = _by_chain(draws[name])
         stored = draws[name].dtype
         if stored.kind != "f" or not np.isfinite(x).all() or (x == x[:1, :1]).all():
@@ -386,14 +384,14 @@ def _of_weights(finding: Finding) -> Finding:
     return Finding(finding.check, False, message)
 
 
-def _hierarchy(posterior: Dataset, attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    listed = str(attributes.get("non_centred", "")).split(", ")
-    names = [name for name in listed if name in sampled(posterior)]
+def _hierarchy(posterior: Dataset, report: Report) -> Iterator[Finding]:
+    names = [name for name in report.found.non_centred if name in sampled(posterior)]
     if not names:
         return
     name, groups = names[0], _by_chain(posterior[names[0]]).shape[2]
     try:
-        many = f"about {number(attributes, 'non_centred_rows'):,.0f}"
+        rows = report.found.non_centred_rows
+        many = "many" if rows is None else f"about {rows:,.0f}"
     except NotMeasured:
         many = "many"
     yield Finding(

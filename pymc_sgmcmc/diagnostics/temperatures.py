@@ -8,7 +8,7 @@ import numpy as np
 from xarray import Dataset, DataTree, concat
 
 from pymc_sgmcmc.diagnostics.reading import sampled
-from pymc_sgmcmc.report.signs import steps_of
+from pymc_sgmcmc.report.several import steps_of
 
 _KINDS = {"kinetic": "kinetic_temperature", "configurational": "configurational_temperature"}
 
@@ -71,8 +71,8 @@ def temperatures(idata: DataTree) -> Dataset:
     arrays = {k: statistics[k].transpose("chain", "draw", ...).values for k in sampled(statistics)}
     chains = statistics.coords["chain"] if "chain" in statistics.coords else None
     tables = [
-        _table({k: found[_KINDS[k]] for k in kinds if _KINDS[k] in found}, own["temperature"])
-        for found, own in steps_of(arrays, attributes)
+        _table({k: found[_KINDS[k]] for k in kinds if _KINDS[k] in found}, report.temperature)
+        for found, report in steps_of(arrays, attributes)
     ]
     table = tables[0]
     if len(tables) > 1:

@@ -1,7 +1,7 @@
 """Symbolic updates of the samplers: a gradient in, a transition out."""
 
 from pymc_sgmcmc.dynamics.atmc import ATMCDynamics
-from pymc_sgmcmc.dynamics.base import Dynamics, Transition
+from pymc_sgmcmc.dynamics.base import Dynamics, MomentumDynamics, Transition
 from pymc_sgmcmc.dynamics.sghmc import SGHMCDynamics
 from pymc_sgmcmc.dynamics.sgld import SGLDDynamics
 from pymc_sgmcmc.dynamics.sgnht import SGNHTDynamics
@@ -9,6 +9,7 @@ from pymc_sgmcmc.dynamics.sgnht import SGNHTDynamics
 __all__ = [
     "ATMCDynamics",
     "Dynamics",
+    "MomentumDynamics",
     "SGHMCDynamics",
     "SGLDDynamics",
     "SGNHTDynamics",

@@ -2,28 +2,29 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
+from pymc_sgmcmc.arguments import boolean, number, optional
 from pymc_sgmcmc.dynamics.base import (
-    Dynamics,
+    MomentumDynamics,
     Transition,
-    check_number,
     friction_coefficient,
     heating,
     kick,
     leapfrog_bias,
     thermostat_bias,
 )
-from pymc_sgmcmc.dynamics.sgnht import check_thermostat
+from pymc_sgmcmc.dynamics.sgnht import refuse_cold
+from pymc_sgmcmc.settings import setting, settings
 
 
-@dataclass(frozen=True, kw_only=True)
-class ATMCDynamics(Dynamics):
+@settings
+class ATMCDynamics(MomentumDynamics):
     r"""Nosé-Hoover Langevin dynamics that injects only the noise the gradient lacks, split B-A-Z.
 
     .. math::
@@ -58,32 +59,37 @@ class ATMCDynamics(Dynamics):
 
     Parameters
     ----------
-    temperature : float
-        T of the sampled law, proportional to exp(-U/T); 1 is the posterior.
-    momentum_decay : float
-        e^(−D h₀), what friction leaves of the momentum in one update; between 0 and 1.
-    speed_limit : float or None
-        c: the largest displacement of a parameter in one update, in units of h. None for
-        Gaussian momenta. The paper's values give 10/3.
-    thermostat_time : float, optional
-        n, updates in which the thermostat adapts: n = μ λ/h². 1,000 when None, unless `published`.
-    published : bool
-        Whether the thermostat is the paper's ξ with μ = 1 rather than ζ.
+    {parameters}
     """
 
-    momentum_decay: float = 0.9
-    speed_limit: float | None = 10 / 3
-    thermostat_time: float | None = None
-    published: bool = False
+    speed_limit: float | None = setting(
+        10 / 3,
+        "float or None, default 10/3",
+        """c: the largest displacement of a parameter in one update, in units of h. None for
+        Gaussian momenta. The paper's values give 10/3.""",
+        optional(partial(number, low=0)),
+    )
+    thermostat_time: float | None = setting(
+        None,
+        "float, optional",
+        """n, updates in which the thermostat adapts: n = μ λ/h². 1,000 when None, unless
+        `published`.""",
+        optional(partial(number, low=0)),
+    )
+    published: bool = setting(
+        False,
+        "bool, default False",
+        """The paper's own thermostat ξ, of mass μ = 1: at small step sizes it needs 10⁵ updates to
+        adapt, and it does not follow a schedule of step sizes.""",
+        boolean,
+    )
 
     auxiliaries: ClassVar[tuple[str, ...]] = ("momentum", "thermostat")
     statistics: ClassVar[tuple[str, ...]] = ("kinetic_temperature", "gradient_noise")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("momentum_decay", self.momentum_decay, 0, 1)
-        if not isinstance(self.published, bool):
-            raise TypeError(f"published must be True or False, got {self.published!r}.")
+        refuse_cold(self.temperature)
         if self.published and self.thermostat_time is not None:
             raise ValueError(
                 f"published=True fixes the thermostat's mass at 1; thermostat_time="
@@ -91,9 +97,6 @@ class ATMCDynamics(Dynamics):
             )
         if not self.published and self.thermostat_time is None:
             object.__setattr__(self, "thermostat_time", 1000.0)
-        check_thermostat(self.temperature, 1.0 if self.published else self.thermostat_time)
-        if self.speed_limit is not None:
-            check_number("speed_limit", self.speed_limit, 0)
 
     def friction(self, step_size: float, noise: np.ndarray) -> np.ndarray:
         """Momentum lost to friction in one update; see `Dynamics.friction`."""

@@ -3,13 +3,15 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from numbers import Real
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
+
+from pymc_sgmcmc.arguments import number
+from pymc_sgmcmc.settings import Settings, setting, settings
 
 # Names that engines give to what they keep of a chain, and of a draw.
 OF_STATES = {"position", "finite_position", "origin", "key", "update", "rejected_in_a_row"}
@@ -37,17 +39,23 @@ class Transition(NamedTuple):
     statistics: dict[str, TensorVariable]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Dynamics(ABC):
+@settings
+class Dynamics(Settings, ABC):
     """A stochastic differential equation and the splitting that follows it, at unit mass.
+
+    Its fields are settings of the sampler: arguments of its step, as they are declared here.
 
     Parameters
     ----------
-    temperature : float
-        T of the sampled law, proportional to exp(-U/T); 1 is the posterior.
+    {parameters}
     """
 
-    temperature: float = 1.0
+    temperature: float = setting(
+        1.0,
+        "float, default 1",
+        "T of the sampled law, proportional to exp(-U/T); 1 is the posterior.",
+        partial(number, low=0, closed=True),
+    )
 
     auxiliaries: ClassVar[tuple[str, ...]] = ()
     """Names of the vectors that the state holds besides the position. After an update that is
@@ -69,9 +77,6 @@ class Dynamics(ABC):
                     f"{cls.__name__}.{what} has {', '.join(map(repr, sorted(same)))}: engines use "
                     f"{', '.join(sorted(taken))} themselves. Rename it."
                 )
-
-    def __post_init__(self) -> None:
-        check_number("temperature", self.temperature, 0, closed=True)
 
     def init(self, position: TensorVariable, noise: TensorVariable) -> dict[str, TensorVariable]:
         """Auxiliaries at the start of a chain; after a rejected update, the momentum among them.
@@ -270,6 +275,30 @@ def _polynomial(coefficients: tuple[float, ...], x: TensorVariable) -> TensorVar
     return value
 
 
+@settings
+class MomentumDynamics(Dynamics):
+    """Dynamics of a position and a momentum, from which friction takes a part in every update.
+
+    Parameters
+    ----------
+    {parameters}
+    """
+
+    momentum_decay: float = setting(
+        0.9,
+        "float, default 0.9",
+        "Factor by which friction shrinks the momentum in one update; D = −log(momentum_decay)/h.",
+        partial(number, low=0, high=1),
+    )
+
+    auxiliaries: ClassVar[tuple[str, ...]] = ("momentum",)
+    statistics: ClassVar[tuple[str, ...]] = ("kinetic_temperature",)
+
+    def friction(self, step_size: float, noise: np.ndarray) -> np.ndarray:
+        """Momentum lost to friction in one update; see `Dynamics.friction`."""
+        return np.full(np.shape(noise), -math.log(self.momentum_decay))
+
+
 def friction_coefficient(momentum_decay: float, base_step_size: TensorVariable) -> TensorVariable:
     """D, per unit of time: e^(−D h₀) is `momentum_decay`."""
     return -math.log(momentum_decay) / base_step_size
@@ -296,25 +325,3 @@ def thermostat_bias(friction: np.ndarray, decay: float, heat: float) -> float:
     """
     x, alone = float(np.max(friction)) / 2, decay / 2
     return x / math.tanh(x) - alone / math.tanh(alone) + heat
-
-
-def check_number(
-    name: str, value: Any, low: float, high: float = math.inf, *, closed: bool = False
-) -> None:
-    """Raise an error unless `value` is a number between `low` and `high`.
-
-    Raises
-    ------
-    TypeError
-        If it is no real number.
-    ValueError
-        If it is not greater than `low` (or, where `closed`, at least) and less than `high`.
-    """
-    if isinstance(value, bool) or not isinstance(value, Real | float):
-        raise TypeError(f"{name} must be a number, got {value!r}.")
-    number = float(value)
-    if (low <= number if closed else low < number) and number < high:
-        return
-    bound = f"at least {low:g}" if closed else f"greater than {low:g}"
-    top = "finite" if high == math.inf else f"less than {high:g}"
-    raise ValueError(f"{name} must be {bound} and {top}, got {value!r}.")

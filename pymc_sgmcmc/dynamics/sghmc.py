@@ -2,26 +2,24 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.dynamics.base import (
-    Dynamics,
+    MomentumDynamics,
     Transition,
-    check_number,
     friction_coefficient,
     heating,
     kick,
     leapfrog_bias,
 )
+from pymc_sgmcmc.settings import settings
 
 
-@dataclass(frozen=True, kw_only=True)
-class SGHMCDynamics(Dynamics):
+@settings
+class SGHMCDynamics(MomentumDynamics):
     r"""Underdamped Langevin dynamics with a constant friction D, split B-A.
 
     .. math::
@@ -36,24 +34,8 @@ class SGHMCDynamics(Dynamics):
 
     Parameters
     ----------
-    temperature : float
-        T of the sampled law, proportional to exp(-U/T); 1 is the posterior.
-    momentum_decay : float
-        e^(−D h₀), what friction leaves of the momentum in one update; between 0 and 1.
+    {parameters}
     """
-
-    momentum_decay: float = 0.9
-
-    auxiliaries: ClassVar[tuple[str, ...]] = ("momentum",)
-    statistics: ClassVar[tuple[str, ...]] = ("kinetic_temperature",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("momentum_decay", self.momentum_decay, 0, 1)
-
-    def friction(self, step_size: float, noise: np.ndarray) -> np.ndarray:
-        """Momentum lost to friction in one update; see `Dynamics.friction`."""
-        return np.full(np.shape(noise), -math.log(self.momentum_decay))
 
     def bias(
         self, step_size: float, curvature: float, noise: np.ndarray, correlated: float = 0.0

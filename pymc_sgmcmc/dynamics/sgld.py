@@ -1,15 +1,15 @@
 """Stochastic-gradient Langevin dynamics."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.dynamics.base import Dynamics, Transition, leapfrog_bias
+from pymc_sgmcmc.settings import settings
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class SGLDDynamics(Dynamics):
     r"""Overdamped Langevin dynamics, one Euler-Maruyama step an update.
 
@@ -24,8 +24,7 @@ class SGLDDynamics(Dynamics):
 
     Parameters
     ----------
-    temperature : float
-        T of the sampled law, proportional to exp(-U/T); 1 is the posterior.
+    {parameters}
     """
 
     def friction(self, step_size: float, noise: np.ndarray) -> np.ndarray:

@@ -2,27 +2,28 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from functools import partial
+from typing import ClassVar, Literal
 
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
+from pymc_sgmcmc.arguments import number, one_of
 from pymc_sgmcmc.dynamics.base import (
-    Dynamics,
+    MomentumDynamics,
     Transition,
-    check_number,
     friction_coefficient,
     heating,
     kick,
     leapfrog_bias,
     thermostat_bias,
 )
+from pymc_sgmcmc.settings import setting, settings
 
 
-@dataclass(frozen=True, kw_only=True)
-class SGNHTDynamics(Dynamics):
+@settings
+class SGNHTDynamics(MomentumDynamics):
     r"""Langevin dynamics with a friction that adapts to the gradient noise, split B-A-Z.
 
     .. math::
@@ -47,31 +48,28 @@ class SGNHTDynamics(Dynamics):
 
     Parameters
     ----------
-    temperature : float
-        T of the sampled law, proportional to exp(-U/T); 1 is the posterior.
-    momentum_decay : float
-        e^(−D h₀), what friction leaves of the momentum in one update; between 0 and 1.
-    thermostat_time : float
-        n, updates in which the thermostat adapts.
-    thermostat : {"parameter", "scalar"}
-        One thermostat for each parameter, or one for all.
+    {parameters}
     """
 
-    momentum_decay: float = 0.9
-    thermostat_time: float = 1000.0
-    thermostat: Literal["parameter", "scalar"] = "parameter"
+    thermostat_time: float = setting(
+        1000.0,
+        "float, default 1000",
+        "n, updates in which the thermostat adapts.",
+        partial(number, low=0),
+    )
+    thermostat: Literal["parameter", "scalar"] = setting(
+        "parameter",
+        '{"parameter", "scalar"}',
+        "One thermostat for each parameter, or one for all as in the paper.",
+        partial(one_of, allowed=("parameter", "scalar")),
+    )
 
     auxiliaries: ClassVar[tuple[str, ...]] = ("momentum", "thermostat")
     statistics: ClassVar[tuple[str, ...]] = ("kinetic_temperature", "gradient_noise")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_thermostat(self.temperature, self.thermostat_time)
-        check_number("momentum_decay", self.momentum_decay, 0, 1)
-        if self.thermostat not in ("parameter", "scalar"):
-            raise ValueError(
-                f'thermostat must be "parameter" or "scalar", got {self.thermostat!r}.'
-            )
+        refuse_cold(self.temperature)
 
     def friction(self, step_size: float, noise: np.ndarray) -> np.ndarray:
         """Momentum lost to friction in one update; see `Dynamics.friction`."""
@@ -121,11 +119,10 @@ class SGNHTDynamics(Dynamics):
         return Transition(position, {"momentum": p, "thermostat": zeta}, statistics)
 
 
-def check_thermostat(temperature: float, thermostat_time: Any) -> None:
-    """Raise a ValueError for a temperature or a time with which no thermostat works."""
+def refuse_cold(temperature: float) -> None:
+    """Raise a ValueError for a temperature at which no thermostat works."""
     if temperature == 0:
         raise ValueError(
             "temperature=0 leaves a thermostat nothing to regulate. Use SGLD or SGHMC, which "
             "descend the gradient at temperature 0."
         )
-    check_number("thermostat_time", thermostat_time, 0)

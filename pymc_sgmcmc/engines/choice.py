@@ -1,46 +1,12 @@
 """Which engine runs the chains, where that is left open."""
 
-from __future__ import annotations
-
-from typing import Any
-
-BACKENDS = ("auto", "jax", "numba")
-SHARDS = ("chains", "rows")
-PRECISIONS = ("bfloat16", "tensorfloat32", "float32")
-
 # Seconds that a run must save to make up for Numba's compilation.
 _WORTH_IT = 10
 # Dimensions from which on a chain keeps several cores busy by itself.
 _WIDE = 50_000
 
 
-def check_backend(backend: Any) -> str:
-    """Raise a ValueError unless `backend` names one."""
-    if isinstance(backend, str) and backend in BACKENDS:
-        return backend
-    raise ValueError(f'backend must be "auto", "jax" or "numba", got {backend!r}.')
-
-
-def check_shard(shard: Any, backend: str) -> str:
-    """Raise a ValueError unless `shard` names what that backend can spread over devices."""
-    if not isinstance(shard, str) or shard not in SHARDS:
-        raise ValueError(f'shard must be "chains" or "rows", got {shard!r}.')
-    if shard == "rows" and backend == "numba":
-        raise ValueError('shard="rows" spreads rows over devices of JAX. Use backend="jax".')
-    return shard
-
-
-def check_matmul_precision(precision: Any) -> str | None:
-    """Raise a ValueError unless `precision` is one of JAX's for products of matrices."""
-    if precision is None or (isinstance(precision, str) and precision in PRECISIONS):
-        return precision
-    raise ValueError(
-        f'matmul_precision must be "bfloat16", "tensorfloat32", "float32" or None, got '
-        f"{precision!r}."
-    )
-
-
-def faster_backend(size: int, batch_numbers: int, chains: int, updates: int) -> str:
+def faster_engine(size: int, batch_numbers: int, chains: int, updates: int) -> str:
     """Name of the engine that is expected to end a run first, compilation included.
 
     JAX where it has an accelerator. On a processor Numba makes more updates a second, but takes

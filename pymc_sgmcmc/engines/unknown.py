@@ -1,4 +1,4 @@
-"""Which variables of a model a backend can't compile."""
+"""Which variables of a model an engine can't compile."""
 
 import warnings
 from collections.abc import Iterator
@@ -8,17 +8,18 @@ from typing import Any
 import pytensor
 
 from pymc_sgmcmc.engines.programs import Program
+from pymc_sgmcmc.engines.settings import Auto, EngineSettings
 from pymc_sgmcmc.model.potential import StochasticPotential
 
 
 @contextmanager
-def naming_variables(potential: StochasticPotential, backend: str) -> Iterator[None]:
-    """Have the error of a backend that can't compile the model say which variables, and the way.
+def naming_variables(potential: StochasticPotential, engine: EngineSettings) -> Iterator[None]:
+    """Have the error of an engine that can't compile the model say which variables, and the way.
 
     Parameters
     ----------
     potential : StochasticPotential
-    backend : {"jax", "numba"}
+    engine : EngineSettings
 
     Raises
     ------
@@ -28,18 +29,18 @@ def naming_variables(potential: StochasticPotential, backend: str) -> Iterator[N
     try:
         yield
     except NotImplementedError as error:
-        names = ", ".join(map(repr, _unknown(potential, backend)))
+        names = ", ".join(map(repr, _unknown(potential, engine)))
         whose = f"The gradient of {names}" if names else "The model's gradient"
-        other = "numba" if backend == "jax" else "jax"
-        way = "Write that part of the model with other operations: neither backend knows it."
-        if not _unknown(potential, other):
-            way = f'Use backend="{other}".'
+        way = "Write that part of the model with other operations: no engine knows it."
+        for other in Auto().candidates:
+            if other.name != engine.name and not _unknown(potential, other):
+                way = f'Use engine="{other.name}".'
         raise NotImplementedError(
-            f'{whose} can\'t be compiled by backend="{backend}": {error} {way}'
+            f'{whose} can\'t be compiled by engine="{engine.name}": {error} {way}'
         ) from error
 
 
-def _unknown(potential: StochasticPotential, backend: str) -> list[str]:
+def _unknown(potential: StochasticPotential, engine: EngineSettings) -> list[str]:
     """Names of the variables whose own term of log p, with its gradient, can't be compiled."""
     model = potential.model
     terms = [*potential.priors, *potential.likelihoods, *potential.potentials]
@@ -54,21 +55,7 @@ def _unknown(potential: StochasticPotential, backend: str) -> list[str]:
                 value, list(potential.value_vars), disconnected_inputs="ignore"
             )
             try:
-                _compile(Program(list(model.value_vars), [value, *gradients]), backend)
+                engine.translate(Program(list(model.value_vars), [value, *gradients]))
             except NotImplementedError:
                 found.append(rv.name)
     return found
-
-
-def _compile(program: Program, backend: str) -> None:
-    if backend == "numba":
-        from pymc_sgmcmc.engines.numba.functions import numba_function
-
-        numba_function(program)
-    else:
-        import jax
-
-        from pymc_sgmcmc.engines.jax.functions import jax_function
-
-        with jax.enable_x64(True):
-            jax_function(*program)

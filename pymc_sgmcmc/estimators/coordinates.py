@@ -48,3 +48,25 @@ class Coordinates:
         """These, with z = Q z': μ and the law of z stay if it is a standard normal."""
         factor = self.factor if self.dense else np.diag(self.factor)
         return Coordinates(self.centre, factor @ rotation)
+
+
+def preconditioned(fitted: Coordinates, preconditioner: str | np.ndarray | None) -> Coordinates:
+    """Coordinates as a person asked for them, around those that fit the posterior.
+
+    Parameters
+    ----------
+    fitted : Coordinates
+    preconditioner : {"auto", "dense", "diagonal"}, ndarray or None
+        Covariance of what the coordinates make standard, ``(d, d)`` or its diagonal ``(d,)``; None
+        for those of the model.
+    """
+    if preconditioner is None:
+        return Coordinates(fitted.centre, np.ones_like(fitted.centre))
+    if not isinstance(preconditioner, str):
+        square = preconditioner.ndim == 2
+        factor = np.linalg.cholesky(preconditioner) if square else np.sqrt(preconditioner)
+        return Coordinates(fitted.centre, factor)
+    if preconditioner == "diagonal" and fitted.dense:
+        precision = np.square(np.linalg.inv(fitted.factor)).sum(0)
+        return Coordinates(fitted.centre, 1 / np.sqrt(precision))
+    return fitted

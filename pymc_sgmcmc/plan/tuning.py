@@ -1,14 +1,13 @@
-"""What a run is made with: step size and coordinates, given by a person or found by the warm-up."""
+"""Step size and coordinates of a run, given by a person or found by the warm-up."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from pymc_sgmcmc.estimators.coordinates import Coordinates
+from pymc_sgmcmc.report.found import Found
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,8 @@ class Tuning:
     places : tuple of Place
         None where the chains move in the model's own coordinates.
     place_of_chain : ndarray of int
-    report : mapping
-        What the warm-up found, for the attributes of the output.
+    found : Found
+        What else the warm-up found.
     """
 
     step_size: float
@@ -69,7 +68,7 @@ class Tuning:
     tuning_steps_per_draw: int
     places: tuple[Place, ...] = ()
     place_of_chain: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
-    report: Mapping[str, Any] = field(default_factory=dict)
+    found: Found = field(default_factory=Found)
 
     @property
     def control_variate(self) -> bool:

@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
+from pymc_sgmcmc.report.record import NotMeasured, needed, positive
+from pymc_sgmcmc.report.report import Report
+from pymc_sgmcmc.report.several import steps_of
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +35,8 @@ _NAMED = 8
 # Root-mean-square gradient, in lengths of the longest one that is let through, from which on the
 # law of the draws is mostly that of the shortened ones.
 _CLIPPED = 0.7
-# Attributes that are arrays by nature, and not because there are several steps.
-_OF_MODES = ("mode_mass", "mode_of_chain")
+# Friction in one update that dynamics usually have, where it is not recorded.
+_USUAL_FRICTION = -math.log(0.9)
 # Statistics that checks read, of some samplers or of all.
 _READ = (*UPDATE_STATISTICS, "rejected", "kinetic_temperature", "gradient_noise")
 
@@ -57,25 +60,10 @@ class Finding:
     message: str
 
 
-class NotMeasured(Exception):
-    """What a check needs is missing, or no number.
-
-    Parameters
-    ----------
-    reason : str
-    failed : bool
-        Whether it is there and no finite number: then something went wrong.
-    """
-
-    def __init__(self, reason: str, failed: bool = False) -> None:
-        super().__init__(reason)
-        self.failed = failed
-
-
 def signs_of_trouble(
     statistics: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
 ) -> list[Finding]:
-    """Look for signs of trouble in statistics and attributes of a run.
+    """Look for signs of trouble in statistics and attributes of an output.
 
     A check whose numbers are missing is a note; one whose numbers are not finite is a problem.
 
@@ -84,17 +72,14 @@ def signs_of_trouble(
     statistics : mapping of str to ndarray
         Of the draws after tuning, ``(chains, draws)``; of several steps ``(chains, draws, steps)``.
     attributes : mapping of str to object
-        Of the output: the settings, and what the warm-up found; those of several steps as arrays.
+        Of the output: those of a `Report`, or of several as `joined` has them.
 
     Returns
     -------
     list of Finding
     """
     steps = steps_of(statistics, attributes)
-    each = [
-        [finding for name, check in _CHECKS.items() for finding in guarded(name, check, *step)]
-        for step in steps
-    ]
+    each = [signs_of_step(*step) for step in steps]
     shared = [f for f in each[0] if all(f in findings for findings in each)]
     lost = [k for k in _READ if k in statistics and not any(k in step for step, _ in steps)]
     if lost:
@@ -108,12 +93,19 @@ def signs_of_trouble(
     ]
 
 
-def log_trouble(statistics: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
-    """Log a warning for each problem. It never raises: the draws are worth more."""
+def signs_of_step(statistics: Mapping[str, np.ndarray], report: Report) -> list[Finding]:
+    """Look for signs of trouble in the statistics ``(chains, draws)`` and the report of a step."""
+    return [f for name, check in _CHECKS.items() for f in guarded(name, check, statistics, report)]
+
+
+def log_problems(look: Callable[[], Iterable[Finding]]) -> None:
+    """Log a warning for each problem among findings. It never raises: draws are worth more."""
     try:
-        for finding in signs_of_trouble(statistics, attributes):
+        for finding in look():
             if finding.problem:
                 _log.warning(finding.message)
+    except KeyboardInterrupt:
+        pass
     except Exception:
         _log.warning("The draws could not be looked at for signs of trouble.", exc_info=True)
 
@@ -130,85 +122,6 @@ def guarded(name: str, check: Callable[..., Iterable[Finding]], *arguments: Any)
         return [Finding(name, False, f"Not measured: the check itself failed ({kind}: {error}).")]
 
 
-def steps_of(
-    statistics: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
-) -> list[tuple[dict[str, np.ndarray], dict[str, Any]]]:
-    """Statistics and attributes of each of our steps.
-
-    PyMC stacks a statistic that several steps report along a last axis, whoever wrote the steps.
-    """
-    # What each of our steps reports, and no other, tells how many they are.
-    n = max((_reporting(statistics[k]) for k in UPDATE_STATISTICS if k in statistics), default=1)
-    each = [_of_step(attributes, i, n) for i in range(n)]
-    found: list[tuple[dict[str, np.ndarray], dict[str, Any]]] = [({}, own) for own in each]
-    for name, x in statistics.items():
-        owners = [i for i, own in enumerate(each) if name in str(own.get("statistics")).split()]
-        everyone = list(range(n))
-        # Of other numbers of steps nobody knows which they are.
-        steps = next((k for k in (everyone, owners) if len(k) == _reporting(x)), [])
-        for place, i in enumerate(steps):
-            found[i][0][name] = x[..., place] if np.ndim(x) == 3 else x
-    return found
-
-
-def _reporting(x: np.ndarray) -> int:
-    """Steps that a statistic is of."""
-    return x.shape[2] if np.ndim(x) == 3 else 1
-
-
-def _of_step(attributes: Mapping[str, Any], i: int, n: int) -> dict[str, Any]:
-    """Attributes of a step, where those of all are listed in an array or a text."""
-    own = {}
-    for name, value in attributes.items():
-        each = value.split(", ") if isinstance(value, str) else value
-        by_step = isinstance(each, list) or (np.ndim(each) == 1 and name not in _OF_MODES)
-        own[name] = each[i] if n > 1 and by_step and len(each) == n else value
-    # "-" stands for what others have and this step has not.
-    return {k: x for k, x in own.items() if not (isinstance(x, str) and x == "-")}
-
-
-def number(attributes: Mapping[str, Any], name: str) -> float:
-    """Attribute that must be there, and a finite number."""
-    if name not in attributes:
-        raise NotMeasured(f"the attributes have no {name!r}")
-    value = attributes[name]
-    try:
-        found = float(np.asarray(value).item())
-    except (TypeError, ValueError, OverflowError):
-        raise NotMeasured(
-            f"the attribute {name!r} is no number: {str(value)[:40]!r}", True
-        ) from None
-    if not math.isfinite(found):
-        raise NotMeasured(f"the attribute {name!r} is {found}", True)
-    return found
-
-
-def is_set(attributes: Mapping[str, Any], name: str) -> bool:
-    """Whether an attribute is there and a number other than 0."""
-    try:
-        return number(attributes, name) != 0
-    except NotMeasured:
-        return False
-
-
-def _positive(attributes: Mapping[str, Any], name: str) -> float:
-    found = number(attributes, name)
-    if found <= 0:
-        raise NotMeasured(f"the attribute {name!r} is {found:g} and must be positive", True)
-    return found
-
-
-def _numbers(attributes: Mapping[str, Any], name: str) -> np.ndarray:
-    """Attribute that is an array of numbers, or a text of one; they need not be finite."""
-    try:
-        value = attributes[name]
-        listed = value.strip("[]").split() if isinstance(value, str) else value
-        return np.atleast_1d(np.asarray(listed, float))
-    except (TypeError, ValueError, OverflowError):
-        value = str(value)[:40]
-        raise NotMeasured(f"the attribute {name!r} holds no numbers: {value!r}", True) from None
-
-
 def _statistic(statistics: Mapping[str, Any], name: str) -> np.ndarray | None:
     """Statistic of the draws, ``(chains, draws)``, all finite; None where there is none."""
     x = statistics.get(name)
@@ -222,35 +135,28 @@ def _statistic(statistics: Mapping[str, Any], name: str) -> np.ndarray | None:
     return x
 
 
-def _smaller_step(attributes: Mapping[str, Any], factor: float = 0.5) -> str:
+def _smaller_step(report: Report, factor: float = 0.5) -> str:
     """How to ask for a step size that is smaller by a factor."""
     try:
-        if "expected_bias" in attributes and not is_set(attributes, "step_size_given"):
-            return f"target_bias={number(attributes, 'target_bias') * factor**2:.2g}"
-        return f"step_size={number(attributes, 'step_size') * factor:.2g}"
+        if report.found.expected_bias is not None and not report.step_size_given:
+            bias = needed("target_bias", report.target_bias) * factor**2
+            return f"warmup=WarmUp(target_bias={bias:.2g})"
+        return f"step_size={report.step_size * factor:.2g}"
     except NotMeasured:
         return "a smaller step_size"
 
 
-def _cooler(attributes: Mapping[str, Any], temperature: float) -> str:
+def _cooler(report: Report, temperature: float) -> str:
     """How to ask for a step that leaves half of the error allowed: it grows with h²."""
-    excess = temperature / _positive(attributes, "temperature") - 1
-    return _smaller_step(attributes, min(0.5, math.sqrt(_TEMPERATURE / 2 / excess)))
+    excess = temperature / positive("temperature", report.temperature) - 1
+    return _smaller_step(report, min(0.5, math.sqrt(_TEMPERATURE / 2 / excess)))
 
 
-def _or_found(attributes: Mapping[str, Any]) -> str:
+def _or_found(report: Report) -> str:
     """What to do about a step size that was given besides making it smaller."""
-    if is_set(attributes, "step_size_given"):
+    if report.step_size_given:
         return " Or leave step_size out: the warm-up finds one, and coordinates with less noise."
     return ""
-
-
-def _in_batches(attributes: Mapping[str, Any]) -> bool:
-    """Whether gradients are of some of the rows."""
-    try:
-        return number(attributes, "batch_size") < number(attributes, "n_rows")
-    except NotMeasured:
-        return False
 
 
 def _chains(numbers: np.ndarray, one: str, several: str) -> str:
@@ -268,12 +174,11 @@ def _mean_and_error(x: np.ndarray) -> tuple[float, float]:
     return float(x.mean()), float(means.std(ddof=1) / math.sqrt(len(means))) if n > 1 else math.inf
 
 
-def _step_size(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    if "expected_bias" not in attributes:
+def _step_size(statistics: Any, report: Report) -> Iterator[Finding]:
+    if report.found.expected_bias is None:
         return
-    bias, target, h = (
-        number(attributes, name) for name in ("expected_bias", "target_bias", "step_size")
-    )
+    bias, h = report.found.expected_bias, report.step_size
+    target = needed("target_bias", report.target_bias)
     if bias > 2 * target:
         yield Finding(
             "step size",
@@ -284,9 +189,9 @@ def _step_size(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Findi
         )
 
 
-def _kinetic(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[Finding]:
+def _kinetic(statistics: Mapping[str, Any], report: Report) -> Iterator[Finding]:
     kinetic = _statistic(statistics, "kinetic_temperature")
-    if kinetic is None or (T := number(attributes, "temperature")) == 0:
+    if kinetic is None or (T := report.temperature) == 0:
         return
     mean, error = _mean_and_error(kinetic)
     if abs(mean / T - 1) <= max(_TEMPERATURE, _ERRORS * error / T):
@@ -294,25 +199,23 @@ def _kinetic(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> It
     found = f"The kinetic temperature is {mean:.3g} instead of {T:g}: "
     if mean < T:
         message = "tuning was too short for the friction to settle. Try a longer tune."
-    elif _in_batches(attributes):
+    elif report.in_batches:
         message = (
             "the step is too large for the curvature or for the noise of so small batches, or "
-            f"tuning was too short. Try {_cooler(attributes, mean)}, or larger batches."
-            + _or_found(attributes)
+            f"tuning was too short. Try {_cooler(report, mean)}, or larger batches."
+            + _or_found(report)
         )
     else:
         message = (
             "the step is too large, or tuning was too short. Try "
-            f"{_cooler(attributes, mean)}, or a longer tune."
+            f"{_cooler(report, mean)}, or a longer tune."
         )
     yield Finding("kinetic temperature", True, found + message)
 
 
-def _configurational(
-    statistics: Mapping[str, Any], attributes: Mapping[str, Any]
-) -> Iterator[Finding]:
+def _configurational(statistics: Mapping[str, Any], report: Report) -> Iterator[Finding]:
     samples = _statistic(statistics, "configurational_temperature")
-    if samples is None or (T := number(attributes, "temperature")) == 0:
+    if samples is None or (T := report.temperature) == 0:
         return
     mean, error = _mean_and_error(samples)
     if abs(mean / T - 1) <= max(2 * _TEMPERATURE, _ERRORS * error / T):
@@ -325,53 +228,50 @@ def _configurational(
             "the chains are not at rest. They are still spreading, or stay where the posterior is "
             "narrow. Try a longer tune=..., or a larger steps_per_draw."
         )
-    elif _in_batches(attributes):
+    elif report.in_batches:
         message = (
             "variances are too large by about that factor. The chains are not at rest, or the step "
             "is too large for the curvature or for the noise of so small batches. Try a longer "
-            f"tune=..., then {_cooler(attributes, mean)} or larger batches." + _or_found(attributes)
+            f"tune=..., then {_cooler(report, mean)} or larger batches." + _or_found(report)
         )
     else:
         message = (
             "variances are too large by about that factor. The chains are not at rest, or the step "
-            f"is too large. Try a longer tune=..., then {_cooler(attributes, mean)}."
+            f"is too large. Try a longer tune=..., then {_cooler(report, mean)}."
         )
     yield Finding("configurational temperature", True, found + message)
 
 
-def _noise(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[Finding]:
+def _noise(statistics: Mapping[str, Any], report: Report) -> Iterator[Finding]:
     noise = _statistic(statistics, "gradient_noise")
     if noise is None:
         return
-    T, h = number(attributes, "temperature"), number(attributes, "step_size")
+    T, h = report.temperature, report.step_size
     if T == 0:
         return
     friction = float(h**2 * noise.mean() / (2 * T))
     if friction <= _NOISE_FRICTION:
         # A direction with no noise of its own gets the friction that its parameters' noise needs.
-        decay = _friction({"momentum_decay": 0.9, **attributes})
+        decay = _USUAL_FRICTION if report.momentum_decay is None else report.friction
         colder = 1 - 1 / (1 + friction / decay)
-        if (
-            colder > 2 * _TEMPERATURE
-            and _in_batches(attributes)
-            and "expected_bias" not in attributes
-        ):
+        warmed_up = report.found.expected_bias is not None
+        if colder > 2 * _TEMPERATURE and report.in_batches and not warmed_up:
             yield Finding(
                 "gradient noise",
                 False,
                 "Without a warm-up, nothing is known of how the gradient's noise is correlated "
                 f"between parameters. Where it is, variances of some directions are {colder:.0%} "
                 "too small and those of others too large, at temperatures that are right. Leave "
-                f"step_size out, or try {_smaller_step(attributes)} to see whether they change.",
+                f"step_size out, or try {_smaller_step(report)} to see whether they change.",
             )
         return
-    smaller = _smaller_step(attributes, math.sqrt(_NOISE_FRICTION / 3 / friction))
+    smaller = _smaller_step(report, math.sqrt(_NOISE_FRICTION / 3 / friction))
     message = (
         f"Gradient noise needs a friction of h²V/2T = {friction:.2g} in every update; above "
         f"{_NOISE_FRICTION} the thermostat is not exact. Try {smaller}, or larger batches."
-        + _or_found(attributes)
+        + _or_found(report)
     )
-    if not _in_batches(attributes):
+    if not report.in_batches:
         message = (
             f"The thermostat has a friction of {friction:.2g} in every update; above "
             f"{_NOISE_FRICTION} it is not exact. Gradients of all rows have no noise: the step is "
@@ -380,26 +280,18 @@ def _noise(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iter
     yield Finding("gradient noise", True, message)
 
 
-def _friction(attributes: Mapping[str, Any]) -> float:
-    """Friction in one update, of the momentum that it leaves."""
-    decay = number(attributes, "momentum_decay")
-    if not 0 < decay < 1:
-        raise NotMeasured(f"the attribute 'momentum_decay' is {decay:g}, not within 0 and 1", True)
-    return -math.log(decay)
-
-
-def _thermostat(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[Finding]:
+def _thermostat(statistics: Mapping[str, Any], report: Report) -> Iterator[Finding]:
     noise = _statistic(statistics, "gradient_noise")
     if noise is None or noise.shape[1] < 4:
         return
-    T, h = number(attributes, "temperature"), number(attributes, "step_size")
+    T, h = report.temperature, report.step_size
     if T == 0:
         return
     early, late = np.array_split(noise, 2, axis=1)
     drift = late.mean() - early.mean()
     error = math.hypot(_mean_and_error(early)[1], _mean_and_error(late)[1])
     # The heat that the drift stands for, over what friction takes up.
-    heat = h**2 * abs(drift) / (2 * _friction(attributes) * T)
+    heat = h**2 * abs(drift) / (2 * report.friction * T)
     if heat > _TEMPERATURE and abs(drift) > _ERRORS * error:
         yield Finding(
             "thermostat",
@@ -410,25 +302,24 @@ def _thermostat(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) ->
         )
 
 
-def _rejected(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[Finding]:
+def _rejected(statistics: Mapping[str, Any], report: Report) -> Iterator[Finding]:
     rejected = _statistic(statistics, "rejected")
     if rejected is None or not rejected.sum():
         return
-    share = rejected.sum() / (
-        rejected.size * _positive({"steps_per_draw": 1, **attributes}, "steps_per_draw")
-    )
+    steps = 1 if report.steps_per_draw is None else report.steps_per_draw
+    share = rejected.sum() / (rejected.size * positive("steps_per_draw", steps))
     yield Finding(
         "rejected updates",
         bool(share > _REJECTED),
         f"{int(rejected.sum())} updates gave numbers that are not finite and were rejected. A few "
-        f"do no harm; if they are many, try {_smaller_step(attributes)}.",
+        f"do no harm; if they are many, try {_smaller_step(report)}.",
     )
 
 
-def _modes(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    modes = number({"modes": 1, **attributes}, "modes")
-    mass = _numbers({"mode_mass": 0.0, **attributes}, "mode_mass")
-    place = _numbers(attributes, "mode_of_chain") if "mode_of_chain" in attributes else None
+def _modes(statistics: Any, report: Report) -> Iterator[Finding]:
+    found = report.found
+    modes, place = 1 if found.modes is None else found.modes, found.mode_of_chain
+    mass = np.zeros(1) if found.mode_mass is None else found.mode_mass
     if modes > 1:
         where = ""
         if place is not None:
@@ -437,7 +328,7 @@ def _modes(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
             where = f"; {len(chains)} of them have chains in them ({listed})"
         yield Finding(
             "modes",
-            not is_set(attributes, "network"),
+            not report.network,
             f"The posterior has at least {modes:.0f} modes{where}. The share of draws in each says "
             "nothing of its share of the posterior, and modes without chains are missing. Order or "
             "constrain the parameters if the modes are copies of each other; for a network, look "
@@ -454,7 +345,7 @@ def _modes(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
                 f"e^-{behind[worse].min():.0f} of the best one's mass, by Laplace's estimate: "
                 "leave out such chains, idata.sel(chain=[...]), or start elsewhere: initvals=....",
             )
-    if number({"modes_found": len(mass), **attributes}, "modes_found") < len(mass):
+    if found.modes_found is not None and found.modes_found < len(mass):
         yield Finding(
             "mode",
             True,
@@ -463,9 +354,9 @@ def _modes(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _potentials(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[Finding]:
+def _potentials(statistics: Mapping[str, Any], report: Report) -> Iterator[Finding]:
     potential = _statistic(statistics, "potential_energy")
-    if potential is None or min(potential.shape) < 2 or number(attributes, "temperature") == 0:
+    if potential is None or min(potential.shape) < 2 or report.temperature == 0:
         return
     means, errors = zip(*(_mean_and_error(chain[None]) for chain in potential), strict=True)
     above = np.array(means) - min(means)
@@ -483,9 +374,9 @@ def _potentials(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) ->
         )
 
 
-def _curvature(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    ratio = number({"curvature_ratio": 1.0, **attributes}, "curvature_ratio")
-    if ratio > _CURVATURE_RATIO:
+def _curvature(statistics: Any, report: Report) -> Iterator[Finding]:
+    ratio = report.found.curvature_ratio
+    if ratio is not None and ratio > _CURVATURE_RATIO:
         yield Finding(
             "curvature",
             True,
@@ -495,11 +386,11 @@ def _curvature(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Findi
         )
 
 
-def _clipped(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[Finding]:
+def _clipped(statistics: Mapping[str, Any], report: Report) -> Iterator[Finding]:
     norms = _statistic(statistics, "gradient_norm")
-    if attributes.get("clip_gradient") is None:
+    length = report.clip_gradient
+    if length is None:
         return
-    length = number(attributes, "clip_gradient")
     norm = 0.0 if norms is None else math.sqrt(np.mean(np.square(norms)))
     often = norm > _CLIPPED * length
     message = (
@@ -514,9 +405,9 @@ def _clipped(statistics: Mapping[str, Any], attributes: Mapping[str, Any]) -> It
     yield Finding("clipped gradient", often, message)
 
 
-def _descent(statistics: Any, attributes: Mapping[str, Any]) -> Iterator[Finding]:
-    if not number({"descent_at_rest": 1, **attributes}, "descent_at_rest"):
-        updates = attributes.get("descent_updates")
+def _descent(statistics: Any, report: Report) -> Iterator[Finding]:
+    if report.found.descent_at_rest is False:
+        updates = report.found.descent_updates
         after = f" after {updates} updates" if updates is not None else ""
         yield Finding(
             "descent",

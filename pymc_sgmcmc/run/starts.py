@@ -15,21 +15,9 @@ from pymc_sgmcmc.model.potential import StochasticPotential
 Point = Mapping[str, np.ndarray]
 Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
-STARTS = ("auto", "jitter", "prior")
 # Attempts at a finite start, and those among them at the full width of the jitter.
 _RETRIES, _WIDE = 20, 4
 _FLAT = (continuous.Flat, continuous.HalfFlat)
-
-
-def check_start(start: Any) -> str:
-    """Raise a ValueError unless `start` is one of those there are."""
-    if isinstance(start, str) and start in STARTS:
-        return start
-    known = ", ".join(map(repr, STARTS))
-    raise ValueError(
-        f"start must be one of {known}, got {start!r}. Give points of your own by "
-        "pm.sample(initvals=...)."
-    )
 
 
 def starting_positions(

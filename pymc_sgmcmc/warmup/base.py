@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pymc.exceptions import SamplingError
 
+from pymc_sgmcmc.engines.settings import EngineSettings
 from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.model.hierarchy import non_centred
+from pymc_sgmcmc.plan.compiled import Compiled
+from pymc_sgmcmc.plan.plan import STEPS_PER_DRAW, Plan
 from pymc_sgmcmc.plan.tuning import Place, Tuning
+from pymc_sgmcmc.report.found import Found
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.noise import gradient_noise
 from pymc_sgmcmc.warmup.step_size import largest_curvature, step_size, steps_per_draw
-
-if TYPE_CHECKING:
-    from pymc_sgmcmc.run.chains import Sampler
 
 # Positions at which curvature is measured.
 _POINTS = 16
 # Rows of a group from which on its effect is better written centred.
 _MANY = 50
-# Updates between draws where nothing is known of the softest direction.
-_STEPS = 100
 
 
-class WarmUp(ABC):
-    """Finds the settings of a run of one sampler; the step size is pooled over all chains.
+class BaseWarmUp(ABC):
+    """Finds the tuning of a run of one plan; the step size is pooled over all chains.
 
     Parameters
     ----------
-    sampler : Sampler
+    compiled : Compiled
+        The engines of the plan.
     others : mapping of str to ndarray
         Values of the model's other value variables, which hold still.
     rng : numpy.random.Generator
-    backend : {"jax", "numba"}
+    engine : EngineSettings
         Of the engine that evaluates the potential.
 
     Attributes
@@ -46,8 +46,8 @@ class WarmUp(ABC):
     leniency : float
         How many times the target the error of a variance may be in the stiffest direction, and in
         the one with the most noise.
-    report : dict
-        What was found, for the attributes of the output.
+    found : Found
+        What was found besides the tuning.
     """
 
     landscape: Landscape
@@ -55,22 +55,25 @@ class WarmUp(ABC):
 
     def __init__(
         self,
-        sampler: Sampler,
+        compiled: Compiled,
         others: dict[str, np.ndarray],
         rng: np.random.Generator,
-        backend: str = "jax",
+        engine: EngineSettings,
     ) -> None:
-        self.sampler, self.others, self.rng, self.backend = sampler, others, rng, backend
-        self.size = sampler.potential.size
-        self.report: dict[str, Any] = _hierarchy(sampler)
+        self.compiled, self.others, self.rng, self.engine = compiled, others, rng, engine
+        self.plan = compiled.plan
+        self.size = self.plan.potential.size
+        self.found = _hierarchy(self.plan)
         self._seconds = 0.0
         self._batches = 0
         self._before = 0
 
-    def follow(self, other: WarmUp) -> None:
+    def follow(self, other: BaseWarmUp) -> None:
         """Take over what another warm-up knows of the posterior's shape, and what it cost."""
-        known = ("modes", "modes_found", "misfit")
-        self.report |= {name: other.report[name] for name in known}
+        known = other.found
+        self.found = self.found.but(
+            modes=known.modes, modes_found=known.modes_found, misfit=known.misfit
+        )
         self._seconds += other._seconds
         self._before += other.row_gradients
 
@@ -123,13 +126,13 @@ class WarmUp(ABC):
 
     def _updates(self, chains: int) -> int:
         """Updates of every chain that would have evaluated as many gradients of rows."""
-        rows = self.sampler.potential.batch_size or self.landscape.n_rows
+        rows = self.plan.potential.batch_size or self.landscape.n_rows
         return -(-self.row_gradients // (rows * chains))
 
     @property
     def row_gradients(self) -> int:
         """Gradients of single rows that were evaluated."""
-        rows = self.sampler.potential.batch_size or self.landscape.n_rows
+        rows = self.plan.potential.batch_size or self.landscape.n_rows
         of_landscapes = sum(landscape.row_gradients for landscape in self._landscapes())
         return self._before + of_landscapes + self._batches * rows
 
@@ -148,16 +151,16 @@ class WarmUp(ABC):
 
         At those of the positions where it is finite.
         """
-        if self.sampler.potential.batch_size is None:
+        if self.plan.potential.batch_size is None:
             nothing = np.zeros((1, self.size))
             return nothing, nothing
         self._batches += 4 * len(positions)
-        engine = self.sampler.engine(backend=self.backend)
+        engine = self.compiled.engine(self.engine)
         return gradient_noise(engine, coordinates, positions, self.others, self.rng)
 
     def _not_finite(self, what: str, position: np.ndarray) -> SamplingError:
         """Error that names the variables in whose directions U can't be followed at a position."""
-        potential = self.sampler.potential
+        potential = self.plan.potential
         _, gradient = self.landscape.gradient(position[None])
         product = self.landscape.product(position, self.rng.choice([-1.0, 1.0], self.size))
         bad = ~(np.isfinite(gradient[0]) & np.isfinite(product))
@@ -175,30 +178,31 @@ class WarmUp(ABC):
         positions: np.ndarray,
         started: float,
     ) -> Tuning:
-        sampler, noise = self.sampler, np.stack([place.noise for place in places])
+        dynamics, asked = self.plan.dynamics, self.plan.settings
+        noise = np.stack([place.noise for place in places])
         curvature = self._curvature(places, place_of_chain, positions)
         correlated = max(place.correlated for place in places) / self.leniency
         stiffest = max(float(curvature.max()), 1) / self.leniency
-        h = sampler.step_size
+        h = asked.step_size
         if h is None:
-            h = step_size(sampler.dynamics, sampler.target_bias, stiffest, noise, correlated)
-        if sampler.steps_per_draw is not None:
-            steps = tuning_steps = sampler.steps_per_draw
+            h = step_size(dynamics, asked.warmup.target_bias, stiffest, noise, correlated)
+        if asked.steps_per_draw is not None:
+            steps = tuning_steps = asked.steps_per_draw
         else:
             normal = len(places) == 1 and self._about_normal()
-            steps = steps_per_draw(sampler.dynamics, h, noise) if normal else _STEPS
+            steps = steps_per_draw(dynamics, h, noise) if normal else STEPS_PER_DRAW
             # Chains that begin in the posterior's mass have little left to settle.
             tuning_steps = -(-steps // (4 if normal else 3))
         self._seconds += time.perf_counter() - started
-        self.report |= {
-            "largest_curvature": curvature.max(),
-            "curvature_ratio": curvature.max() / np.median(curvature),
-            "largest_noise": noise.max(),
-            "expected_bias": sampler.dynamics.bias(h, stiffest, noise, correlated),
-            "search_updates": self._updates(len(place_of_chain)),
-            "warmup_seconds": self._seconds,
-        }
-        return Tuning(h, steps, tuning_steps, places, place_of_chain, dict(self.report))
+        self.found = self.found.but(
+            largest_curvature=curvature.max(),
+            curvature_ratio=curvature.max() / np.median(curvature),
+            largest_noise=noise.max(),
+            expected_bias=dynamics.bias(h, stiffest, noise, correlated),
+            search_updates=self._updates(len(place_of_chain)),
+            warmup_seconds=self._seconds,
+        )
+        return Tuning(h, steps, tuning_steps, places, place_of_chain, self.found)
 
     def _curvature(
         self, places: tuple[Place, ...], place_of_chain: np.ndarray, positions: np.ndarray
@@ -217,12 +221,11 @@ class WarmUp(ABC):
         return np.array(found)
 
 
-def _hierarchy(sampler: Sampler) -> dict[str, Any]:
-    """Effects that would be easier to sample if they were written centred, for the report."""
-    found = [effects for effects in non_centred(sampler.potential) if effects.rows >= _MANY]
-    if not found:
-        return {}
-    return {
-        "non_centred": ", ".join(effects.name for effects in found),
-        "non_centred_rows": min(effects.rows for effects in found),
-    }
+def _hierarchy(plan: Plan) -> Found:
+    """Effects that would be easier to sample if they were written centred."""
+    effects = [x for x in non_centred(plan.potential) if x.rows >= _MANY]
+    if not effects:
+        return Found()
+    return Found(
+        non_centred=tuple(x.name for x in effects), non_centred_rows=min(x.rows for x in effects)
+    )

@@ -1,11 +1,10 @@
 """The potential on fixed rows, for the warm-up: values, slopes, curvature."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
-from pymc_sgmcmc.engines import derivatives_class
-from pymc_sgmcmc.engines.base import Derivatives
+from pymc_sgmcmc.engines.settings import EngineSettings
 from pymc_sgmcmc.engines.unknown import naming_variables
 from pymc_sgmcmc.model.potential import StochasticPotential
 
@@ -24,7 +23,7 @@ class Landscape:
     others : mapping of str to ndarray
         Values of the model's other value variables; read anew at every evaluation.
     rng : numpy.random.Generator
-    backend : {"jax", "numba"}
+    engine : EngineSettings
         Whose derivatives they are.
 
     Attributes
@@ -41,7 +40,7 @@ class Landscape:
         n_rows: int | None,
         others: Mapping[str, np.ndarray],
         rng: np.random.Generator,
-        backend: str = "jax",
+        engine: EngineSettings,
     ) -> None:
         self.row_gradients = 0
         rows = potential.row_values()
@@ -55,10 +54,10 @@ class Landscape:
         size = _PIECE if cut else self.n_rows
         self._pieces = [[x[i : i + size] for x in rows] for i in range(0, self.n_rows, size)]
         lengths = {len(piece[0]): piece for piece in self._pieces if piece}
-        with naming_variables(potential, backend):
-            new: Callable[..., Derivatives] = derivatives_class(backend)
-            self._of_length = {n: new(potential, piece) for n, piece in lengths.items()}
-            self._derivatives = next(iter(self._of_length.values()), None) or new(potential, rows)
+        with naming_variables(potential, engine):
+            self._of_length = {k: engine.derivatives(potential, x) for k, x in lengths.items()}
+            whole = next(iter(self._of_length.values()), None)
+            self._derivatives = whole or engine.derivatives(potential, rows)
 
     def gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """U ``(k,)`` and ∇U ``(k, d)`` at positions ``(k, d)``."""

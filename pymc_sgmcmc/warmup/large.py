@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pymc_sgmcmc.estimators.coordinates import Coordinates
+from pymc_sgmcmc.engines.settings import EngineSettings
+from pymc_sgmcmc.estimators.coordinates import Coordinates, preconditioned
+from pymc_sgmcmc.plan.compiled import Compiled
 from pymc_sgmcmc.plan.tuning import Place
-from pymc_sgmcmc.warmup.base import WarmUp
+from pymc_sgmcmc.warmup.base import BaseWarmUp
 from pymc_sgmcmc.warmup.descent import DescentDynamics, descend
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.noise import correlated_part
-
-if TYPE_CHECKING:
-    from pymc_sgmcmc.run.chains import Sampler
 
 # Rows on which curvature is measured, and pairs of batches that show the gradient's noise.
 _ROWS, _PAIRS = 2000, 64
@@ -23,7 +21,7 @@ _ROWS, _PAIRS = 2000, 64
 _SIGNS, _FLOOR = 32, 1e-2
 
 
-class LargeWarmUp(WarmUp):
+class LargeWarmUp(BaseWarmUp):
     """Minibatch descent from every start, then a diagonal scale from the Fisher information.
 
     Every chain stays where its own descent ends; the scale is pooled over all of them. It is
@@ -39,14 +37,15 @@ class LargeWarmUp(WarmUp):
 
     def __init__(
         self,
-        sampler: Sampler,
+        compiled: Compiled,
         others: dict[str, np.ndarray],
         rng: np.random.Generator,
-        backend: str = "jax",
+        engine: EngineSettings,
     ) -> None:
-        super().__init__(sampler, others, rng, backend)
-        self.landscape = Landscape(sampler.potential, _ROWS, others, rng, backend)
-        self._prior = Landscape(sampler.potential.prior(), None, others, rng, backend)
+        super().__init__(compiled, others, rng, engine)
+        potential = self.plan.potential
+        self.landscape = Landscape(potential, _ROWS, others, rng, engine)
+        self._prior = Landscape(potential.prior(), None, others, rng, engine)
 
     def _landscapes(self) -> set[Landscape]:
         return {self.landscape, self._prior}
@@ -54,10 +53,9 @@ class LargeWarmUp(WarmUp):
     def _locate(self, starts: np.ndarray) -> tuple[tuple[Place, ...], np.ndarray, np.ndarray]:
         others = {k: np.stack([v] * len(starts)) for k, v in self.others.items()}
         seeds = self.rng.integers(2**32, size=(len(starts), 2), dtype=np.uint32)
-        temperature = self.sampler.dynamics.temperature
-        engine = self.sampler.engine(
-            backend=self.backend, dynamics=DescentDynamics(temperature=temperature)
-        )
+        temperature = self.plan.dynamics.temperature
+        descent = DescentDynamics(temperature=temperature)
+        engine = self.compiled.engine(self.engine, dynamics=descent)
         found = descend(engine, starts, others, seeds, temperature)
         if found.stuck.any():
             chain = int(found.stuck.argmax())
@@ -66,11 +64,11 @@ class LargeWarmUp(WarmUp):
             )
         ends = found.positions
         self._batches += found.updates * len(starts)
-        self.report |= {"descent_updates": found.updates, "descent_at_rest": found.at_rest}
+        self.found = self.found.but(descent_updates=found.updates, descent_at_rest=found.at_rest)
         centre, anchor = np.zeros(self.size), None
-        if self.sampler.control_variate is True:
+        if self.plan.settings.warmup.control_variate is True:
             centre = ends[found.potentials.argmin()]
-            whole = Landscape(self.sampler.potential, None, self.others, self.rng, self.backend)
+            whole = Landscape(self.plan.potential, None, self.others, self.rng, self.engine)
             values, gradients = whole.gradient(centre[None])
             anchor = float(values[0]), gradients[0]
         place = Place(Coordinates(centre, np.ones(self.size)), np.zeros(self.size), 0.0, anchor)
@@ -85,7 +83,9 @@ class LargeWarmUp(WarmUp):
         if not (len(noise) and np.isfinite(noise).all()):
             raise self._not_finite("The gradient where the chains are", chosen[0])
         fitted = self._scale(np.square(plain).mean(0), chosen[:_SIGNS])
-        coordinates = self.sampler.coordinates(dataclasses.replace(unscaled, factor=fitted))
+        coordinates = preconditioned(
+            dataclasses.replace(unscaled, factor=fitted), self.plan.settings.warmup.preconditioner
+        )
         noise = coordinates.gradient(noise)
         settled = dataclasses.replace(
             place,
@@ -97,7 +97,7 @@ class LargeWarmUp(WarmUp):
 
     def _scale(self, noise: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Diagonal of L from the variance of the gradient's noise, ``(d,)``."""
-        n, size = self.sampler.potential.n_rows, self.sampler.potential.batch_size
+        n, size = self.plan.potential.n_rows, self.plan.potential.batch_size
         if n is None or size is None:
             curvature = self._diagonal(self.landscape, positions)
         else:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pymc_sgmcmc.estimators.coordinates import Coordinates
+from pymc_sgmcmc.engines.settings import EngineSettings
+from pymc_sgmcmc.estimators.coordinates import Coordinates, preconditioned
+from pymc_sgmcmc.plan.compiled import Compiled
 from pymc_sgmcmc.plan.tuning import Place
 from pymc_sgmcmc.warmup import scale
-from pymc_sgmcmc.warmup.base import WarmUp
+from pymc_sgmcmc.warmup.base import BaseWarmUp
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.mode import EVALUATIONS, Mode, newton
 from pymc_sgmcmc.warmup.noise import correlated_part
-
-if TYPE_CHECKING:
-    from pymc_sgmcmc.run.chains import Sampler
 
 # Searches for a mode, at least: one that the chains could miss is to be known of.
 _SEARCHES = 8
@@ -38,7 +36,7 @@ _PAIRS = 1024
 _MISFIT, _VISITED = 0.5, 256
 
 
-class SmallWarmUp(WarmUp):
+class SmallWarmUp(BaseWarmUp):
     """Newton's method from every start, then the normal that fits the posterior around each mode.
 
     Centre and scale are pooled over the chains whose searches end in the same mode; chains in
@@ -47,27 +45,27 @@ class SmallWarmUp(WarmUp):
 
     def __init__(
         self,
-        sampler: Sampler,
+        compiled: Compiled,
         others: dict[str, np.ndarray],
         rng: np.random.Generator,
-        backend: str = "jax",
+        engine: EngineSettings,
     ) -> None:
-        super().__init__(sampler, others, rng, backend)
-        potential, d = sampler.potential.in_dtype("float64"), self.size
+        super().__init__(compiled, others, rng, engine)
+        potential, d = self.plan.potential.in_dtype("float64"), self.size
         # Rows that show where a mode is, and rows that show its shape to a few percent.
         few = int(np.clip(2e8 / d**2, 4 * d, 2e4))
         many = int(np.clip(1e9 / d**2, max(20 * d, few), 5e4))
         n = potential.n_rows or 0  # all of them, where rows are not known
-        self.coarse = Landscape(potential, few, others, rng, backend)
-        self.fine = self.coarse if n <= few else Landscape(potential, many, others, rng, backend)
-        self.whole = self.fine if n <= many else Landscape(potential, None, others, rng, backend)
+        self.coarse = Landscape(potential, few, others, rng, engine)
+        self.fine = self.coarse if n <= few else Landscape(potential, many, others, rng, engine)
+        self.whole = self.fine if n <= many else Landscape(potential, None, others, rng, engine)
         self.landscape = self.coarse if few >= 20 * d else self.fine
 
     def _landscapes(self) -> set[Landscape]:
         return {self.coarse, self.fine, self.whole}
 
     def _about_normal(self) -> bool:
-        return self.sampler.whitens and self.report["misfit"] < _MISFIT
+        return self.plan.settings.warmup.whitens and self.misfit < _MISFIT
 
     # -- modes -----------------------------------------------------------------------------------
 
@@ -75,13 +73,14 @@ class SmallWarmUp(WarmUp):
         modes, labels = self._modes(starts)
         inhabited, place_of_chain = np.unique(labels, return_inverse=True)
         fits = [self._fit(modes[i]) for i in inhabited]
-        self.report |= {
-            "modes": len(modes),
-            "mode_of_chain": place_of_chain,
-            "modes_found": int(sum(modes[i].converged for i in inhabited)),
-            "mode_mass": np.array([_log_mass(modes[i]) for i in inhabited]),
-            "misfit": max(misfit for _, misfit in fits),
-        }
+        self.misfit = max(misfit for _, misfit in fits)
+        self.found = self.found.but(
+            modes=len(modes),
+            mode_of_chain=place_of_chain,
+            modes_found=int(sum(modes[i].converged for i in inhabited)),
+            mode_mass=np.array([_log_mass(modes[i]) for i in inhabited]),
+            misfit=self.misfit,
+        )
         self._unimodal = len(modes) == 1
         samples = [self._noise_of_fit(c) for c, _ in fits]
         places = self._places([c for c, _ in fits], samples)
@@ -108,7 +107,7 @@ class SmallWarmUp(WarmUp):
                     same.append(True)
             labels.append(same.index(True))
         failed = sum(not ends[i].converged for i in labels)
-        self.report |= {"searches": len(labels), "searches_failed": failed}
+        self.found = self.found.but(searches=len(labels), searches_failed=failed)
         if failed == len(labels):
             best = min(range(len(ends)), key=lambda i: np.nan_to_num(ends[i].potential, nan=np.inf))
             return [ends[best]], np.zeros(len(starts), int)
@@ -122,7 +121,7 @@ class SmallWarmUp(WarmUp):
 
         As near as it takes for a finite Hessian.
         """
-        initial = self.sampler.potential.ravel(self.sampler.potential.initial_point)
+        initial = self.plan.potential.ravel(self.plan.potential.initial_point)
         found = newton(self.coarse, start, evaluations)
         for _ in range(_HALVINGS):
             if found.started:
@@ -141,7 +140,7 @@ class SmallWarmUp(WarmUp):
 
     def _begin(self, coordinates: Coordinates) -> np.ndarray:
         """Draw a start from the normal that was fitted, closer to its centre if U is too high."""
-        z = self.sampler.dynamics.temperature**0.5 * self.rng.normal(size=self.size)
+        z = self.plan.dynamics.temperature**0.5 * self.rng.normal(size=self.size)
         for _ in range(10):
             points = coordinates.position(np.stack([z, np.zeros_like(z)]))
             values, gradients = self.fine.gradient(points)
@@ -157,7 +156,7 @@ class SmallWarmUp(WarmUp):
         fitted, misfit = scale.refine(scale.laplace(mode), self.fine, self.rng)
         if self.whole is not self.fine:
             fitted = self._recentred(fitted)
-        return self.sampler.coordinates(fitted), misfit
+        return preconditioned(fitted, self.plan.settings.warmup.preconditioner), misfit
 
     def _recentred(self, fitted: Coordinates) -> Coordinates:
         """Move the centre by what all rows say besides those of the subset."""
@@ -188,7 +187,7 @@ class SmallWarmUp(WarmUp):
         z = self.rng.normal(size=(max(_PAIRS, 4 * self.size), self.size))
         for _ in range(_HALVINGS):
             sample = self._noise(coordinates, coordinates.position(z))
-            if self.sampler.potential.batch_size is None or 2 * len(sample[0]) > len(z):
+            if self.plan.potential.batch_size is None or 2 * len(sample[0]) > len(z):
                 return sample
             z = z / 2
         raise self._not_finite("The gradient around the mode that was found", coordinates.centre)
@@ -197,7 +196,7 @@ class SmallWarmUp(WarmUp):
         self, coordinates: list[Coordinates], samples: list[tuple[np.ndarray, np.ndarray]]
     ) -> tuple[Place, ...]:
         """Places with the noise that was sampled in each, and a control variate if it pays."""
-        wanted = self.sampler.control_variate
+        wanted = self.plan.settings.warmup.control_variate
         if wanted == "auto":
             pairs = zip(coordinates, samples, strict=True)
             plain, controlled = np.max([[_largest(c, x) for x in pair] for c, pair in pairs], 0)
@@ -234,7 +233,8 @@ class SmallWarmUp(WarmUp):
             if not len(samples[-1][0]):
                 raise self._not_finite("The gradient where the chains are", chosen[0])
             misfits.append(self._misfit(place.coordinates, chosen[:_VISITED]))
-        self.report["misfit"] = max(self.report["misfit"], *misfits)
+        self.misfit = max(self.misfit, *misfits)
+        self.found = self.found.but(misfit=self.misfit)
         return self._places([place.coordinates for place in places], samples)
 
     def _misfit(self, coordinates: Coordinates, positions: np.ndarray) -> float:

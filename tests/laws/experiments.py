@@ -21,7 +21,7 @@ from pymc_sgmcmc.dynamics import (
     Transition,
 )
 from pymc_sgmcmc.dynamics.base import friction_coefficient, kick
-from pymc_sgmcmc.dynamics.schedules import CyclicalCosine, factors
+from pymc_sgmcmc.schedules import CyclicalCosine, factors
 from tests.laws.simulate import gaussian, simulate
 
 # -- samplers in the letters of the tables -----------------------------------------------------

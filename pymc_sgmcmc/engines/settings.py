@@ -1,0 +1,231 @@
+"""The engines that a step can name: `JAX` and `Numba`, or the choice between them."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from pymc_sgmcmc.arguments import one_of, optional
+from pymc_sgmcmc.dynamics.base import Dynamics
+from pymc_sgmcmc.engines.base import Derivatives, Engine
+from pymc_sgmcmc.engines.choice import faster_engine
+from pymc_sgmcmc.engines.forks import refuse_forked_jax
+from pymc_sgmcmc.settings import Settings, setting, settings
+
+if TYPE_CHECKING:
+    from pymc_sgmcmc.engines.programs import Program
+    from pymc_sgmcmc.estimators.estimators import Estimator
+    from pymc_sgmcmc.model.potential import StochasticPotential
+
+
+@settings
+class EngineSettings(Settings, ABC):
+    """Which engine a run has, and its own settings; an engine is imported when it is made."""
+
+    name: ClassVar[str]
+    """What a person writes for it: ``engine="jax"``."""
+    title: ClassVar[str]
+    """What it is called."""
+
+    def require(self) -> None:
+        """Raise an error where it can't run: not installed, or forked from where it ran."""
+
+    @property
+    @abstractmethod
+    def candidates(self) -> Sequence[EngineSettings]:
+        """Engines to try, one after another, until one can compile the model."""
+
+    def choose(
+        self, size: int, batch_numbers: int, chains: int, updates: int
+    ) -> Sequence[EngineSettings]:
+        """Give the candidates in the order of preference for a run; see `faster_engine`."""
+        return self.candidates
+
+    def engine(self, estimator: Estimator, dynamics: Dynamics, same_rows: Any = None) -> Engine:
+        """Compile an engine; one that has loaded the same rows may share them."""
+        raise NotImplementedError
+
+    def derivatives(
+        self, potential: StochasticPotential, rows: Sequence[np.ndarray]
+    ) -> Derivatives:
+        """Derivatives of a potential on fixed rows, by this engine."""
+        raise NotImplementedError
+
+    def translate(self, program: Program) -> None:
+        """Raise a NotImplementedError if it can't compile a graph."""
+        raise NotImplementedError
+
+
+@settings
+class JAX(EngineSettings):
+    """The JAX engine: all chains as one program, on the accelerator if there is one.
+
+    For ``engine=JAX(...)`` of a step; ``engine="jax"`` is the same with the defaults.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Examples
+    --------
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import ATMC, JAX
+    >>> with pm.Model():
+    ...     x = pm.Normal("x")
+    ...     step = ATMC(engine=JAX(matmul_precision="float32"))
+    """
+
+    shard: Literal["chains", "rows"] = setting(
+        "chains",
+        '{"chains", "rows"}',
+        """What several devices share. "chains": each device holds all rows and runs some of the
+        chains, as many as divide evenly. "rows": each device holds some of the rows, and its share
+        of every batch, for data that outgrow one.""",
+        partial(one_of, allowed=("chains", "rows")),
+    )
+    matmul_precision: Literal["bfloat16", "tensorfloat32", "float32"] | None = setting(
+        None,
+        '{"bfloat16", "tensorfloat32", "float32"}, optional',
+        """In which accelerators multiply float32 matrices, while positions stay float32; JAX's
+        default for the device when None ("tensorfloat32" on recent GPUs). Processors do not
+        care.""",
+        optional(
+            partial(one_of, allowed=("bfloat16", "tensorfloat32", "float32"), otherwise=", or None")
+        ),
+    )
+
+    name: ClassVar[str] = "jax"
+    title: ClassVar[str] = "JAX"
+
+    def require(self) -> None:
+        """Raise an error where JAX can't run."""
+        if not _has_jax():
+            raise ImportError(
+                'engine="jax" compiles updates with JAX, which is not installed: pip install jax. '
+                'Or use engine="numba".'
+            )
+        refuse_forked_jax()
+
+    @property
+    def candidates(self) -> Sequence[EngineSettings]:
+        """It alone."""
+        return (self,)
+
+    def engine(self, estimator: Estimator, dynamics: Dynamics, same_rows: Any = None) -> Engine:
+        """Compile an engine by XLA; see `EngineSettings.engine`."""
+        from pymc_sgmcmc.engines.jax.engine import JaxEngine
+
+        return JaxEngine(estimator, dynamics, same_rows, **vars(self))
+
+    def derivatives(
+        self, potential: StochasticPotential, rows: Sequence[np.ndarray]
+    ) -> Derivatives:
+        """Derivatives by JAX; see `EngineSettings.derivatives`."""
+        from pymc_sgmcmc.engines.jax.derivatives import JaxDerivatives
+
+        return JaxDerivatives(potential, rows)
+
+    def translate(self, program: Program) -> None:
+        """Raise a NotImplementedError if JAX can't compile a graph."""
+        import jax
+
+        from pymc_sgmcmc.engines.jax.functions import jax_function
+
+        with jax.enable_x64(True):
+            jax_function(*program)
+
+
+@settings
+class Numba(EngineSettings):
+    """The Numba engine: each chain on a core of its own, without JAX.
+
+    For ``engine=Numba()`` of a step; ``engine="numba"`` is the same.
+
+    Examples
+    --------
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import ATMC, Numba
+    >>> with pm.Model():
+    ...     x = pm.Normal("x")
+    ...     step = ATMC(engine=Numba())
+    """
+
+    name: ClassVar[str] = "numba"
+    title: ClassVar[str] = "Numba"
+
+    @property
+    def candidates(self) -> Sequence[EngineSettings]:
+        """It alone."""
+        return (self,)
+
+    def engine(self, estimator: Estimator, dynamics: Dynamics, same_rows: Any = None) -> Engine:
+        """Compile an engine by Numba; see `EngineSettings.engine`."""
+        from pymc_sgmcmc.engines.numba.engine import NumbaEngine
+
+        return NumbaEngine(estimator, dynamics, same_rows, **vars(self))
+
+    def derivatives(
+        self, potential: StochasticPotential, rows: Sequence[np.ndarray]
+    ) -> Derivatives:
+        """Derivatives by Numba; see `EngineSettings.derivatives`."""
+        from pymc_sgmcmc.engines.numba.derivatives import NumbaDerivatives
+
+        return NumbaDerivatives(potential, rows)
+
+    def translate(self, program: Program) -> None:
+        """Raise a NotImplementedError if Numba can't compile a graph."""
+        from pymc_sgmcmc.engines.numba.functions import numba_function
+
+        numba_function(program)
+
+
+@settings
+class Auto(EngineSettings):
+    """Whichever of the two is expected to end the run first, of those that can compile it."""
+
+    name: ClassVar[str] = "auto"
+    title: ClassVar[str] = "JAX or Numba"
+
+    def require(self) -> None:
+        """Raise an error where JAX can't run: it is tried first."""
+        refuse_forked_jax()
+
+    @property
+    def candidates(self) -> Sequence[EngineSettings]:
+        """JAX first: its warm-up is the faster one."""
+        return JAX(), Numba()
+
+    def choose(
+        self, size: int, batch_numbers: int, chains: int, updates: int
+    ) -> Sequence[EngineSettings]:
+        """Give both, the faster one first."""
+        faster = faster_engine(size, batch_numbers, chains, updates)
+        return sorted(self.candidates, key=lambda engine: engine.name != faster)
+
+
+def resolve_engine(name: str, engine: Any) -> EngineSettings:
+    """Take the `engine` argument of a step, a name or the settings of one.
+
+    Raises
+    ------
+    ValueError
+        If it is neither; the message says what to write.
+    """
+    if not isinstance(engine, EngineSettings):
+        named = {cls.name: cls for cls in (Auto, JAX, Numba)}
+        own = ", or JAX(...) or Numba() of pymc_sgmcmc"
+        engine = named[one_of(name, engine, tuple(named), otherwise=own)]()
+    return Numba() if engine == Auto() and not _has_jax() else engine
+
+
+def _has_jax() -> bool:
+    # Not imported to see: that takes a while. None is what a module is that may not be imported.
+    if "jax" in sys.modules:
+        return sys.modules["jax"] is not None
+    return importlib.util.find_spec("jax") is not None

@@ -1,0 +1,113 @@
+"""The engines of a plan, each compiled once, with the data as they are now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymc_sgmcmc.dynamics.base import Dynamics
+from pymc_sgmcmc.engines.base import Engine
+from pymc_sgmcmc.engines.settings import EngineSettings
+from pymc_sgmcmc.engines.unknown import naming_variables
+from pymc_sgmcmc.estimators.estimators import Clipped, ControlVariate, Estimator, Preconditioned
+from pymc_sgmcmc.plan.plan import Plan
+from pymc_sgmcmc.plan.tuning import Tuning
+
+
+class Compiled:
+    """What was compiled for a plan, and is used again by every run of it.
+
+    Parameters
+    ----------
+    plan : Plan
+
+    Attributes
+    ----------
+    plan : Plan
+        That of the model as it was when it was looked at last.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._engines: dict[Any, Engine] = {}
+
+    def engine(
+        self,
+        settings: EngineSettings | None = None,
+        tuning: Tuning | None = None,
+        dynamics: Dynamics | None = None,
+    ) -> Engine:
+        """Engine for the coordinates of a tuning; the model's own when None.
+
+        Parameters
+        ----------
+        settings : EngineSettings, optional
+            Of which engine; the plan's first candidate when None.
+        tuning : Tuning, optional
+        dynamics : Dynamics, optional
+            Other dynamics than the plan's.
+
+        Raises
+        ------
+        NotImplementedError
+            If it can't compile the model; the message names variables and what to do.
+        """
+        plan = self.plan
+        settings = settings or plan.settings.engine.candidates[0]
+        dynamics = dynamics or plan.dynamics
+        places = tuning.places if tuning is not None else ()
+        kind = (places[0].coordinates.dense, places[0].anchor is not None) if places else None
+        key = settings, kind, dynamics
+        if key not in self._engines:
+            loaded = (engine for (whose, *_), engine in self._engines.items() if whose == settings)
+            with naming_variables(plan.potential, settings):
+                estimator = self._estimator(*(kind or (None, False)))
+                made = settings.engine(estimator, dynamics, next(loaded, None))
+            self._engines[key] = made
+        return self._engines[key]
+
+    def refresh(self) -> None:
+        """Take the data as they are now; compile anew only if more than those changed.
+
+        Raises
+        ------
+        ValueError
+            If variables were added to the model or taken from it.
+        SamplingError
+            If the log posterior of new row data is not finite at the model's initial point.
+        """
+        self.plan.settings.engine.require()
+        before = self.plan.potential.rows_digest
+        if not self.plan.potential.is_current():
+            self.plan = self.plan.of_changed_model()
+            self._engines = {}
+        if self.plan.potential.rows_digest == before:
+            return
+        loaded: dict[EngineSettings, Engine] = {}
+        for (settings, *_), engine in self._engines.items():
+            if settings in loaded:
+                engine.share_rows(loaded[settings])
+            else:
+                engine.load(self.plan.potential.row_arrays())
+                loaded[settings] = engine
+
+    def release(self) -> None:
+        """Give back memory that engines need for row data, until the next run."""
+        for engine in self._engines.values():
+            engine.release()
+
+    def _estimator(self, dense: bool | None, controlled: bool) -> Estimator:
+        """Estimator in coordinates that are dense or not, or in the model's own."""
+        estimator = Estimator(self.plan.potential)
+        if controlled:
+            estimator = ControlVariate(estimator)
+        if dense is not None:
+            estimator = Preconditioned(estimator, dense)
+        length = self.plan.settings.clip_gradient
+        # What a warm-up looks at is the gradient itself.
+        if length is not None and (dense is not None or not self.plan.warms_up):
+            estimator = Clipped(estimator, length)
+        return estimator
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Compiled functions and device arrays stay behind; another process makes its own.
+        return {**self.__dict__, "_engines": {}}

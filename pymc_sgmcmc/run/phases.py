@@ -1,0 +1,235 @@
+"""One run, phase by phase: search, tune, settle, freeze.
+
+The search finds the posterior's mass, its scale and a step size to begin with. The chains tune with
+these; half-way through, the warm-up looks at where they have come to and settles on what then
+stays frozen. A plan that leaves nothing to be found begins frozen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pymc_sgmcmc.engines.base import Draws
+from pymc_sgmcmc.engines.settings import EngineSettings
+from pymc_sgmcmc.plan.compiled import Compiled
+from pymc_sgmcmc.plan.tuning import Tuning
+from pymc_sgmcmc.run.chains import Chains
+from pymc_sgmcmc.run.starts import Evaluate, Point, starting_positions
+
+if TYPE_CHECKING:
+    from pymc_sgmcmc.warmup.base import BaseWarmUp
+
+# Positions that show the warm-up where the chains have come to: of all, and of each at least.
+_REMEMBERED, _OF_CHAIN = 512, 8
+
+
+class Run:
+    """One run of some chains; `start` begins it, `advance` goes on.
+
+    Parameters
+    ----------
+    compiled : Compiled
+        The engines of the plan.
+    points : sequence of mapping of str to ndarray
+        Start of each chain, with values of all of the model's value variables; see
+        `pymc_sgmcmc.run.starts` for what is done where all are the model's initial point.
+    rngs : sequence of numpy.random.Generator
+        One for each chain.
+    tune : int
+        Draws in which the chains warm up: those before the first that is kept.
+    draws : int
+        Draws after those.
+    block : int, optional
+        Draws that are asked for at once, at most.
+    phase : callable, optional
+        Told by a word what is being done where it takes long: ``"Searching"``, ``"Compiling"``.
+
+    Attributes
+    ----------
+    made, steps : int
+        Draws that every chain has made, and the updates before each of the latest block.
+    tuning_updates : int
+        Updates that every chain has made in the tuning draws.
+    tuning : Tuning
+        What the chains move with; that after the warm-up stays.
+    engine : EngineSettings
+        Which engine advances them.
+    """
+
+    tuning: Tuning
+    engine: EngineSettings
+
+    def __init__(
+        self,
+        compiled: Compiled,
+        points: Sequence[Point],
+        rngs: Sequence[np.random.Generator],
+        tune: int = 0,
+        draws: int = 0,
+        block: int | None = None,
+        phase: Callable[[str], object] = lambda word: None,
+    ) -> None:
+        self.compiled, self.tune, self._draws = compiled, tune, draws
+        self._points, self._rngs, self._tell = points, rngs, phase
+        self._seeds = np.stack([rng.integers(2**32, size=2, dtype=np.uint32) for rng in rngs])
+        self.chains = Chains(compiled, self._seeds, self._others(points), block)
+        self.made = self.steps = self.tuning_updates = 0
+        self._warm_up: BaseWarmUp | None = None
+        self._visited: list[np.ndarray] = []
+
+    def start(self) -> Run:
+        """Find where the chains begin, and what with; nothing is drawn yet.
+
+        Raises
+        ------
+        ValueError
+            If there is something to be found, and no tuning draw to find it in.
+        SamplingError
+            If the potential or its gradient is not finite at a start.
+        """
+        self.compiled.refresh()
+        if self.compiled.plan.warms_up:
+            positions = self._search()
+        else:
+            positions = self._begin_frozen()
+        self.chains.begin(self.engine, self.tuning, positions)
+        self._tell("Compiling")
+        return self
+
+    def advance(self, n_draws: int) -> Draws:
+        """Next block of at most `n_draws` draws of every chain; it ends where a phase does.
+
+        Raises
+        ------
+        ChainStuckError
+            If a chain can't move on.
+        ValueError
+            If the schedule gives no step size for the next draw.
+        """
+        if self.made < self.tune:
+            return self._tune(n_draws)
+        return self._advance(n_draws, self.tuning.steps_per_draw)
+
+    # -- the phases ------------------------------------------------------------------------------
+
+    def _begin_frozen(self) -> np.ndarray:
+        """Take what the plan gives, where it leaves nothing to be found."""
+        self.tuning = self.compiled.plan.given()
+        self.engine = self._choose_engine()
+        engine = self.compiled.engine(self.engine)
+
+        def evaluate(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return engine.evaluate(positions, self.chains.others, self._seeds[0])
+
+        return self._starts(evaluate)
+
+    def _search(self) -> np.ndarray:
+        """Find mass, scale and step size, from where the chains start to where they begin."""
+        if self.tune == 0:
+            raise ValueError(
+                "tune=0 leaves no draws to find the step size in. Use tune=1000, or give "
+                "step_size=... to the step, and no warmup=...."
+            )
+        self._tell("Searching")
+        from pymc_sgmcmc.warmup.choice import warm_up  # SciPy takes a while
+
+        first = {k: x[0] for k, x in self.chains.others.items()}
+        rng = np.random.default_rng(self._seeds.ravel())
+        self._warm_up, self.tuning, positions = warm_up(self.compiled, first, rng, self._starts)
+        self.engine = self._choose_engine()
+        return positions
+
+    def _tune(self, n_draws: int) -> Draws:
+        """Move in the settings of the search, and settle half-way."""
+        half = self.tune // 2
+        end = half if self.made < half else self.tune
+        draws = self._advance(min(n_draws, end - self.made), self.tuning.tuning_steps_per_draw)
+        if self._warm_up is not None and self.made <= half:
+            self._remember(draws.positions)
+            if self.made == half:
+                self._settle(draws.positions[:, -1])
+        return draws
+
+    def _settle(self, positions: np.ndarray) -> None:
+        """Measure where the chains have come to; what is found then stays frozen."""
+        assert self._warm_up is not None
+        visited = np.concatenate(self._visited, axis=1)
+        self.tuning = self._warm_up.settle(self.tuning, visited)
+        self.chains.begin(self.engine, self.tuning, positions)
+        self._warm_up, self._visited = None, []
+
+    def _remember(self, positions: np.ndarray) -> None:
+        """Keep some positions of the second quarter of the tuning, however it is cut in blocks.
+
+        Before, the chains may still have been on their way.
+        """
+        chains, n, _ = positions.shape
+        first, last = self.tune // 4, self.tune // 2 - 1
+        spacing = -(-(last + 1 - first) // max(_OF_CHAIN, _REMEMBERED // chains))
+        numbers = np.arange(self.made - n, self.made)
+        wanted = (numbers >= first) & ((last - numbers) % spacing == 0)
+        self._visited.append(positions[:, wanted])
+
+    # -- a chain beside other steps --------------------------------------------------------------
+
+    def move(self, point: Point) -> None:
+        """Put a single chain at a point, keeping its momentum: other steps may have moved it."""
+        here = self.compiled.plan.potential.ravel(point)[None]
+        self.chains.move(here, self._others([point]))
+        if self._warm_up is None:
+            return
+        self._warm_up.others |= {k: x[0] for k, x in self.chains.others.items()}
+        # What is right for the other variables' start need not be where they have come to.
+        if 0 < self.made < self.tune // 2 and self.made.bit_count() == 1:
+            self.tuning, _ = self._warm_up.search(here)
+            self.chains.begin(self.engine, self.tuning, here)
+
+    # -- what the phases share -------------------------------------------------------------------
+
+    @property
+    def updates(self) -> int:
+        """Updates that every chain has made."""
+        return self.chains.updates
+
+    def _advance(self, n_draws: int, steps: int) -> Draws:
+        draws = self.chains.advance(n_draws, steps)
+        self.made, self.steps = self.made + draws.positions.shape[1], steps
+        if self.made <= self.tune:
+            self.tuning_updates = self.chains.updates
+        self.chains.refuse_stuck(draws, steps)
+        return draws
+
+    def _choose_engine(self) -> EngineSettings:
+        """Engine of this run; the first in the order of preference that can compile the model."""
+        plan, tuning = self.compiled.plan, self.tuning
+        updates = self.tune * tuning.tuning_steps_per_draw + self._draws * tuning.steps_per_draw
+        numbers = sum(math.prod(x.type.shape) for x in plan.potential.inputs()[2])
+        chosen = plan.settings.engine.choose(
+            plan.potential.size, numbers, len(self._points), updates
+        )
+        *first, last = chosen
+        for engine in first:
+            try:
+                self.compiled.engine(engine, tuning)
+            except NotImplementedError:
+                continue
+            return engine
+        return last
+
+    def _others(self, points: Sequence[Point]) -> dict[str, np.ndarray]:
+        names = [v.name for v in self.compiled.plan.potential.others]
+        return {name: np.stack([point[name] for point in points]) for name in names}
+
+    def _starts(self, evaluate: Evaluate, network: bool = False) -> np.ndarray:
+        """Where the chains start, as the plan asks for it, ``(chains, d)``."""
+        start = self.compiled.plan.settings.warmup.start
+        from_prior: Any = start == "prior"
+        if start == "auto" and network:
+            from_prior = "where possible"
+        return starting_positions(
+            self.compiled.plan.potential, self._points, self._rngs, evaluate, from_prior
+        )

@@ -1,0 +1,96 @@
+"""Which warm-up suits a posterior, by its size and its shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
+
+from pymc_sgmcmc.engines.settings import EngineSettings
+from pymc_sgmcmc.plan.compiled import Compiled
+from pymc_sgmcmc.plan.tuning import Tuning
+from pymc_sgmcmc.warmup.base import BaseWarmUp
+from pymc_sgmcmc.warmup.large import LargeWarmUp
+from pymc_sgmcmc.warmup.small import SmallWarmUp
+
+# Dimensions up to which whole Hessians are affordable.
+_SMALL = 1000
+# Dimensions up to which eight searches for a mode are quick, however long each takes.
+_QUICK = 100
+# Share of directions in which U curves down, from which on Newton's method has a long way to go;
+# and Hessians to look at: they lead a regression to where hardly a direction does, while of a
+# network every third still does.
+_ROUGH, _LOOKS = 0.1, 8
+# Mean square of ∇U − z over d from which on the curvature at a mode says little of the posterior.
+_MISLEADING = 10.0
+
+
+def warm_up(
+    compiled: Compiled,
+    others: dict[str, np.ndarray],
+    rng: np.random.Generator,
+    starts: Callable[..., np.ndarray],
+) -> tuple[BaseWarmUp, Tuning, np.ndarray]:
+    """Warm up as suits the size and the shape of the posterior.
+
+    Parameters
+    ----------
+    compiled : Compiled
+        The engines of the plan.
+    others : dict of str to ndarray
+        Values of the model's other value variables.
+    rng : numpy.random.Generator
+    starts : callable
+        Where the chains start, ``(chains, d)``, given a function that evaluates the potential and
+        its gradient there, and whether the model is a network (``network=True``).
+
+    Returns
+    -------
+    BaseWarmUp
+        For the measurements half-way through the tuning.
+    Tuning
+        To begin with.
+    positions : ndarray
+        Where the chains then begin, ``(chains, d)``.
+    """
+    *first, last = compiled.plan.settings.engine.candidates
+    for engine in first:
+        with suppress(NotImplementedError):  # it lacks some Ops
+            return _warm_up(compiled, others, rng, starts, engine)
+    return _warm_up(compiled, others, rng, starts, last)
+
+
+def _warm_up(
+    compiled: Compiled,
+    others: dict[str, np.ndarray],
+    rng: np.random.Generator,
+    starts: Callable[..., np.ndarray],
+    engine: EngineSettings,
+) -> tuple[BaseWarmUp, Tuning, np.ndarray]:
+    wanted = compiled.plan.settings.warmup
+    dense = isinstance(wanted.preconditioner, str) and wanted.preconditioner == "dense"
+
+    def large(after: BaseWarmUp | None = None) -> tuple[BaseWarmUp, Tuning, np.ndarray]:
+        warming = LargeWarmUp(compiled, others, rng, engine)
+        if after is not None:
+            warming.follow(after)
+        return warming, *warming.search(starts(warming.landscape.gradient, network=True))
+
+    if not dense and compiled.plan.potential.size > _SMALL:
+        return large()
+    small = SmallWarmUp(compiled, others, rng, engine)
+    begin = starts(small.coarse.gradient)
+    if not dense and len(begin[0]) > _QUICK and _downward(small, begin[0]) > _ROUGH:
+        return large()
+    tuning, positions = small.search(begin)
+    if wanted.whitens and not dense and small.misfit > _MISLEADING:
+        # A small network, say: what is known of its modes stands, their scale does not.
+        return large(after=small)
+    return small, tuning, positions
+
+
+def _downward(small: SmallWarmUp, start: np.ndarray) -> float:
+    """Share of the directions in which U still curves down a few steps from a start."""
+    found = small.search_from(start, _LOOKS)
+    return float((np.linalg.eigvalsh(found.hessian) < 0).mean())
