@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from digits import build_model, load
 
 import pymc_sgmcmc as sg
-from pymc_sgmcmc.run.chains import Chains
+from pymc_sgmcmc.run.phases import Run
 
 SHORT, LONG = 50, 200
 
@@ -35,12 +35,12 @@ def main() -> None:
     model = build_model(X, y)
     names = [v.name for v in model.free_RVs]
     with model:
-        step = sg.ATMC(batch_size=128, step_size=0.01, dtype="float32", backend=options.backend)
+        step = sg.ATMC(batch_size=128, step_size=0.01, dtype="float32", engine=options.backend)
         point = model.initial_point(0)
 
         def engine(draws: int) -> None:
             rngs = [np.random.default_rng(c) for c in range(4)]
-            chains = Chains(step.sampler, [point] * 4, rngs)
+            chains = Run(step.compiled, [point] * 4, rngs)
             capacity = chains.engine.capacity(4)
             step_sizes = np.full((min(draws, capacity), 100), 0.01)
             state = chains.state

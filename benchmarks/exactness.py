@@ -67,7 +67,9 @@ def regression() -> None:
             if "step_size" in kwargs:  # draws about as independent, whatever the step
                 h = kwargs["step_size"]
                 steps = 2 / h**2 if sampler is sg.SGLD else 3 / h
-                kwargs |= {"preconditioner": "dense", "steps_per_draw": round(steps)}
+                controlled = kwargs.pop("control_variate", "auto")
+                warmup = sg.WarmUp(preconditioner="dense", control_variate=controlled)
+                kwargs |= {"warmup": warmup, "steps_per_draw": round(steps)}
             with model:
                 idata = sg.sample(tune=300, chains=4, step=sampler(**kwargs), **QUIET)
             draws, attributes = vector(idata), idata["posterior"].attrs

@@ -51,7 +51,7 @@ from pymc_sgmcmc.output import Recorder
 from pymc_sgmcmc.pymc_step import step as stepping
 from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
 from pymc_sgmcmc.run import chains
-from pymc_sgmcmc.run.chains import Chains
+from pymc_sgmcmc.run.phases import Run
 
 TUNE, DRAWS, STEPS = 6, 20, 5
 PACKAGE = str(Path(pymc_sgmcmc.__file__).parent)
@@ -77,7 +77,7 @@ class Fault:
 
 def run(step: Any, draws: int = DRAWS, **kwargs: Any) -> Any:
     settings = {"tune": TUNE, "chains": 2, "random_seed": 1, "progressbar": False}
-    return sample(draws, step=step, model=step.sampler.model, **(settings | kwargs))
+    return sample(draws, step=step, model=step.plan.potential.model, **(settings | kwargs))
 
 
 def not_finite(idata: Any) -> int:
@@ -103,7 +103,7 @@ def simple_step(**kwargs: Any) -> Any:
     with pm.Model():
         x = pm.Normal("x", shape=3)
         pm.Deterministic("twice", 2 * x)
-        return SGLD(step_size=0.1, steps_per_draw=STEPS, **({"backend": "jax"} | kwargs))
+        return SGLD(step_size=0.1, steps_per_draw=STEPS, **({"engine": "jax"} | kwargs))
 
 
 def whole_run(idata: Any) -> Any:
@@ -117,7 +117,7 @@ def injured(
 ) -> Fault:
     """Run with a fault that `injure` has put in place; hold the draws against a whole run's."""
     seen: list[Any] = []
-    init = Chains.__init__
+    init = Run.__init__
 
     def watched(self: Any, *args: Any, **kwargs: Any) -> None:
         seen.append(self)
@@ -125,7 +125,7 @@ def injured(
 
     keep = not kwargs.get("discard_tuned_samples", True)
     with injure:
-        injure.enter_context(mock.patch.object(Chains, "__init__", watched))
+        injure.enter_context(mock.patch.object(Run, "__init__", watched))
         try:
             idata, error = run(step, draws, **kwargs), None
         except BaseException as caught:
@@ -162,7 +162,7 @@ def exceptions() -> Iterator[Fault]:
     """Every type of exception at every place, once the first draws have been made."""
     places = {
         "engine.run": (JaxEngine, "run"),
-        "advance": (Chains, "advance"),
+        "advance": (Run, "advance"),
         "schedule": (chains.schedules, "factors"),
         "append": (StochasticPotential, "unravel"),
         "Recorder": (Recorder, "__call__"),
@@ -223,11 +223,11 @@ def schedule_ends() -> Iterator[Fault]:
         return np.ones(np.shape(t))
 
     for backend in ("jax", "numba"):
-        step = simple_step(backend=backend)
+        step = simple_step(engine=backend)
         whole = whole_run(run(step))
         for end in ((TUNE + 1) * STEPS, (TUNE + DRAWS // 2) * STEPS + 2):
             for bad in (np.nan, np.inf, -1.0, raises):
-                step.sampler.schedule = (
+                step.plan.schedule = (
                     bad if callable(bad) else lambda t, b=bad, e=end: np.where(t >= e, b, 1.0)
                 )
                 name = f"{getattr(bad, '__name__', bad)} at update {end}, {backend}"
@@ -264,7 +264,7 @@ def deterministics() -> Iterator[Fault]:
     for name, graph in graphs.items():
         with pm.Model():
             pm.Deterministic("d", graph(pm.Normal("x", shape=3)))
-            step = SGLD(step_size=0.1, steps_per_draw=STEPS, backend="jax")
+            step = SGLD(step_size=0.1, steps_per_draw=STEPS, engine="jax")
         if "too large" in name:
             injury = ExitStack()
             injury.enter_context(mock.patch.object(sampling.np, "empty", no_room_for_large))
@@ -288,7 +288,7 @@ Y = 2 * X + RNG.normal(size=N)
 
 
 def regression(x: Any = X, y: Any = Y, wrap: Any = pm.Data, **kwargs: Any) -> Any:
-    settings = {"batch_size": 20, "step_size": 0.007, "steps_per_draw": 100, "backend": "jax"}
+    settings = {"batch_size": 20, "step_size": 0.007, "steps_per_draw": 100, "engine": "jax"}
     with pm.Model():
         slope = pm.Normal("slope", 0, 10)
         columns = wrap("x", x), wrap("y", y)
@@ -337,7 +337,7 @@ def rows_not_finite() -> Iterator[Fault]:
 def data_replaced() -> Iterator[Fault]:
     """`pm.set_data` between two runs of a step."""
     step = regression()
-    model = step.sampler.model
+    model = step.plan.potential.model
     run(step)
     one_bad = {bad: np.where(np.arange(N) == 7, bad, X) for bad in (np.nan, np.inf, -np.inf)}
     replacements: dict[str, tuple[Any, Any]] = {
@@ -354,7 +354,7 @@ def data_replaced() -> Iterator[Fault]:
     }
 
     def replaced(step: Any, arrays: dict[str, Any]) -> Any:
-        with step.sampler.model:
+        with step.plan.potential.model:
             pm.set_data(arrays)
         return run(step, 400, tune=100)
 
@@ -366,7 +366,7 @@ def data_replaced() -> Iterator[Fault]:
         with pm.Model():
             rate = pm.Normal("log_rate")
             pm.Exponential("obs", pm.math.exp(rate), observed=pm.Data("y", rows))
-            step = ATMC(batch_size=20, step_size=5e-4, steps_per_draw=100, backend=backend)
+            step = ATMC(batch_size=20, step_size=5e-4, steps_per_draw=100, engine=backend)
         run(step)
         bad = {"y": np.where(np.arange(len(rows)) == 7, -1, rows)}
         name = f"y = -1 of an Exponential, {backend}"
@@ -378,8 +378,8 @@ def changed_in_place() -> Iterator[Fault]:
     for backend in ("jax", "numba"):
         for wrap in (pm.Data, plain):
             x = X.copy()
-            step = regression(x, wrap=wrap, backend=backend)
-            model = step.sampler.model
+            step = regression(x, wrap=wrap, engine=backend)
+            model = step.plan.potential.model
             run(step)
             held = model["x"].get_value(borrow=True) if "x" in model else x
             held *= -1
@@ -389,7 +389,7 @@ def changed_in_place() -> Iterator[Fault]:
             sd = np.array([1.0])
             with pm.Model() as model:
                 pm.Normal("x", 0, pt.as_tensor(wrap("sd", sd))[0])
-                step = SGLD(step_size=0.3, steps_per_draw=20, backend=backend)
+                step = SGLD(step_size=0.3, steps_per_draw=20, engine=backend)
             run(step)
             held = model["sd"].get_value(borrow=True) if "sd" in model else sd
             held[:] = 0.1
@@ -409,7 +409,7 @@ def half_spaces() -> Iterator[Fault]:
         with pm.Model():
             x = pm.Normal("x", initval=0.5)
             pm.Potential("wall", pt.switch(x < -0.5, -bad, 0))
-            step = sampler(step_size=0.1, steps_per_draw=10, backend=backend)
+            step = sampler(step_size=0.1, steps_per_draw=10, engine=backend)
         idata = run(step, 300)
         x, bad_numbers = idata.posterior["x"], not_finite(idata)
         right = bool((x >= -0.5).all() and 0.2 < x.mean() < 0.8)
@@ -428,7 +428,7 @@ def integers() -> Iterator[Fault]:
             pm.Normal("y", slope * (rows / scale), 0.1, observed=y.astype(float))
         try:
             step = SGLD(step_size=0.1, model=model, **kwargs)
-            engine = step.sampler.engine(backend=kwargs["backend"])
+            engine = step.compiled.engine(backend=kwargs["backend"])
             ours, _ = engine.evaluate(np.array([[1.5]]), {}, np.array([1, 2], np.uint32))
         except Exception as error:
             return Fault(name, explained(error), said=says(error))
@@ -438,7 +438,7 @@ def integers() -> Iterator[Fault]:
     small = RNG.integers(0, 100, 50)
     for kind in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"):
         x = small.astype(kind)
-        yield compare(f"{kind}, float32", x, 50.0, dtype="float32", backend="jax")
+        yield compare(f"{kind}, float32", x, 50.0, dtype="float32", engine="jax")
     large = {
         "int64": (1.6e18 + 1e17 * RNG.random(50)).astype("int64"),
         "uint32": (2**31 + 1e9 * RNG.random(50)).astype("uint32"),
@@ -449,7 +449,7 @@ def integers() -> Iterator[Fault]:
             for backend in ("jax", "numba") if kind == "int64" else ("jax",):
                 for form, wrapped in {"array": x, "shared variable": pytensor.shared(x)}.items():
                     name = f"large {kind} of an {form}, {dtype}, {backend}"
-                    yield compare(name, wrapped, float(x.max()), dtype=dtype, backend=backend)
+                    yield compare(name, wrapped, float(x.max()), dtype=dtype, engine=backend)
 
 
 def narrow_floats() -> Iterator[Fault]:
@@ -460,7 +460,7 @@ def narrow_floats() -> Iterator[Fault]:
         def make(y: Any = y, centre: float = centre) -> Any:
             with pm.Model():
                 pm.Normal("y", pm.Normal("mu", centre, 100), 1, observed=y)
-                step = ATMC(step_size=0.003, steps_per_draw=30, dtype="float32", backend="jax")
+                step = ATMC(step_size=0.003, steps_per_draw=30, dtype="float32", engine="jax")
             return run(step, 500, tune=200)
 
         def right(idata: Any) -> bool:
@@ -478,7 +478,7 @@ def edits() -> Iterator[Fault]:
     with pm.Model():
         x = pm.Normal("x", shape=3)
         pm.Deterministic("e", pm.math.exp(x))
-        idata = sample(200, tune=100, step=ATMC(backend="jax"), random_seed=1, progressbar=False)
+        idata = sample(200, tune=100, step=ATMC(engine="jax"), random_seed=1, progressbar=False)
 
     def edited(name: str, edit: Callable[[Any], Any], unmeasured: bool = False) -> Fault:
         tree = idata.copy(deep=True)
@@ -550,9 +550,9 @@ def threads() -> Iterator[Fault]:
     """Four runs at once, of one step or of one each: the draws of runs one after the other."""
     for backend in ("jax", "numba"):
         for shared in (False, True):
-            steps = [simple_step(backend=backend)] * 4
+            steps = [simple_step(engine=backend)] * 4
             if not shared:
-                steps = [simple_step(backend=backend) for _ in steps]
+                steps = [simple_step(engine=backend) for _ in steps]
                 for step in steps:
                     run(step)  # compiles
             seeds = range(4)

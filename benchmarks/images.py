@@ -90,7 +90,7 @@ def atmc(images: Images, a: argparse.Namespace) -> tuple[np.ndarray, np.ndarray,
             dtype="float32",
             steps_per_draw=a.steps_per_draw,
             temperature=a.temperature,
-            target_bias=a.target_bias,
+            warmup=sg.WarmUp(target_bias=a.target_bias),
         )
     weights = [v.name for v in model.deterministics]
     idata = sg.sample(

@@ -60,8 +60,8 @@ def run_on_rows(backend: str, n_rows: int, dtype: str, warm_up: int) -> None:
         b = pm.Normal("b", shape=20)
         pm.Normal("y", pm.Data("X", X) @ b, 1, observed=pm.Data("y_data", y))
     built = peak_megabytes()
-    given = {} if warm_up else {"step_size": 1e-4, "preconditioner": None}
-    step = sg.ATMC(model=model, batch_size=500, dtype=dtype, backend=backend, **given)
+    given = {} if warm_up else {"step_size": 1e-4}
+    step = sg.ATMC(model=model, batch_size=500, dtype=dtype, engine=backend, **given)
     sg.sample(20, tune=20, chains=2, step=step, model=model, random_seed=1, progressbar=False)
     size = (X.nbytes + y.nbytes) / 2**20
     print(json.dumps({"peak": peak_megabytes(), "built": built, "data": size}))

@@ -67,7 +67,7 @@ def run(name: str, sampler: str, arguments: argparse.Namespace) -> tuple[str, bo
     started = time.perf_counter()
     with posterior.model:
         batch_size = max(32, posterior.n_rows // 10)
-        step = getattr(sg, sampler)(batch_size=batch_size, backend=arguments.backend)
+        step = getattr(sg, sampler)(batch_size=batch_size, engine=arguments.backend)
         idata = pm.sample(
             draws=arguments.draws,
             tune=arguments.tune,

@@ -43,7 +43,7 @@ def prepare(
 ) -> Callable[[], float]:
     """Compile; what is returned makes runs and gives seconds per update of each chain."""
     workload = logistic(n, d, batch_size)
-    engine = make_step(build_model(workload), workload, sampler, backend).sampler.engine()
+    engine = make_step(build_model(workload), workload, sampler, backend).compiled.engine()
     seeds = np.random.default_rng(0).integers(2**32, size=(chains, 2), dtype=np.uint32)
     state = engine.init(workload.start(chains), seeds)
     h, block = workload.step_size, min(draws, engine.capacity(chains))

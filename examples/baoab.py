@@ -120,7 +120,11 @@ def main() -> None:
         print(f"batches of 200, step sizes {found[0][0]:.2f}, {found[1][0]:.2f}", end="\t")
         print(*(f"{ratio:.3f}" for _, ratio in found), sep="\t")
         for h in (0.3, 0.6, 1.2):
-            settings = {"step_size": h, "warmup": WarmUp(preconditioner="dense"), "steps_per_draw": 20}
+            settings = {
+                "step_size": h,
+                "warmup": WarmUp(preconditioner="dense"),
+                "steps_per_draw": 20,
+            }
             ratios = [sample(sampler(**settings))[1] for sampler in (SGHMC, BAOAB)]
             print(f"all rows, step size {h:<15}", *(f"{r:.3f}" for r in ratios), sep="\t")
 

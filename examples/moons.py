@@ -16,7 +16,7 @@ import pymc as pm
 from sklearn.datasets import make_moons
 from sklearn.preprocessing import scale
 
-from pymc_sgmcmc import ATMC, predict
+from pymc_sgmcmc import ATMC, WarmUp, predict
 
 OUTPUT = Path(__file__).parent / "output"
 COORDS = {"feature": ["x1", "x2"], "hidden_1": range(5), "hidden_2": range(5)}
@@ -102,7 +102,7 @@ def main() -> None:
             }
             started = time.time()
             if name == "ATMC":
-                step = ATMC(batch_size=50, target_bias=0.1, steps_per_draw=200)
+                step = ATMC(batch_size=50, warmup=WarmUp(target_bias=0.1), steps_per_draw=200)
                 idata = pm.sample(step=step, **settings)
             else:
                 idata = pm.sample(1000, tune=1000, nuts_sampler="pymc", cores=1, **settings)

@@ -29,8 +29,10 @@ with pm.Model() as model:
     b = pm.Normal("b", shape=3)
     s = pm.HalfNormal("s")
     pm.Normal("y", X @ b, s, observed=X @ [1, -1, 0] + rng.normal(size=N))
-    step = sg.ATMC(batch_size=int(batch_size), step_size=H, steps_per_draw=20, shard=shard)
-engine = step.sampler.engine()
+    step = sg.ATMC(
+        batch_size=int(batch_size), step_size=H, steps_per_draw=20, engine=sg.JAX(shard=shard)
+    )
+engine = step.compiled.engine()
 seeds = rng.integers(2**32, size=(8, 2), dtype=np.uint32)
 starts = rng.normal(0, 0.1, (8, 4))
 state = engine.init(starts, seeds)
@@ -40,7 +42,7 @@ idata = sg.sample(
     20,
     tune=20,
     chains=4,
-    step=sg.SGLD(batch_size=int(batch_size), shard=shard, model=model, backend="jax"),
+    step=sg.SGLD(batch_size=int(batch_size), engine=sg.JAX(shard=shard), model=model),
     model=model,
     random_seed=1,
     progressbar=False,

@@ -4,7 +4,7 @@ import numpy as np
 import pymc as pm
 import pytest
 
-from pymc_sgmcmc import ATMC, SGHMC, SGLD, sample
+from pymc_sgmcmc import ATMC, SGHMC, SGLD, WarmUp, sample
 from pymc_sgmcmc.run import chains
 from tests.moments import assert_moments, regression_posterior
 from tests.samplers import SAMPLERS
@@ -119,8 +119,7 @@ def test_preconditioners_and_control_variates(conjugate, chosen, control_variate
     slow = (str(chosen), control_variate) in {("diagonal", False), ("None", "auto")}
     step = ATMC(
         batch_size=50,
-        preconditioner=chosen,
-        control_variate=control_variate,
+        warmup=WarmUp(preconditioner=chosen, control_variate=control_variate),
         steps_per_draw=500 if slow else "auto",
         model=model,
     )

@@ -29,20 +29,20 @@ def test_unknown_names(argument, value, words):
 def test_rows_are_not_spread_by_numba():
     with pm.Model():
         pm.Normal("x")
-        with pytest.raises(ValueError, match=r'shard="rows" .* Use backend="jax"'):
-            ATMC(shard="rows", backend="numba")
+        with pytest.raises(ValueError, match=r'shard="rows" .* Use engine="jax"'):
+            ATMC(shard="rows", engine="numba")
 
 
 def test_the_rule(monkeypatch):
     # A short regression, a long one; a network for a minute; a large one with few chains.
-    assert choice.faster_backend(5, 500, chains=4, updates=20_000) == "jax"
-    assert choice.faster_backend(5, 500, chains=4, updates=5_000_000) == "numba"
-    assert choice.faster_backend(6310, 8192, chains=4, updates=50_000) == "numba"
+    assert choice.faster_engine(5, 500, chains=4, updates=20_000) == "jax"
+    assert choice.faster_engine(5, 500, chains=4, updates=5_000_000) == "numba"
+    assert choice.faster_engine(6310, 8192, chains=4, updates=50_000) == "numba"
     monkeypatch.setattr(threads, "cores", lambda: 8)
-    assert choice.faster_backend(500_000, 400_000, chains=4, updates=50_000) == "jax"
-    assert choice.faster_backend(500_000, 400_000, chains=8, updates=50_000) == "numba"
+    assert choice.faster_engine(500_000, 400_000, chains=4, updates=50_000) == "jax"
+    assert choice.faster_engine(500_000, 400_000, chains=8, updates=50_000) == "numba"
     monkeypatch.setattr("jax.default_backend", lambda: "gpu")
-    assert choice.faster_backend(6310, 8192, chains=4, updates=50_000) == "jax"
+    assert choice.faster_engine(6310, 8192, chains=4, updates=50_000) == "jax"
 
 
 def run(step, model):
@@ -67,7 +67,7 @@ def test_models_that_only_jax_compiles(monkeypatch):
         x = pm.Normal("x", shape=3)
         pm.Potential("p", -square(x))
         step = SGLD(step_size=0.1, steps_per_draw=5)
-        with pytest.raises(NotImplementedError, match=r'of \'p\' .*\(JAXOp\).*Use backend="jax"'):
-            run(SGLD(step_size=0.1, steps_per_draw=5, backend="numba"), model)
+        with pytest.raises(NotImplementedError, match=r'of \'p\' .*\(JAXOp\).*Use engine="jax"'):
+            run(SGLD(step_size=0.1, steps_per_draw=5, engine="numba"), model)
     monkeypatch.setattr(choice, "_WORTH_IT", 0)
     assert run(step, model) == "jax"

@@ -9,8 +9,9 @@ import pymc as pm
 import pytest
 import xarray
 
-from pymc_sgmcmc import ATMC, SGHMC, SGLD
-from pymc_sgmcmc.pymc_step.step import LoneStep, PopulationStep
+from pymc_sgmcmc import ATMC, SGHMC, SGLD, WarmUp
+from pymc_sgmcmc.pymc_step.lone import Lone
+from pymc_sgmcmc.pymc_step.population import InPopulation
 
 R = 0.8
 
@@ -101,7 +102,7 @@ def test_attributes_of_two_steps_can_be_stored(pair, tmp_path, store):
 def test_each_trace_has_the_attributes_of_its_steps(pair):
     # Also where another run of the same step, or of another step, came in between.
     with pair:
-        steps = [ATMC(["x"], preconditioner="diagonal"), pm.Metropolis([pair["y"]])]
+        steps = [ATMC(["x"], warmup=WarmUp(preconditioner="diagonal")), pm.Metropolis([pair["y"]])]
         other = [SGLD(["x"], step_size=0.9), steps[1]]
     kwargs = {"tune": 8, "return_inferencedata": False}
     with warnings.catch_warnings():
@@ -199,13 +200,13 @@ def test_seeds_and_reuse(pair):
 
 def test_who_is_alone(pair):
     everything = SGLD(step_size=0.1, model=pair)
-    assert isinstance(everything, PopulationStep)
+    assert isinstance(everything, InPopulation)
     for vars in (["x"], pair["x"], [pair["x"]], pair.value_vars[0]):
         part = SGLD(vars, step_size=0.1, model=pair)
-        assert isinstance(part, LoneStep)
+        assert isinstance(part, Lone)
         assert isinstance(part, SGLD)
         assert part.vars == [pair.value_vars[0]]
-    assert isinstance(SGLD(vars=["y", "x"], step_size=0.1, model=pair), PopulationStep)
+    assert isinstance(SGLD(vars=["y", "x"], step_size=0.1, model=pair), InPopulation)
 
 
 def test_blocked_false_is_refused(pair):

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from pymc_sgmcmc.estimators.coordinates import Coordinates
-from pymc_sgmcmc.run.chains import Sampler
+from pymc_sgmcmc.estimators.coordinates import Coordinates, preconditioned
 
 D = 3
 MATRIX = np.random.default_rng(0).normal(size=(D, D))
@@ -62,8 +61,6 @@ def test_turned_coordinates_keep_the_covariance(both):
     ids=["auto", "dense", "diagonal", "None", "variances", "covariance"],
 )
 def test_coordinates_as_they_are_asked_for(chosen, expected):
-    sampler = object.__new__(Sampler)
-    sampler.preconditioner = chosen
-    found = sampler.coordinates(Coordinates(CENTRE, MATRIX))
+    found = preconditioned(Coordinates(CENTRE, MATRIX), chosen)
     np.testing.assert_allclose(found.factor, expected)
     np.testing.assert_array_equal(found.centre, CENTRE)

@@ -12,14 +12,13 @@ import pytensor.tensor as pt
 import pytest
 import threadpoolctl
 
-from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, sample
-from pymc_sgmcmc import schedules
+from pymc_sgmcmc import ATMC, JAX, SGHMC, SGLD, SGNHT, sample, schedules
 from pymc_sgmcmc.dynamics import SGNHTDynamics
 from pymc_sgmcmc.dynamics.base import OF_DRAWS, OF_STATES
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
 from pymc_sgmcmc.engines.jax.derivatives import JaxDerivatives
 from pymc_sgmcmc.engines.numba.threads import one_blas_thread
-from pymc_sgmcmc.run.chains import Chains
+from pymc_sgmcmc.run.phases import Run
 from tests.samplers import SAMPLERS
 
 N, B, H, S = 200, 20, 0.02, 5
@@ -44,7 +43,7 @@ def backend(request):
 
 def make_engine(model, backend, sampler=ATMC, **kwargs):
     settings = {"batch_size": B, "step_size": H, "steps_per_draw": S, "model": model}
-    return sampler(**(settings | kwargs), backend=backend).sampler.engine()
+    return sampler(**(settings | kwargs), engine=backend).compiled.engine()
 
 
 @pytest.fixture(scope="module")
@@ -182,13 +181,13 @@ def programs(engine):
 
 @pytest.mark.slow
 def test_jax_compiles_nothing_twice(model):
-    step = SGLD(batch_size=B, step_size=H, steps_per_draw=S, model=model, backend="jax")
+    step = SGLD(batch_size=B, step_size=H, steps_per_draw=S, model=model, engine="jax")
     kwargs = {"step": step, "model": model, "random_seed": 1, "progressbar": False}
     sample(37, tune=10, chains=3, **kwargs)
-    engine = step.sampler.engine()
+    engine = step.compiled.engine()
     compiled = programs(engine)
     sample(5, tune=0, chains=3, **kwargs)
-    rows = step.sampler.potential.row_values()
+    rows = step.plan.potential.row_values()
     engine.load([x + 1 for x in rows])
     run(engine, start(engine), [10, 10, 3, 1])
     assert programs(engine) == compiled
@@ -285,12 +284,12 @@ def test_float32(model, backend, engine):
 
 def test_float32_positions_of_a_float64_model(model, backend):
     settings = {"batch_size": B, "step_size": H, "steps_per_draw": S, "model": model}
-    step = ATMC(**settings, dtype="float32", backend=backend)
+    step = ATMC(**settings, dtype="float32", engine=backend)
     kwargs = {"tune": 100, "chains": 4, "model": model, "random_seed": 1, "progressbar": False}
     single = sample(400, step=step, **kwargs).posterior
     assert {x.dtype for x in single.data_vars.values()} == {np.dtype("float64")}
     assert single.attrs["dtype"] == "float32"
-    step = ATMC(**settings, backend=backend)
+    step = ATMC(**settings, engine=backend)
     double = sample(400, step=step, **kwargs).posterior
     for name in ("b", "s"):
         a, b = (x[name].mean(("chain", "draw")).values for x in (single, double))
@@ -302,12 +301,12 @@ def test_float32_positions_of_a_float64_model(model, backend):
 @pytest.mark.filterwarnings("ignore:.*requested dtype")
 def test_matmul_precision(model):
     with pytest.raises(ValueError, match=r'must be "bfloat16", .* or None, got \'half\''):
-        make_engine(model, "jax", matmul_precision="half")
+        JAX(matmul_precision="half")
     with pm.Model() as wide:
         w = pm.Normal("w", shape=(3, 5))
         pm.Normal("y", np.ones((N, 3)) @ w, 1, observed=np.ones((N, 5)))
     for precision, name in (("bfloat16", "DEFAULT"), ("float32", "HIGHEST"), (None, "DEFAULT")):
-        engine = make_engine(wide, "jax", SGLD, dtype="float32", matmul_precision=precision)
+        engine = make_engine(wide, JAX(matmul_precision=precision), SGLD, dtype="float32")
         with engine.precision():
             rows = [jax.numpy.asarray(x[:B]) for x in engine._host_rows]
             text = jax.jit(engine._gradient).lower(np.zeros(15, np.float32), *rows).as_text()
@@ -321,7 +320,7 @@ def test_matmul_precision(model):
 @pytest.mark.parametrize("sampler", [SGLD, SGHMC])
 @pytest.mark.slow
 def test_temperature_zero_finds_the_mode(model, backend, sampler):
-    settings = {"step_size": 0.03, "temperature": 0, "steps_per_draw": 200, "backend": backend}
+    settings = {"step_size": 0.03, "temperature": 0, "steps_per_draw": 200, "engine": backend}
     step = sampler(**settings, model=model)
     idata = sample(1, tune=20, chains=3, step=step, model=model, random_seed=1, progressbar=False)
     assert (idata.sample_stats["gradient_norm"] < 1e-6).all()
@@ -334,7 +333,7 @@ def test_temperature_zero_finds_the_mode(model, backend, sampler):
 def test_temperature(backend, temperature):
     with pm.Model() as model:
         pm.Normal("x", shape=20)
-        step = ATMC(step_size=0.2, temperature=temperature, steps_per_draw=20, backend=backend)
+        step = ATMC(step_size=0.2, temperature=temperature, steps_per_draw=20, engine=backend)
     kwargs = {"tune": 100, "chains": 4, "random_seed": 1, "progressbar": False}
     x = sample(400, step=step, model=model, **kwargs).posterior["x"]
     assert abs(x.std() / np.sqrt(temperature) - 1) < 0.04
@@ -349,14 +348,14 @@ def test_cycles_keep_the_thermostat_right(backend):
         mu = pm.Normal("mu", 0, 10, shape=20)
         pm.Normal("y", mu, 1, observed=np.tile(y[:, None], 20))
         settings = {"batch_size": 10, "step_size": 0.03, "steps_per_draw": 100}
-        step = ATMC(**settings, schedule="cyclical", backend=backend)
+        step = ATMC(**settings, schedule="cyclical", engine=backend)
     kwargs = {"tune": 100, "chains": 4, "random_seed": 1, "progressbar": False}
     idata = sample(300, step=step, model=model, **kwargs)
     assert abs(idata.posterior["mu"].mean() - y.mean()) < 0.01
     assert 0.09 < idata.posterior["mu"].std() < 0.11
     noise = 100**2 / 10 * y.var(ddof=1) * (1 - 10 / 100)
     assert abs(idata.sample_stats["gradient_noise"].mean() / noise - 1) < 0.1
-    last = step.sampler.schedule(np.array(99)) * 0.03
+    last = step.plan.schedule(np.array(99)) * 0.03
     np.testing.assert_allclose(idata.sample_stats["step_size"], last)
 
 
@@ -389,8 +388,8 @@ def test_a_rejected_update_draws_the_momentum_afresh_and_keeps_the_rest(backend,
     with pm.Model() as model:
         x = pm.Normal("x", shape=3)
         pm.Potential("half", pt.switch(x.sum() < 0, np.nan, 0.0))
-        sampler = SGLD(model=model, step_size=0.1, backend=backend).sampler
-    engine = sampler.engine(backend=backend, dynamics=dynamics_class())
+        compiled = SGLD(model=model, step_size=0.1, engine=backend).compiled
+    engine = compiled.engine(dynamics=dynamics_class())
     state = engine.init(-np.ones((2, 3)), np.array([[1, 2], [3, 4]], np.uint32))
     known = {name: np.full((2, 3), 10.0 + i) for i, name in enumerate(engine.auxiliaries)}
     _, end = engine.run(state | known, np.full((1, 5), 0.1), 0.1, {})
@@ -428,9 +427,9 @@ def test_a_dynamics_that_does_not_keep_the_contract_is_told(model):
     class Silent(SGNHTDynamics):
         statistics = ("gradient_noise",)
 
-    sampler = SGLD(model=model, step_size=0.1).sampler
+    compiled = SGLD(model=model, step_size=0.1).compiled
     with pytest.raises(ValueError, match=r"Silent.statistics names \['gradient_noise'\], and its"):
-        sampler.engine(dynamics=Silent())
+        compiled.engine(dynamics=Silent())
 
 
 def test_the_momentum_is_drawn_for_the_position_that_a_chain_returns_to(backend):
@@ -441,8 +440,8 @@ def test_the_momentum_is_drawn_for_the_position_that_a_chain_returns_to(backend)
     with pm.Model() as model:
         x = pm.Normal("x", shape=3)
         pm.Potential("half", pt.switch(x.sum() < 0, np.nan, 0.0))
-        sampler = SGLD(model=model, step_size=0.1, backend=backend).sampler
-    engine = sampler.engine(backend=backend, dynamics=Placed())
+        compiled = SGLD(model=model, step_size=0.1, engine=backend).compiled
+    engine = compiled.engine(dynamics=Placed())
     state = engine.init(np.full((2, 3), 2.0), np.array([[1, 2], [3, 4]], np.uint32))
     state["position"] = np.full((2, 3), -1.0)
     _, end = engine.run(state, np.zeros((1, 1)), 0.1, {})
@@ -450,7 +449,7 @@ def test_the_momentum_is_drawn_for_the_position_that_a_chain_returns_to(backend)
 
 
 def test_shapes_of_rows_are_known_without_a_look_at_them(model, monkeypatch):
-    potential = SGLD(model=model, batch_size=B, step_size=0.1).sampler.potential
+    potential = SGLD(model=model, batch_size=B, step_size=0.1).plan.potential
     types = [(x.dtype.name, (B, *x.shape[1:])) for x in potential.row_values()]
     monkeypatch.setattr(type(potential.rows), "values", pytest.fail)
     assert [(x.type.dtype, x.type.shape) for x in potential.inputs()[2]] == types
@@ -468,12 +467,13 @@ def test_a_state_is_in_the_precision_of_its_engine(backend, dtype):
     with pm.Model():
         pm.Normal("x", shape=2)
         pm.Normal("y", pm.Normal("m"), 1, observed=np.zeros(50))
-        step = SGNHT(batch_size=5, dtype=dtype, backend=backend)
+        step = SGNHT(batch_size=5, dtype=dtype, engine=backend)
         rngs = [np.random.default_rng(i) for i in range(2)]
-        chains = Chains(step.sampler, [step.sampler.model.initial_point(0)] * 2, rngs, 4, 1)
+        points = [step.plan.potential.model.initial_point(0)] * 2
+        run = Run(step.compiled, points, rngs, 4, 1).start()
     for _ in range(5):
-        chains.advance(1)
-    kinds = {k: np.asarray(x).dtype.name for k, x in chains.state.items()}
+        run.advance(1)
+    kinds = {k: np.asarray(x).dtype.name for k, x in run.chains.state.items()}
     assert {k for k, name in kinds.items() if name not in (dtype, "uint32")} == set()
 
 
@@ -481,16 +481,16 @@ def test_rows_are_loaded_anew_only_if_they_changed(backend, monkeypatch):
     X = np.random.default_rng(0).normal(size=(50, 2))
     with pm.Model() as model:
         pm.Normal("y", pm.Data("X", X) @ pm.Normal("b", shape=2), 1, observed=np.zeros(50))
-        step = SGLD(batch_size=5, step_size=0.01, steps_per_draw=1, backend=backend)
-    engine, loads = step.sampler.engine(backend=backend), []
+        step = SGLD(batch_size=5, step_size=0.01, steps_per_draw=1, engine=backend)
+    engine, loads = step.compiled.engine(), []
     monkeypatch.setattr(engine, "load", loads.append)
-    step.sampler.refresh()
+    step.compiled.refresh()
     assert loads == []
     # In place, as well as by pm.set_data: both are other rows.
     model["X"].get_value(borrow=True)[3] = 7.0
-    step.sampler.refresh()
+    step.compiled.refresh()
     pm.set_data({"X": 2 * X}, model=model)
-    step.sampler.refresh()
+    step.compiled.refresh()
     assert len(loads) == 2
     assert any(np.array_equal(2 * X, x) for x in loads[-1])
 
@@ -500,7 +500,7 @@ def test_rows_that_were_released_are_there_again(backend, dtype):
     X = np.random.default_rng(0).normal(size=(50, 2))
     with pm.Model():
         pm.Normal("y", pm.Data("X", X) @ pm.Normal("b", shape=2), 1, observed=np.zeros(50))
-        step = SGLD(batch_size=5, step_size=0.01, steps_per_draw=2, backend=backend, dtype=dtype)
+        step = SGLD(batch_size=5, step_size=0.01, steps_per_draw=2, engine=backend, dtype=dtype)
         settings = {"tune": 0, "chains": 2, "step": step, "random_seed": 1, "progressbar": False}
         first, again = sample(5, **settings), sample(5, **settings)
     np.testing.assert_array_equal(first.posterior.b, again.posterior.b)
@@ -531,13 +531,13 @@ def test_integers_that_need_64_bits_are_not_wrapped_in_float32(kind, wide):
         b = pm.Normal("b", 0, 10)
         pm.Normal("y", b * integers(kind), 1, observed=np.zeros(400))
     expected = -model.compile_logp()({"b": 2.0})
-    sampler = SGLD(model=model, step_size=1e-4, dtype="float32", backend="jax").sampler
-    engine = sampler.engine()
+    step = SGLD(model=model, step_size=1e-4, dtype="float32", engine="jax")
+    engine = step.compiled.engine()
     assert engine._64_bits == wide
     found, gradient = engine.evaluate(np.array([[2.0]]), {}, np.array([1, 2], np.uint32))
     assert found[0] == pytest.approx(expected, rel=1e-5)
     assert found.dtype == gradient.dtype == np.float32
-    derivatives = JaxDerivatives(sampler.potential, sampler.potential.row_values())
+    derivatives = JaxDerivatives(step.plan.potential, step.plan.potential.row_values())
     assert derivatives.gradient(np.array([[2.0]]), {})[0] == pytest.approx(expected, rel=1e-5)
 
 
@@ -547,7 +547,7 @@ def test_a_run_in_float32_with_integers_of_64_bits():
         t = integers("difference")
         pm.Normal("y", b * t, 1, observed=2 * t.eval())
         kwargs = {"random_seed": 1, "progressbar": False, "chains": 2}
-        step = SGHMC(step_size=0.01, steps_per_draw=20, dtype="float32", backend="jax")
+        step = SGHMC(step_size=0.01, steps_per_draw=20, dtype="float32", engine="jax")
         idata = sample(200, tune=50, step=step, **kwargs)
     assert float(idata.posterior.b.mean()) == pytest.approx(2, abs=0.1)
     assert idata.sample_stats["rejected"].sum() == 0

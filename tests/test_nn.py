@@ -6,7 +6,7 @@ import pytensor.tensor as pt
 import pytest
 from scipy import integrate, stats
 
-from pymc_sgmcmc import ATMC, nn, sample
+from pymc_sgmcmc import ATMC, WarmUp, nn, sample
 from pymc_sgmcmc.nn.activations import resolve
 
 RNG = np.random.default_rng(0)
@@ -252,7 +252,7 @@ def starts(model, chains=200, **options):
 
 
 def test_prior_starts_are_draws_of_the_prior():
-    found = starts(network(), start="prior")
+    found = starts(network(), warmup=WarmUp(start="prior"))
     raw = found["hidden_1_weights_raw"].values.ravel()
     assert stats.kstest(raw, "norm").pvalue > 0.01
     # What has an initval starts there.
@@ -270,7 +270,7 @@ def test_prior_starts_of_flat_variables_are_the_initial_point():
         pm.Flat("a", shape=3, initval=[1.0, 2.0, 3.0])
         pm.Flat("b")
         pm.Normal("c", 10, 0.1)
-    found = starts(model, 50, start="prior")
+    found = starts(model, 50, warmup=WarmUp(start="prior"))
     np.testing.assert_allclose(found["a"].mean(("chain", "draw")), [1, 2, 3], rtol=1e-6)
     np.testing.assert_allclose(found["b"], 0, atol=1e-6)
     assert found["c"].std() == pytest.approx(0.1, rel=0.4)
@@ -279,7 +279,7 @@ def test_prior_starts_of_flat_variables_are_the_initial_point():
 def test_a_law_without_draws():
     with pm.Model() as model:
         pm.CustomDist("x", logp=lambda x: -(x**2), shape=1001)
-    step = ATMC(model=model, start="prior")
+    step = ATMC(model=model, warmup=WarmUp(start="prior"))
     with pytest.raises(NotImplementedError):
         sample(1, tune=2, chains=1, step=step, model=model, progressbar=False)
     step = ATMC(model=model, steps_per_draw=1)
@@ -287,8 +287,8 @@ def test_a_law_without_draws():
 
 
 def test_an_unknown_start():
-    with pytest.raises(ValueError, match=r"'auto', 'jitter', 'prior', got 'zero'.*initvals"):
-        ATMC(model=network(), step_size=0.1, start="zero")
+    with pytest.raises(ValueError, match=r'"auto", "jitter" or "prior".*initvals.* got \'zero\''):
+        ATMC(model=network(), step_size=0.1, warmup=WarmUp(start="zero"))
 
 
 class Reached(Exception):
@@ -313,7 +313,7 @@ def test_the_warm_up_of_a_network_starts_from_the_prior(hidden, of_prior, monkey
     step = ATMC(model=model, batch_size=10)
     with pytest.raises(Reached):
         sample(1, tune=2, chains=40, step=step, model=model, progressbar=False)
-    block = next(b for b in step.sampler.potential.layout if b.name == "hidden_1_weights")
+    block = next(b for b in step.plan.potential.layout if b.name == "hidden_1_weights")
     weights = found[0][:, block.start : block.stop]
     assert weights.std() == pytest.approx(10 if of_prior else 1 / np.sqrt(3), rel=0.2)
 

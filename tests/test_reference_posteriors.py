@@ -33,7 +33,7 @@ def posterior(request):
 )
 @pytest.mark.slow
 def test_moments_are_those_of_the_reference(posterior, sampler, backend):
-    step = sampler(batch_size=NAMES[posterior.name], model=posterior.model, backend=backend)
+    step = sampler(batch_size=NAMES[posterior.name], model=posterior.model, engine=backend)
     idata = sample(
         600, tune=200, chains=16, step=step, model=posterior.model, random_seed=1,
         progressbar=False,

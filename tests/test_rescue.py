@@ -16,7 +16,7 @@ from pymc_sgmcmc.engines.jax.engine import JaxEngine
 from pymc_sgmcmc.output import Recorder
 from pymc_sgmcmc.pymc_step import step as stepping
 from pymc_sgmcmc.run import chains
-from pymc_sgmcmc.run.chains import Chains
+from pymc_sgmcmc.run.phases import Run
 
 TUNE, DRAWS, STEPS = 10, 40, 5
 
@@ -33,12 +33,12 @@ def step():
         x = pm.Normal("x", dims="i")
         pm.HalfNormal("s")
         pm.Deterministic("twice", 2 * x, dims="i")
-        return SGLD(step_size=0.1, steps_per_draw=STEPS, backend="jax", model=model)
+        return SGLD(step_size=0.1, steps_per_draw=STEPS, engine="jax", model=model)
 
 
 def run(step, **kwargs):
     settings = {"tune": TUNE, "chains": 2, "random_seed": 1, "progressbar": False}
-    return sample(DRAWS, step=step, model=step.sampler.model, **(settings | kwargs))
+    return sample(DRAWS, step=step, model=step.plan.potential.model, **(settings | kwargs))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def assert_first(idata, whole, draws):
 # Where it fails, at which call, and the draws that were made by then.
 PLACES = {
     "engine": (JaxEngine, "run", TUNE + 21, 20),
-    "advance": (Chains, "advance", TUNE + 21, 20),
+    "advance": (Run, "advance", TUNE + 21, 20),
     "schedule": (chains.schedules, "factors", TUNE + 21, 20),
     "recorder": (Recorder, "__call__", 21, 21),
     "progress": (sampling, "_describe", TUNE + 20, 20),
@@ -100,10 +100,10 @@ def test_no_diagnosis_can_lose_draws(step, whole, monkeypatch, caplog, error):
 
 
 def test_ctrl_c_again_and_again(step, whole, monkeypatch):
-    fail(monkeypatch, Chains, "advance", KeyboardInterrupt, TUNE + 21)
+    fail(monkeypatch, Run, "advance", KeyboardInterrupt, TUNE + 21)
     fail(monkeypatch, sampling, "to_datatree", KeyboardInterrupt, 1)
     assert_first(run(step), whole, 20)
-    fail(monkeypatch, Chains, "advance", KeyboardInterrupt, TUNE + 21)
+    fail(monkeypatch, Run, "advance", KeyboardInterrupt, TUNE + 21)
     fail(monkeypatch, sampling, "to_datatree", KeyboardInterrupt, 1)
     fail(monkeypatch, sampling, "to_datatree", KeyboardInterrupt, 1)
     idata = run(step)
@@ -111,11 +111,11 @@ def test_ctrl_c_again_and_again(step, whole, monkeypatch):
 
 
 def test_nothing_made_nothing_brought(step, monkeypatch):
-    fail(monkeypatch, Chains, "advance", OSError, TUNE)
+    fail(monkeypatch, Run, "advance", OSError, TUNE)
     with pytest.raises(OSError, match="injected") as raised:
         run(step)
     assert raised.value.idata is None
-    fail(monkeypatch, Chains, "advance", OSError, TUNE)
+    fail(monkeypatch, Run, "advance", OSError, TUNE)
     with pytest.raises(OSError, match="injected") as raised:
         run(step, discard_tuned_samples=False)
     assert raised.value.idata.warmup_posterior.sizes["draw"] == TUNE - 1
@@ -175,7 +175,7 @@ def test_memory_that_is_not_there():
     with pm.Model():
         x = pm.Normal("x")
         pm.Deterministic("large", pt.zeros(10**6) + x)
-        step = SGLD(step_size=0.1, steps_per_draw=STEPS, backend="jax")
+        step = SGLD(step_size=0.1, steps_per_draw=STEPS, engine="jax")
         with pytest.raises(MemoryError) as raised:
             sample(10**7, tune=0, chains=2, step=step, progressbar=False)
     assert dict(raised.value.idata.posterior.sizes) == {"chain": 2, "draw": 1}
@@ -192,7 +192,7 @@ def test_a_schedule_that_ends(bad, backend, monkeypatch):
             step_size=0.1,
             steps_per_draw=10,
             schedule=lambda t: np.where(t >= 253, bad, 1.0),
-            backend=backend,
+            engine=backend,
         )
     with pytest.raises(ValueError, match=rf"gave {bad} at update 253: factors") as raised:
         run(step, tune=0)
@@ -208,7 +208,7 @@ def test_a_schedule_that_ends(bad, backend, monkeypatch):
 def test_advice_to_a_stuck_chain(sampler, h, advice):
     with pm.Model():
         pm.Normal("x")
-        step = sampler(step_size=h, dtype="float32", backend="jax")
+        step = sampler(step_size=h, dtype="float32", engine="jax")
     with pytest.raises(ChainStuckError, match=advice):
         run(step)
 

@@ -19,12 +19,13 @@ from pymc_sgmcmc import (
     ATMC,
     SGLD,
     ChainStuckError,
+    WarmUp,
     chains,
     diagnose,
     sample,
     sampling,
 )
-from pymc_sgmcmc.run.chains import Chains
+from pymc_sgmcmc.run.phases import Run
 from tests.samplers import SAMPLERS
 
 BY_NAME = {sampler.__name__: sampler for sampler in SAMPLERS}
@@ -193,7 +194,7 @@ def test_progress_names_the_phases(monkeypatch):
     monkeypatch.setattr(Progress, "update", watched)
     with pm.Model() as model:
         pm.Normal("x", shape=3)
-        our_sample(model, ATMC(preconditioner="diagonal"))
+        our_sample(model, ATMC(warmup=WarmUp(preconditioner="diagonal")))
         assert list(dict.fromkeys(named)) == ["Searching", "Compiling", "Tuning", "Sampling"]
         named.clear()
         our_sample(model, SGLD(step_size=0.1), tune=0)
@@ -211,7 +212,7 @@ def test_progress_can_be_silent(model, step, capfd):
 @pytest.fixture
 def interrupt(monkeypatch):
     """Have Ctrl-C pressed before a block; blocks are of five draws."""
-    advance = Chains.advance
+    advance = Run.advance
 
     def after(blocks):
         calls = []
@@ -223,7 +224,7 @@ def interrupt(monkeypatch):
             self._next_block = 5
             return advance(self, n_draws)
 
-        monkeypatch.setattr(Chains, "advance", interrupted)
+        monkeypatch.setattr(Run, "advance", interrupted)
 
     yield after
     monkeypatch.undo()
@@ -265,19 +266,19 @@ def test_a_real_ctrl_c(tmp_path, backend):
     script.write_text(f"""
 import signal
 import pymc as pm
-from pymc_sgmcmc import SGLD, sample
-from pymc_sgmcmc.run.chains import Chains
+from pymc_sgmcmc import SGLD, sample, WarmUp
+from pymc_sgmcmc.run.phases import Run
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a job in the background
 with pm.Model():
     pm.Normal("x", shape=3)
-    step = SGLD(step_size=0.1, steps_per_draw=1000, backend="{backend}")
+    step = SGLD(step_size=0.1, steps_per_draw=1000, engine="{backend}")
     sample(1, tune=0, chains=2, step=step, progressbar=False)
-    advance = Chains.advance
+    advance = Run.advance
     def telling(chains, n):
         if chains.made > 2:
             print("drawing", flush=True)
         return advance(chains, n)
-    Chains.advance = telling
+    Run.advance = telling
     idata = sample(10**6, tune=1, chains=2, step=step)
     print("kept", dict(idata.posterior["x"].sizes))
 """)

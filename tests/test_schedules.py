@@ -123,7 +123,7 @@ def test_the_sampler_follows_the_schedule(schedule):
         pm.Normal("x")
         step = SGLD(step_size=0.1, steps_per_draw=20, schedule=schedule)
     idata = sample(30, tune=10, chains=2, step=step, model=model, random_seed=1, progressbar=False)
-    h = 0.1 * factors(step.sampler.schedule, 0, 800)
+    h = 0.1 * factors(step.plan.schedule, 0, 800)
     # The statistic is the step size of a draw's last update, tuning included in the count.
     np.testing.assert_allclose(idata.sample_stats["step_size"], [h[219::20]] * 2)
     assert isinstance(idata.posterior.attrs["schedule"], str)

@@ -16,7 +16,7 @@ from pymc.exceptions import SamplingError
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 
-from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, sample, schedules
+from pymc_sgmcmc import ATMC, JAX, SGHMC, SGLD, SGNHT, WarmUp, sample, schedules
 from pymc_sgmcmc.pymc_step import step as stepping
 from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
 from tests.samplers import SAMPLERS
@@ -128,8 +128,8 @@ def test_misleading_messages_are_suppressed_and_no_others(model, step, caplog):
 def test_each_phase_is_told(caplog):
     with pm.Model() as model:
         pm.Normal("x", shape=3)
-        step = ATMC(preconditioner="diagonal", backend="jax")
-        silent = SGLD(step_size=0.1, backend="jax")
+        step = ATMC(warmup=WarmUp(preconditioner="diagonal"), engine="jax")
+        silent = SGLD(step_size=0.1, engine="jax")
     with caplog.at_level(logging.INFO, logger="pymc"):
         pm_sample(model, step)
         told = [r.getMessage() for r in caplog.records if r.name == "pymc"]
@@ -313,7 +313,7 @@ def test_attributes(model, step):
 
 
 def test_precision_of_products_is_recorded(small):
-    step = SGLD(step_size=0.1, matmul_precision="bfloat16", model=small)
+    step = SGLD(step_size=0.1, engine=JAX(matmul_precision="bfloat16"), model=small)
     attributes = pm_sample(small, step, 1, tune=0, chains=1).posterior.attrs
     assert attributes["matmul_precision"] == "bfloat16"
     assert "data" not in attributes
@@ -370,17 +370,17 @@ def located_mean(model, step):
 def test_a_step_serves_again_and_uses_the_data_as_they_are(located):
     model, step = located
     before = located_mean(model, step)
-    engine = step.sampler.engine()
+    engine = step.compiled.engine()
 
     with model:  # other rows: nothing is compiled again
         pm.set_data({"rows": np.random.default_rng(1).normal(3, 1, 100)})
     assert located_mean(model, step) > before + 1
-    assert step.sampler.engine() is engine
+    assert step.compiled.engine() is engine
 
     with model:  # another number of rows: N/B is another
         pm.set_data({"rows": np.random.default_rng(2).normal(3, 1, 300)})
     assert located_mean(model, step) > before + 2
-    assert step.sampler.engine() is not engine
+    assert step.compiled.engine() is not engine
 
     with model:  # data that are not rows
         pm.set_data({"centre": -4.0})
@@ -497,8 +497,8 @@ def test_wrong_models(model):
 def test_jax_missing(small, monkeypatch):
     monkeypatch.setitem(sys.modules, "jax", None)
     with pytest.raises(ImportError, match="pip install jax"):
-        SGLD(step_size=0.1, backend="jax", model=small)
-    assert SGLD(step_size=0.1, model=small).sampler.backend == "numba"
+        SGLD(step_size=0.1, engine="jax", model=small)
+    assert SGLD(step_size=0.1, model=small).plan.settings.engine.name == "numba"
 
 
 class WithoutJax(Op):

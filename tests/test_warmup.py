@@ -11,12 +11,12 @@ import pytest
 from jax import lax
 from scipy import special
 
-from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, sample
+from pymc_sgmcmc import ATMC, JAX, SGHMC, SGLD, SGNHT, WarmUp, sample
 from pymc_sgmcmc.dynamics import ATMCDynamics, SGHMCDynamics, SGLDDynamics, SGNHTDynamics
 from pymc_sgmcmc.engines.jax.functions import compile_fresh, compile_transition
 from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.model.potential import StochasticPotential
-from pymc_sgmcmc.run.chains import Chains
+from pymc_sgmcmc.run.phases import Run
 from pymc_sgmcmc.warmup.descent import DescentDynamics, descend
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.mode import newton
@@ -32,7 +32,7 @@ every_dynamics = pytest.mark.parametrize("dynamics", DYNAMICS, ids=lambda x: typ
 
 def landscape_of(model):
     potential = StochasticPotential(model).in_dtype("float64")
-    return Landscape(potential, None, {}, np.random.default_rng(0))
+    return Landscape(potential, None, {}, np.random.default_rng(0), JAX())
 
 
 def normal(mean, covariance):
@@ -177,7 +177,7 @@ def test_gradient_noise_has_the_exact_covariance(batch_size, controlled):
     factor, centre = np.array([[0.1, 0.0], [0.05, 0.2]]), np.array([1.0, 2.0])
     position = np.array([1.3, 1.5])
     noise = gradient_noise(
-        step.sampler.engine(),
+        step.compiled.engine(),
         Coordinates(centre, factor),
         np.tile(position, (6400, 1)),
         {},
@@ -338,7 +338,7 @@ def test_chains_in_one_mode_share_a_place():
         step = ATMC(batch_size=25)
     points = [{"theta": np.array(x)} for x in (-30.0, 0.0, 5.0)]
     rngs = [np.random.default_rng(i) for i in range(3)]
-    tuning = Chains(step.sampler, points, rngs, tune=10).tuning
+    tuning = Run(step.compiled, points, rngs, tune=10).start().tuning
     assert len(tuning.places) == 1
     np.testing.assert_array_equal(tuning.place_of_chain, [0, 0, 0])
 
@@ -375,25 +375,25 @@ def test_tuning_is_frozen_afterwards(logistic):
     [
         ({}, True),
         ({"step_size": 0.01}, False),
-        ({"step_size": 0.01, "preconditioner": "dense"}, True),
-        ({"step_size": 0.01, "preconditioner": [1.0, 1.0]}, True),
-        ({"step_size": 0.01, "control_variate": True}, True),
-        ({"preconditioner": None}, True),
+        ({"step_size": 0.01, "warmup": WarmUp(preconditioner="dense")}, True),
+        ({"step_size": 0.01, "warmup": WarmUp(preconditioner=[1.0, 1.0])}, True),
+        ({"step_size": 0.01, "warmup": WarmUp(control_variate=True)}, True),
+        ({"warmup": WarmUp(preconditioner=None)}, True),
     ],
     ids=str,
 )
 def test_what_is_to_be_found_needs_tuning_draws(logistic, arguments, finds):
     model, _ = logistic
     step = SGHMC(batch_size=30, model=model, **arguments)
-    assert step.sampler.warms_up == finds
+    assert step.plan.warms_up == finds
     point, rng = model.initial_point(0), np.random.default_rng(0)
     if finds:
         with pytest.raises(
             ValueError, match=r"tune=0 leaves no draws.*tune=1000, or give step_size="
         ):
-            Chains(step.sampler, [point], [rng], tune=0)
+            Run(step.compiled, [point], [rng], tune=0).start()
     else:
-        Chains(step.sampler, [point], [rng], tune=0)
+        Run(step.compiled, [point], [rng], tune=0).start()
 
 
 # -- too large for Hessians ------------------------------------------------------------------------
@@ -434,10 +434,10 @@ def test_a_network_of_200_parameters_is_told_from_a_regression(network):
         pm.Normal("y", mean, s, observed=y)
         step = ATMC(batch_size=None)
     points, rngs = [model.initial_point(0)] * 2, [np.random.default_rng(i) for i in (1, 2)]
-    chains = Chains(step.sampler, points, rngs, tune=4, draws=1)
+    chains = Run(step.compiled, points, rngs, tune=4, draws=1).start()
     assert chains.tuning.places[0].coordinates.dense != network
     # Newton's method reports modes; a descent does not.
-    assert ("modes" in chains.tuning.report) != network
+    assert (chains.tuning.found.modes is None) == network
 
 
 @pytest.mark.slow
@@ -454,10 +454,10 @@ def test_the_noise_that_a_small_network_shares_does_not_hold_it_up():
         [model.initial_point(i) for i in (0, 1)],
         [np.random.default_rng(i) for i in (1, 2)],
     )
-    tuning = Chains(step.sampler, points, rngs, tune=20, draws=1).tuning
+    tuning = Run(step.compiled, points, rngs, tune=20, draws=1).start().tuning
     (place,) = tuning.places
     assert place.correlated > 3 * place.noise.max()
-    dynamics = step.sampler.dynamics
+    dynamics = step.plan.dynamics
     # Five times the target where the noise is greatest, as in the stiffest direction.
     assert 0.03 < dynamics.bias(tuning.step_size, 0.0, place.noise, place.correlated) < 0.12
 
@@ -486,7 +486,7 @@ def test_the_descent_ends_in_the_mass_and_not_at_the_bottom(temperature):
     rng = np.random.default_rng(0)
     starts, seeds = rng.normal(size=(2, 1500)), rng.integers(2**32, size=(2, 2), dtype=np.uint32)
     dynamics = DescentDynamics(temperature=temperature)
-    engine = step.sampler.engine(backend="jax", dynamics=dynamics)
+    engine = step.compiled.engine(dynamics=dynamics)
     found = descend(engine, starts, {}, seeds, temperature)
     assert found.at_rest
     assert not found.stuck.any()

@@ -9,12 +9,12 @@ import pytensor.tensor as pt
 import pytest
 from pymc.exceptions import SamplingError
 
-from pymc_sgmcmc import ATMC, sample
+from pymc_sgmcmc import ATMC, JAX, Numba, sample
 from pymc_sgmcmc.dynamics import ATMCDynamics
-from pymc_sgmcmc.engines import derivatives_class
 from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.model.hierarchy import non_centred
 from pymc_sgmcmc.model.potential import StochasticPotential
+from pymc_sgmcmc.report.found import Found
 from pymc_sgmcmc.run.starts import starting_positions
 from pymc_sgmcmc.warmup import landscape as landscape_module
 from pymc_sgmcmc.warmup import small as small_module
@@ -24,6 +24,8 @@ from pymc_sgmcmc.warmup.noise import gradient_noise
 from pymc_sgmcmc.warmup.scale import laplace, refine
 from pymc_sgmcmc.warmup.small import SmallWarmUp
 from pymc_sgmcmc.warmup.step_size import step_size
+
+ENGINES = {"jax": JAX(), "numba": Numba()}
 
 
 def logistic_model(n=4000):
@@ -39,7 +41,7 @@ def logistic_model(n=4000):
 @pytest.fixture(scope="module")
 def logistic():
     """A warm-up that has searched, and the settings that it found."""
-    warming = SmallWarmUp(ATMC(batch_size=50, model=logistic_model()).sampler, {}, rng())
+    warming = SmallWarmUp(ATMC(batch_size=50, model=logistic_model()).compiled, {}, rng(), JAX())
     tuning, _ = warming.search(np.zeros((2, 3)))
     return warming, tuning
 
@@ -128,7 +130,7 @@ def test_an_error_of_a_measurement_names_the_variable_and_the_way():
         a = pm.Normal("a", shape=2)
         pm.Normal("b")
         pm.Potential("p", -pm.math.exp(1000 * a).sum())
-    warming = SmallWarmUp(ATMC(model=model).sampler, {}, rng())
+    warming = SmallWarmUp(ATMC(model=model).compiled, {}, rng(), JAX())
     error = warming._not_finite("The curvature", np.array([0.0, 1.0, 0.0]))
     assert "Look at 'a': give initval=" in str(error)
 
@@ -167,7 +169,7 @@ def test_a_scale_that_its_own_curvature_depends_on_does_not_swing():
         a = pm.Normal("a", 0, sd, shape=4)
         pm.Normal("y", a, 0.02, observed=[-0.4, 0.1, 0.3, 0.2])
     landscape = small_module.Landscape(
-        StochasticPotential(model).in_dtype("float64"), None, {}, rng()
+        StochasticPotential(model).in_dtype("float64"), None, {}, rng(), JAX()
     )
     mode = small_module.newton(landscape, np.array([-1.0, -0.4, 0.1, 0.3, 0.2]))
     assert mode.converged
@@ -185,7 +187,7 @@ def two_wells(behind):
         pm.Potential(
             "p", pt.logaddexp(-(((x + 2) / 0.1) ** 2) / 2, -behind - ((x - 2) / 0.1) ** 2 / 2)
         )
-    return SmallWarmUp(ATMC(model=model).sampler, {}, rng())
+    return SmallWarmUp(ATMC(model=model).compiled, {}, rng(), JAX())
 
 
 @pytest.mark.parametrize(("behind", "modes"), [(2.0, 2), (400.0, 1)])
@@ -217,10 +219,10 @@ def test_a_failed_search_is_no_mode_and_its_chain_starts_in_one(logistic, monkey
     found, labels = warming._modes(starts)
     assert [mode.converged for mode in found] == [True]
     assert list(labels) == [0, 0]
-    assert 1 <= warming.report["searches_failed"] < warming.report["searches"]
+    assert 1 <= warming.found.searches_failed < warming.found.searches
     tuning, _ = warming.search(starts)
     assert tuning.control_variate
-    assert warming.report["modes"] == warming.report["modes_found"] == 1
+    assert warming.found.modes == warming.found.modes_found == 1
 
 
 # -- choices -------------------------------------------------------------------------------------
@@ -236,12 +238,12 @@ def test_the_control_variate_is_decided_anew_where_the_chains_went(logistic):
     settled = warming.settle(tuning, away[None].repeat(2, 0))
     assert not settled.control_variate
     # And what was about normal where the search ended is not called so there.
-    assert settled.report["misfit"] > 0.5
+    assert settled.found.misfit > 0.5
     assert settled.steps_per_draw == 100
 
 
 def test_the_prior_of_a_large_model_reads_no_rows():
-    warming = LargeWarmUp(ATMC(batch_size=50, model=logistic_model()).sampler, {}, rng())
+    warming = LargeWarmUp(ATMC(batch_size=50, model=logistic_model()).compiled, {}, rng(), JAX())
     assert warming._prior.n_rows == 1
     b = rng().normal(size=(1, 3))
     value, gradient = warming._prior.gradient(b)
@@ -278,9 +280,9 @@ def test_effects_that_are_written_non_centred_are_known(batch_size):
 
 
 def test_the_report_says_which_effects_of_many_rows_are_not_centred():
-    for n, report in ((800, {"non_centred": "z", "non_centred_rows": 100.0}), (80, {})):
+    for n, report in ((800, Found(non_centred=("z",), non_centred_rows=100.0)), (80, Found())):
         step = ATMC(batch_size=20, model=varying_intercepts(centred=False, n=n))
-        found = SmallWarmUp(step.sampler, {}, rng()).report
+        found = SmallWarmUp(step.compiled, {}, rng(), JAX()).found
         assert found == report
 
 
@@ -288,9 +290,9 @@ def test_the_report_says_which_effects_of_many_rows_are_not_centred():
 def test_pieces_of_the_rows_add_up_to_all(backend, monkeypatch):
     potential = StochasticPotential(logistic_model(100), batch_size=10)
     b = rng().normal(size=(2, 3))
-    whole = Landscape(potential, None, {}, rng(), backend)
+    whole = Landscape(potential, None, {}, rng(), ENGINES[backend])
     monkeypatch.setattr(landscape_module, "_PIECE", 30)
-    pieces = Landscape(potential, None, {}, rng(), backend)
+    pieces = Landscape(potential, None, {}, rng(), ENGINES[backend])
     for found, expected in zip(pieces.gradient(b), whole.gradient(b), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-10)
     assert pieces.row_gradients == whole.row_gradients == 200
@@ -308,7 +310,8 @@ def test_both_engines_have_the_same_derivatives():
         s = pm.HalfNormal("s", 1)
         pm.Bernoulli("y", logit_p=s * (pm.Data("X", X) @ b), observed=y)
     potential = StochasticPotential(model, batch_size=50).in_dtype("float64")
-    numba, jax = (derivatives_class(k)(potential, potential.row_values()) for k in ("numba", "jax"))
+    rows = potential.row_values()
+    numba, jax = (engine.derivatives(potential, rows) for engine in (Numba(), JAX()))
     q = generator.normal(size=(5, 4)) * [1e3, 1, 1e-3, 0.3]
     for ours, exact in zip(numba.gradient(q, {}), jax.gradient(q, {}), strict=True):
         np.testing.assert_allclose(ours, exact, rtol=1e-9)
@@ -333,10 +336,10 @@ with pm.Model() as model:
     b = pm.Normal("b", 0, 1, shape=2)
     pm.Normal("y", pm.Data("X", X) @ b, 1, observed=pm.Data("y_data", y))
     kwargs = dict(tune=100, random_seed=1, progressbar=False)
-    idata = sample(400, step=ATMC(batch_size=50, backend="numba"), **kwargs)
-    assert ATMC().sampler.backend == "numba"
+    idata = sample(400, step=ATMC(batch_size=50, engine="numba"), **kwargs)
+    assert ATMC().plan.settings.engine.name == "numba"
     try:
-        ATMC(backend="jax")
+        ATMC(engine="jax")
     except ImportError as error:
         print(error)
 covariance = np.linalg.inv(X.T @ X + np.eye(2))
@@ -353,7 +356,7 @@ assert sys.modules["jax"] is None
 def test_numba_stands_alone():
     done = subprocess.run([sys.executable, "-c", _WITHOUT_JAX], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert 'Or use backend="numba"' in done.stdout
+    assert 'Or use engine="numba"' in done.stdout
 
 
 def censored_gamma(n=400):
@@ -367,7 +370,7 @@ def censored_gamma(n=400):
 
 def test_a_model_that_one_backend_lacks_names_the_variable_and_the_other():
     with censored_gamma():
-        step = ATMC(batch_size=50, backend="jax")
+        step = ATMC(batch_size=50, engine="jax")
         with pytest.raises(NotImplementedError, match=r"of 'y' .*ScalarLoop.*numba"):
             sample(5, tune=5, step=step, progressbar=False)
 

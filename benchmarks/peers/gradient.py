@@ -61,7 +61,7 @@ def looped(gradient, workload: Workload, draws: int):
 def prepare(workload: Workload, sampler: str, chains: int, draws: int, backend: str) -> Prepared:
     if chains > 1:
         raise ValueError("The bare gradient is measured for one chain only.")
-    potential = make_step(build_model(workload), workload, "sgld", backend).sampler.potential
+    potential = make_step(build_model(workload), workload, "sgld", backend).plan.potential
     rows, position = potential.row_values(), workload.start(1)[0]
 
     def compiled(length: int | None = None):

@@ -36,12 +36,12 @@ def make_step(model: pm.Model, workload: Workload, sampler: str, backend: str, *
         "steps_per_draw": workload.steps_per_draw,
         "dtype": "float32",
     }
-    return STEPS[sampler](model=model, backend=backend, **settings | options)
+    return STEPS[sampler](model=model, engine=backend, **settings | options)
 
 
 def prepare(workload: Workload, sampler: str, chains: int, draws: int, backend: str) -> Prepared:
     model = build_model(workload)
-    engine = make_step(model, workload, sampler, backend).sampler.engine()
+    engine = make_step(model, workload, sampler, backend).compiled.engine()
     seeds = np.random.default_rng(0).integers(2**32, size=(chains, 2), dtype=np.uint32)
     state = engine.init(workload.start(chains), seeds)
     h, draws = workload.step_size, min(draws, engine.capacity(chains))
@@ -53,7 +53,7 @@ def prepare(workload: Workload, sampler: str, chains: int, draws: int, backend: 
         return [block.positions]
 
     def all_rows(theta: np.ndarray) -> np.ndarray:
-        full = make_step(model, workload, sampler, backend, batch_size=None).sampler.engine()
+        full = make_step(model, workload, sampler, backend, batch_size=None).compiled.engine()
         _, gradient = full.evaluate(theta[None], {}, seeds[0])
         return -gradient[0]
 

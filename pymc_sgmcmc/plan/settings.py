@@ -157,8 +157,8 @@ class RunSettings(Settings):
         None, the warm-up finds it, from the largest curvature and the gradient noise where the
         chains are. When given, there is no preconditioner and no warm-up unless `warmup` asks for
         them: the chains take this step in the unconstrained space, from where they start. With s
-        the smallest posterior standard deviation there, min(0.2, 0.3 √(B/N)) s is a good one; for
-        SGHMC, which absorbs no noise, min(0.2, 0.06 √(B/N)) s.""",
+        the smallest posterior standard deviation there, min(0.2, 0.3 √(B/N)) s is a good one;
+        for SGHMC, which absorbs no noise, min(0.2, 0.06 √(B/N)) s.""",
         optional(partial(number, low=0, otherwise=", or None to have it found")),
     )
     steps_per_draw: int | None = setting(
