@@ -219,7 +219,7 @@ class WarmUp(ABC):
 
 def _hierarchy(sampler: Sampler) -> dict[str, Any]:
     """Effects that would be easier to sample if they were written centred, for the report."""
-    found = [effects for effects in non_centred(sampler.potential) if effects.rows >= _MANY]
+    found = [effects for effects in non_centred(sampler.potential.terms) if effects.rows >= _MANY]
     if not found:
         return {}
     return {
