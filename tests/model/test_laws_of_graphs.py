@@ -31,6 +31,8 @@ OF_ONE = {
     "columns": lambda a: pt.concatenate([a[:, 1:], a[:, :1]], axis=1),
     "transposed": lambda a: (MATRIX @ a.T).T,
     "softmax": lambda a: pt.special.softmax(a, axis=1),
+    # As PyMC does, with a length that is a number where it is known.
+    "filled": lambda a: pt.alloc(a, a.type.shape[0] or a.shape[0], COLUMNS),
     "reshaped": lambda a: a.ravel().reshape((-1, COLUMNS)),
 }
 OF_TWO = {
@@ -79,10 +81,11 @@ def evaluate(graph, x, value):
 
 kinds = st.sampled_from(["constant", "shared", "input", "of any shape"])
 lengths = st.integers(1, 7)
+several = st.integers(2, 7)  # a length of one that is written as a number might be meant
 
 
 @few
-@given(recipe=recipes, kind=kinds, before=lengths, after=lengths)
+@given(recipe=recipes, kind=kinds, before=several, after=lengths)
 def test_rows_of_another_number(recipe, kind, before, after):
     old = leaf(kind, before, "float64")
     new = pt.tensor(dtype="float64", shape=(after, COLUMNS))
@@ -98,7 +101,7 @@ def test_rows_of_another_number(recipe, kind, before, after):
 @given(
     recipe=recipes,
     kind=kinds,
-    before=lengths,
+    before=several,
     after=lengths,
     dtypes=st.sampled_from([("float64", "float32"), ("float32", "float64")]),
 )
