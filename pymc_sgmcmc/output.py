@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,10 @@ from pymc.backends.arviz import (
 )
 from pymc.model import Model
 from pymc.util import is_transformed_name
-from pytensor.graph.basic import Variable
 from xarray import DataTree
 
-from pymc_sgmcmc.model.graphs import CANT_COMPILE, is_shared_value, leaves, reason, rebuild
+from pymc_sgmcmc.evaluate import Evaluator
+from pymc_sgmcmc.model.graphs import is_shared_value, leaves, reason, rebuild
 from pymc_sgmcmc.warn import warn_user
 
 _log = logging.getLogger(__name__)
@@ -65,7 +64,6 @@ class Recorder:
         self._plain = [name for name in recorded if name in value_names]
         self._derived = {k: v for k, v in recorded.items() if k not in value_names}
         self._model = model
-        self._function: Any = None
         self.names = tuple(recorded)
 
     def __call__(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -77,111 +75,39 @@ class Recorder:
                 values[v.name].reshape(-1, *values[v.name].shape[2:])
                 for v in self._model.value_vars
             ]
-            for name, x in zip(self._derived, self._derive(flat), strict=True):
+            for name, x in zip(self._derived, self._evaluate(flat), strict=True):
                 x = x.astype(self._derived[name].type.dtype, copy=False)
                 recorded[name] = x.reshape(*lead, *x.shape[1:])
         return {name: recorded[name] for name in self.names}
-
-    def _derive(self, values: list[np.ndarray]) -> list[np.ndarray]:
-        """Evaluate in chunks of one size, so that memory stays small and nothing compiles twice."""
-        n = len(values[0])
-        pieces = []
-        for start in range(0, n, self._chunk):
-            piece = [x[start : start + self._chunk] for x in values]
-            short = self._chunk - len(piece[0])
-            if short:
-                piece = [np.concatenate([x, np.repeat(x[-1:], short, axis=0)]) for x in piece]
-            pieces.append([x[: self._chunk - short] for x in self._evaluate(piece)])
-        return [np.concatenate(xs) for xs in zip(*pieces, strict=True)]
 
     @functools.cached_property
     def _chunk(self) -> int:
         return int(min(1024, max(1, _CHUNK_BYTES // output_bytes(self._model, self.names))))
 
-    def _evaluate(self, values: list[np.ndarray]) -> list[np.ndarray]:
-        """Derived variables of values with a leading draw axis, by JAX where it can."""
-        if self._function is None:
-            try:
-                function = self._jax_function()
-                result = function(values)
-            except CANT_COMPILE as error:
-                names = ", ".join(map(repr, self._unknown_to_jax(values) or self._derived))
-                _log.warning(
-                    "JAX can't compile %s (%s): Deterministics are computed one draw after "
-                    "another, which is slow. Leave out what is not needed: var_names=[...].",
-                    names,
-                    reason(error),
-                )
-                self._function = self._pytensor_function()
-            else:
-                self._function = function
-                return result
-        return self._function(values)
-
-    def _unknown_to_jax(self, values: list[np.ndarray]) -> list[str]:
-        """Names of the derived variables that JAX can't compile."""
-        unknown = []
-        for name, variable in self._derived.items():
-            try:
-                self._jax_function([variable])([x[:1] for x in values])
-            except CANT_COMPILE:
-                unknown.append(name)
-        return unknown
-
-    def _jax_function(self, outputs: Sequence[Variable] | None = None) -> Any:
-        import jax
-
-        from pymc_sgmcmc.engines.jax.functions import jax_function
-
-        inputs, data, held, graphs = self._graph(outputs)
-        wide = any(v.type.dtype == "float64" for v in inputs)
-        function = jax_function([*inputs, *data], graphs)
-        axes = (0,) * len(inputs) + (None,) * len(data)
-        vectorised = jax.jit(jax.vmap(function, in_axes=axes))
-
-        def evaluate(values: list[np.ndarray]) -> list[np.ndarray]:
-            with jax.enable_x64(wide):
-                return [np.asarray(x) for x in vectorised(*values, *held)]
-
-        return evaluate
-
-    def _pytensor_function(self) -> Any:
-        inputs, data, held, graphs = self._graph()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Numba will use object mode")
-            function = pytensor.function([*inputs, *data], graphs, on_unused_input="ignore")
-
-        # One draw at a time: a length may depend on the values.
-        def evaluate(values: list[np.ndarray]) -> list[np.ndarray]:
-            draws = [function(*draw, *held) for draw in zip(*values, strict=True)]
-            each = zip(self._derived, zip(*draws, strict=True), strict=True)
-            return [_stacked(name, xs) for name, xs in each]
-
-        return evaluate
-
-    def _graph(
-        self, outputs: Sequence[Variable] | None = None
-    ) -> tuple[list[Variable], list[Any], list[np.ndarray], list[Variable]]:
-        """Value variables, shared data and its values, and the derived variables of those two."""
-        outputs = list(self._derived.values() if outputs is None else outputs)
-        shared = [v for v in leaves(outputs) if is_shared_value(v)]
+    @functools.cached_property
+    def _evaluate(self) -> Evaluator:
+        """Derived variables of value variables, with the data as they are at the first draws."""
+        shared = [v for v in leaves(list(self._derived.values())) if is_shared_value(v)]
         held = [v.get_value() for v in shared]
         data = [
             pt.tensor(dtype=v.type.dtype, shape=x.shape) for v, x in zip(shared, held, strict=True)
         ]
-        graphs = rebuild(outputs, dict(zip(shared, data, strict=True)))
-        return self._model.value_vars, data, held, graphs
-
-
-def _stacked(name: str, draws: Sequence[np.ndarray]) -> np.ndarray:
-    """Draws of a derived variable as one array."""
-    shapes = sorted({np.shape(x) for x in draws})
-    if len(shapes) > 1:
-        raise ValueError(
-            f"{name!r} has the shape {shapes[0]} in one draw and {shapes[-1]} in another: an array "
-            "can't hold both. Leave it out with var_names=[...], or give it one shape."
+        graphs = rebuild(list(self._derived.values()), dict(zip(shared, data, strict=True)))
+        return Evaluator(
+            self._model.value_vars,
+            dict(zip(self._derived, graphs, strict=True)),
+            dict(zip(data, held, strict=True)),
+            self._chunk,
+            self._tell,
         )
-    return np.stack(draws)
+
+    def _tell(self, error: Exception, unknown: Callable[[], list[str]]) -> None:
+        _log.warning(
+            "JAX can't compile %s (%s): Deterministics are computed one draw after "
+            "another, which is slow. Leave out what is not needed: var_names=[...].",
+            ", ".join(map(repr, unknown() or self._derived)),
+            reason(error),
+        )
 
 
 def output_bytes(model: Model, var_names: Sequence[str] | None = None) -> int:

@@ -171,12 +171,12 @@ def test_two_and_more_classes():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x: nn.mlp(x, (3,), activation="tanhh"), "'tanh'.*got 'tanhh'"),
+        (lambda x: nn.mlp(x, (3,), activation="tanhh"), '"identity", or a function.*got .tanhh'),
         (lambda x: nn.dense(x, 0, "a"), "units must be an integer.*got 0"),
         (lambda x: nn.dense(X[:, 0], 3, "a"), "rows of features.*reshape"),
         (lambda x: nn.dense(nn.dense(x, None, "a"), 2, "b"), "without units"),
-        (lambda x: nn.regression(x, Y, noise="known"), "'learned', 'input' or a number|learned"),
-        (lambda x: nn.regression(x, Y, name="z", noise=-1), "positive"),
+        (lambda x: nn.regression(x, Y, noise="known"), '"input", or a number, got .known'),
+        (lambda x: nn.regression(x, Y, name="z", noise=-1), "noise must be greater than 0"),
         (lambda x: nn.classification(x, Y > 0, classes=1), "at least 2"),
         (lambda x: nn.classification(x, np.sign(Y)), r"integers 0 to 1, got \[-1"),
         (lambda x: nn.classification(x, np.arange(30) % 3, classes=2), "integers 0 to 1"),
@@ -187,12 +187,25 @@ def test_two_and_more_classes():
         (lambda x: nn.regression(x, Y[:10]), "'y' has 10 outcomes for 30 rows of features"),
         (lambda x: nn.regression(nn.mlp(x), pm.Data("t", Y[:10])), "10 outcomes for 30 rows"),
         (lambda x: nn.regression(nn.residual(x, 2, "r"), Y[:10]), "10 outcomes for 30 rows"),
-        (lambda x: nn.FixedScale(-1), "scale must be a positive number, got -1"),
-        (lambda x: nn.GroupLaplace(0), "b must be a positive number"),
+        (lambda x: nn.FixedScale(-1), "scale must be greater than 0 and finite, got -1"),
+        (lambda x: nn.GroupLaplace(0), "b must be greater than 0"),
     ],
 )
 def test_errors_say_what_to_write(call, message):
     with pm.Model(), pytest.raises(ValueError, match=message):
+        call(pm.Data("X", X))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: nn.dense(x, 2.5, "a"), r"units must be an integer.*or None, got 2\.5"),
+        (lambda x: nn.classification(x, Y > 0, classes="2"), "classes must be an integer.*got '2'"),
+        (lambda x: nn.FixedScale("wide"), "scale must be a number, got 'wide'"),
+    ],
+)
+def test_what_is_no_number_is_refused(call, message):
+    with pm.Model(), pytest.raises(TypeError, match=message):
         call(pm.Data("X", X))
 
 

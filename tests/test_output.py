@@ -13,6 +13,7 @@ from pytensor.link.jax.dispatch import jax_funcify
 from scipy import stats
 
 from pymc_sgmcmc import ATMC, SGLD, output, sample
+from pymc_sgmcmc.evaluate import Evaluator
 from pymc_sgmcmc.output import Recorder
 
 N = 40
@@ -267,7 +268,7 @@ def test_other_errors_are_not_tried_again_in_a_loop(rich, monkeypatch):
     def fail(*args):
         raise MemoryError("all of it")
 
-    monkeypatch.setattr(Recorder, "_jax_function", fail)
+    monkeypatch.setattr(Evaluator, "_vectorised", fail)
     with pytest.raises(MemoryError, match="all of it"):
         Recorder(rich)(points(rich))
 

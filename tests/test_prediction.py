@@ -140,10 +140,21 @@ def test_weights_need_not_be_kept_raw(model, posterior):
 
 def test_chunks_are_not_seen(model, posterior, monkeypatch):
     whole = predict(posterior, ROWS, model=model)["predictions"]
-    monkeypatch.setattr("pymc_sgmcmc.prediction._AT_ONCE", 7 * 40 * M)
+    monkeypatch.setattr("pymc_sgmcmc.prediction.posterior._AT_ONCE", 7 * 40 * M)
     parts = predict(posterior, ROWS, model=model)["predictions"]
     for name, x in whole.data_vars.items():
         np.testing.assert_allclose(parts[name], x, rtol=1e-5, atol=1e-6)
+
+
+def test_what_depends_on_the_data_alone(caplog):
+    with pm.Model() as model:
+        a, x = pm.Normal("a"), pm.Data("x", np.ones(3))
+        twice = pm.Deterministic("twice", 2 * x)
+        pm.Normal("y", a * twice, 1, observed=np.ones(3))
+        draws = pm.sample_prior_predictive(4, random_seed=1)
+    found = predict(draws, {"x": [1.0, 5.0]}, var_names=["twice"], group="prior", model=model)
+    assert found["predictions"]["twice"].values.tolist() == [[[2.0, 10.0]] * 4]
+    assert not caplog.records
 
 
 def test_a_model_that_jax_cannot_compile(model, posterior, monkeypatch, caplog):
@@ -154,7 +165,7 @@ def test_a_model_that_jax_cannot_compile(model, posterior, monkeypatch, caplog):
     def fail(*args):
         raise error
 
-    monkeypatch.setattr("pymc_sgmcmc.prediction._Prediction._by_jax", fail)
+    monkeypatch.setattr("pymc_sgmcmc.evaluate.Evaluator._vectorised", fail)
     others = predict(posterior, ROWS, model=model)["predictions"]
     (told,) = [r for r in caplog.records if r.name == "pymc_sgmcmc.prediction"]
     assert "can't compile what is to be predicted (no such Op)" in told.getMessage()

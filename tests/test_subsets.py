@@ -3,6 +3,8 @@ from itertools import combinations
 import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pymc_sgmcmc.engines.jax import subsets
 from pymc_sgmcmc.engines.numba import random
@@ -33,6 +35,37 @@ def test_no_row_repeats_and_none_is_out_of_range(draw, n, size):
     assert (np.diff(subsets, axis=1) > 0).all()
     assert subsets.min() >= 0
     assert subsets.max() < n
+
+
+@st.composite
+def sizes(draw, largest):
+    """Rows, few or very many, and how many of them are drawn: all of them, often."""
+    n = draw(st.integers(1, 40) | st.integers(1, largest) | st.integers(largest - 9, largest))
+    return n, draw(st.integers(1, min(n, 300)) | st.just(min(n, 300)))
+
+
+def is_subset(rows, n, size):
+    different = rows.shape == (size,) and len(set(rows.tolist())) == size
+    return different and rows.min() >= 0 and rows.max() < n
+
+
+few = settings(derandomize=True, deadline=None, database=None)
+
+
+@settings(few, max_examples=8)  # each compiles anew
+@given(sizes=sizes(2**31 - 1), seed=st.integers(0, 2**31 - 1))
+def test_subsets_of_any_size_by_jax(sizes, seed):
+    rows = np.asarray(subsets.random_subset(jax.random.key(seed), *sizes))
+    assert is_subset(rows, *sizes), sizes
+
+
+@settings(few, max_examples=300)
+@given(sizes=sizes(2**32 - 1), keys=st.tuples(*[st.integers(0, 2**32 - 1).map(np.uint32)] * 2))
+def test_subsets_of_any_size_by_numba(sizes, keys):
+    n, size = sizes
+    rows = np.empty(size, np.int64)
+    random.random_subset(*keys, random.ROWS, n, rows)
+    assert is_subset(rows, n, size), sizes
 
 
 @pytest.mark.parametrize(("n", "size"), [(7, 3), (10, 9), (12, 2)])

@@ -271,7 +271,7 @@ def varying_intercepts(centred, n=800):
 @pytest.mark.parametrize("batch_size", [20, None])
 def test_effects_that_are_written_non_centred_are_known(batch_size):
     def found(model):
-        return non_centred(StochasticPotential(model, batch_size=batch_size))
+        return non_centred(StochasticPotential(model, batch_size=batch_size).terms)
 
     z, *others = found(varying_intercepts(centred=False))
     assert z == ("z", 8, 100.0)

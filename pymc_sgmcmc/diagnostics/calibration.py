@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from xarray import DataArray, Dataset, DataTree
 
+from pymc_sgmcmc.arguments import integer, one_of
 from pymc_sgmcmc.diagnostics.reading import observations, pick, quoted
 
 
@@ -88,8 +89,7 @@ def reliability(
     3            0.7        0.7
     4            0.9        0.9
     """
-    if bins < 1:
-        raise ValueError(f"bins must be at least 1, got {bins}.")
+    bins = integer("bins", bins)
     probability, y = read_probabilities(idata, var_name, observed=observed, group=group)
     p = probability.mean(("chain", "draw"))
     if p.ndim == 1:
@@ -175,8 +175,7 @@ def calibration_error(
     0.01
     0.25
     """
-    if norm not in ("l1", "l2", "max"):
-        raise ValueError(f"norm must be 'l1', 'l2' or 'max', got {norm!r}.")
+    one_of("norm", norm, ("l1", "l2", "max"))
     table = reliability(
         idata,
         var_name,

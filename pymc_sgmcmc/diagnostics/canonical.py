@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from xarray import Dataset, DataTree
 
+from pymc_sgmcmc.arguments import one_of
 from pymc_sgmcmc.diagnostics.alignment import align_to_draw
 from pymc_sgmcmc.diagnostics.clusters import align_by_clusters
 from pymc_sgmcmc.diagnostics.network import Network, Symmetry, find_network, values
@@ -106,10 +107,8 @@ def canonicalize(
     >>> same["symmetries"]["sign_unit"].values[0].tolist()
     [[1, 1], [-1, 1]]
     """
-    if isinstance(reference, str) and reference not in ("draw", "clusters"):
-        raise ValueError(
-            f"reference must be 'draw', 'clusters' or a (chain, draw), got {reference!r}."
-        )
+    if isinstance(reference, str):
+        one_of("reference", reference, ("draw", "clusters"), otherwise=", or a (chain, draw)")
     odd = is_odd(activation)
     dataset = find_group(idata, group)[1]
     network = find_network(dataset, layers)

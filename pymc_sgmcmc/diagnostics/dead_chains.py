@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import xlogy
 from xarray import DataArray, DataTree
 
+from pymc_sgmcmc.arguments import one_of
 from pymc_sgmcmc.diagnostics.calibration import read_probabilities
 from pymc_sgmcmc.diagnostics.reading import observations, pick
 
@@ -139,8 +140,8 @@ def dead_chains(
     1 of 2 chains are worse than the baseline (RMSE 1.118).
     ✗ chain 1: RMSE 1.871
     """
-    if isinstance(baseline, str) and baseline not in ("constant", "linear"):
-        raise ValueError(f"baseline must be 'constant', 'linear' or a number, got {baseline!r}.")
+    if isinstance(baseline, str):
+        one_of("baseline", baseline, ("constant", "linear"), otherwise=", or a number")
     prediction = pick(idata, var_name, ("_probability", "_mean", ""), group)
     y = observations(idata, prediction, observed, classes=True)
     if prediction.ndim > y.ndim + 2 or str(prediction.name).endswith("_probability"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pymc.pytensorf import compile as compile_graph
@@ -18,23 +18,22 @@ from pymc_sgmcmc.model.rows import (
     RowData,
     array_names,
     is_array,
+    shapes,
     user_name,
     uses_minibatch,
     value_of,
 )
-
-if TYPE_CHECKING:
-    from pymc_sgmcmc.model.potential import StochasticPotential
+from pymc_sgmcmc.model.terms import Terms
 
 
-def misfit(potential: StochasticPotential, rv: Any, term: Variable) -> str | None:
+def misfit(terms: Terms, rv: Any, term: Variable) -> str | None:
     """Say which arrays of a likelihood have lengths that don't go together, if some do."""
-    model = potential.model
+    model = terms.model
     inputs = model.value_vars
     function = compile_graph(inputs, term, mode="FAST_COMPILE", on_unused_input="ignore")
     try:
         with np.errstate(all="ignore"):
-            function(*(potential.initial_point[v.name] for v in inputs))
+            function(*(terms.initial_point[v.name] for v in inputs))
     except (ValueError, TypeError, AssertionError) as error:
         (reason, *_) = str(error).strip().splitlines()
         message = f"The arrays of {rv.name!r} don't go together ({reason.strip()}): "
@@ -49,16 +48,11 @@ def misfit(potential: StochasticPotential, rv: Any, term: Variable) -> str | Non
     return None
 
 
-def not_separable(potential: StochasticPotential, rv: Any, term: Variable) -> str:
+def not_separable(terms: Terms, rv: Any, term: Variable) -> str:
     """Say that the terms of a few rows are not those they have among all rows, and why."""
-    data = potential.rows
+    data = terms.rows
     assert data is not None
-    cause = (
-        _picked(data, term)
-        or _latents(potential, rv)
-        or _left_out(potential)
-        or _likely(data, term)
-    )
+    cause = _picked(data, term) or _latents(terms, rv) or _left_out(terms) or _likely(data, term)
     return (
         f"The likelihood of {rv.name!r} is not a sum over rows, of which a minibatch could be "
         "taken: the terms of a few rows by themselves are not those that the same rows have among "
@@ -67,7 +61,7 @@ def not_separable(potential: StochasticPotential, rv: Any, term: Variable) -> st
 
 
 def not_finite(
-    potential: StochasticPotential,
+    terms: Terms,
     rv: Any,
     graph: Variable,
     term: np.ndarray,
@@ -77,7 +71,7 @@ def not_finite(
 
     Parameters
     ----------
-    potential : StochasticPotential
+    terms : Terms
     rv : Variable
         Variable of the term.
     graph : Variable
@@ -87,7 +81,7 @@ def not_finite(
     rows : ndarray or None
         Numbers of the rows that the term is of; None for all data.
     """
-    value = _observed_value(potential, rv)
+    value = _observed_value(terms, rv)
     row = None if value is None else _first_bad(term, len(value if rows is None else rows))
     if row is not None and rows is not None:
         row = int(rows[row])
@@ -103,9 +97,9 @@ def not_finite(
     return None if row is None else place(repr(rv.name), [row], value[row])
 
 
-def _observed_value(potential: StochasticPotential, rv: Any) -> Any:
+def _observed_value(terms: Terms, rv: Any) -> Any:
     """Observed rows of a variable, unless they are a batch or not the user's own."""
-    model = potential.model
+    model = terms.model
     if rv not in model.observed_RVs or user_name(model, rv) != rv.name:
         return None
     value = model.rvs_to_values[rv]
@@ -122,14 +116,6 @@ def place(name: str, index: Sequence[int], what: Any) -> str:
     row, *others = map(int, index)
     column = f", column {others[0] if len(others) == 1 else tuple(others)}" if others else ""
     return f"{name[0].upper()}{name[1:]} is {what} in row {row}{column}"
-
-
-def shapes(data: RowData) -> str:
-    """Names and shapes of the row data."""
-    return ", ".join(
-        f"{v.name or 'an array'} {x.shape}"
-        for v, x in zip(data.sources, data.values(), strict=True)
-    )
 
 
 def _arrays(term: Variable) -> list[Any]:
@@ -167,14 +153,14 @@ def _picked(data: RowData, term: Variable) -> str | None:
     return None
 
 
-def _latents(potential: StochasticPotential, rv: Any) -> str | None:
+def _latents(terms: Terms, rv: Any) -> str | None:
     """Free variables with an entry for each row."""
-    data, model = potential.rows, potential.model
+    data, model = terms.rows, terms.model
     assert data is not None
     found = [
         v
         for v in model.free_RVs
-        if data.n_rows in np.shape(potential.initial_point[model.rvs_to_values[v].name])
+        if data.n_rows in np.shape(terms.initial_point[model.rvs_to_values[v].name])
     ]
     if not found:
         return None
@@ -203,13 +189,13 @@ def _latents(potential: StochasticPotential, rv: Any) -> str | None:
     )
 
 
-def _left_out(potential: StochasticPotential) -> str | None:
+def _left_out(terms: Terms) -> str | None:
     """Arrays of the same length that ``data=`` does not name."""
-    data = potential.rows
+    data = terms.rows
     assert data is not None
     found = [
         v
-        for v in leaves(potential.likelihoods)
+        for v in leaves(terms.likelihoods)
         if is_array(v) and v not in data.variables and len(value_of(v)) == data.n_rows
     ]
     if not found:

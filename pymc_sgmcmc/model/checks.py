@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytensor
@@ -25,11 +25,9 @@ from pytensor.tensor.type import TensorType
 
 from pymc_sgmcmc.model import causes
 from pymc_sgmcmc.model.graphs import is_shared_value, rebuild, values_read
-from pymc_sgmcmc.model.rows import RowData, is_array, same_array, user_name, value_of
+from pymc_sgmcmc.model.rows import RowData, is_array, same_array, shapes, user_name, value_of
+from pymc_sgmcmc.model.terms import Terms
 from pymc_sgmcmc.warn import warn_user
-
-if TYPE_CHECKING:
-    from pymc_sgmcmc.model.potential import StochasticPotential
 
 # Rows that a check draws at random, so that it stays cheap.
 _ROWS = 2_000
@@ -94,11 +92,11 @@ def some_rows(data: RowData) -> np.ndarray:
     return np.unique(np.concatenate(found))
 
 
-def potentials_touch_no_rows(potential: StochasticPotential) -> None:
+def potentials_touch_no_rows(terms: Terms) -> None:
     """Refuse a ``pm.Potential`` of row data: what part of it belongs to a row can't be known."""
-    assert potential.rows is not None
-    rows = potential.rows.variables
-    for rv, term in zip(potential.model.potentials, potential.potentials, strict=True):
+    assert terms.rows is not None
+    rows = terms.rows.variables
+    for rv, term in zip(terms.model.potentials, terms.potentials, strict=True):
         if any(same_array(v, x) for v in values_read(term) for x in rows):
             raise ValueError(
                 f"The pm.Potential {rv.name!r} depends on row data: which part of it belongs to "
@@ -108,24 +106,24 @@ def potentials_touch_no_rows(potential: StochasticPotential) -> None:
             )
 
 
-def rows_separate(potential: StochasticPotential, rows: np.ndarray) -> None:
+def rows_separate(terms: Terms, rows: np.ndarray) -> None:
     """Check that the terms of a few rows are those entries of the terms of all `rows`.
 
     They are compared at two random points.
     """
-    data = potential.rows
+    data = terms.rows
     assert data is not None
     rng = np.random.default_rng(0)
     n = len(rows)
     chosen = np.sort(rng.choice(n, min(64, (n + 1) // 2), replace=False))
     # Close to the initial point as well, where the terms are surely not all infinite.
-    points = [_random_point(potential, scale, rng) for scale in (1, 0.1)]
-    for rv, term in zip(potential.model.observed_RVs, potential.likelihoods, strict=True):
+    points = [_random_point(terms, scale, rng) for scale in (1, 0.1)]
+    for rv, term in terms.observed():
         if rv not in data.observed:
             continue
         try:
-            full = _row_terms(potential, rv, term, rows, points)
-            batch = _row_terms(potential, rv, term, rows[chosen], points)
+            full = _row_terms(terms, rv, term, rows, points)
+            batch = _row_terms(terms, rv, term, rows[chosen], points)
             separate = all(
                 len(f) == n and len(b) == len(chosen) and _close(f[chosen], b)
                 for f, b in zip(full, batch, strict=True)
@@ -133,41 +131,39 @@ def rows_separate(potential: StochasticPotential, rows: np.ndarray) -> None:
         except IndexError as error:
             raise ValueError(_out_of_range(data, rv, error)) from error
         except (ValueError, TypeError, AssertionError) as error:
-            message = causes.misfit(potential, rv, term)
-            raise ValueError(message or causes.not_separable(potential, rv, term)) from error
+            message = causes.misfit(terms, rv, term)
+            raise ValueError(message or causes.not_separable(terms, rv, term)) from error
         if not separate:
-            raise ValueError(causes.not_separable(potential, rv, term))
+            raise ValueError(causes.not_separable(terms, rv, term))
 
 
-def initial_point_is_finite(potential: StochasticPotential, rows: np.ndarray | None) -> None:
+def initial_point_is_finite(terms: Terms, rows: np.ndarray | None) -> None:
     """Check every term of the log posterior at the initial point, on some rows or on all data."""
-    model = potential.model
-    likelihoods = list(potential.likelihoods)
+    model = terms.model
+    likelihoods = list(terms.likelihoods)
     if rows is not None:
-        assert potential.rows is not None
-        values = [pt.constant(x[rows]) for x in potential.rows.values()]
-        likelihoods = rebuild(likelihoods, potential.row_replacements(values))
-    graphs = [*potential.priors, *likelihoods, *potential.potentials]
+        assert terms.rows is not None
+        values = [pt.constant(x[rows]) for x in terms.rows.values()]
+        likelihoods = rebuild(likelihoods, terms.row_replacements(values))
+    graphs = [*terms.priors, *likelihoods, *terms.potentials]
     function = compile_graph(
         model.value_vars, graphs, mode="FAST_COMPILE", on_unused_input="ignore"
     )
     try:
         with np.errstate(all="ignore"):
-            terms = function(*(potential.initial_point[v.name] for v in model.value_vars))
-            sums = [float(term.sum()) for term in terms]
+            found = function(*(terms.initial_point[v.name] for v in model.value_vars))
+            sums = [float(term.sum()) for term in found]
     except ValueError:
-        for rv, term in zip(model.observed_RVs, potential.likelihoods, strict=True):
-            if message := causes.misfit(potential, rv, term):
+        for rv, term in terms.observed():
+            if message := causes.misfit(terms, rv, term):
                 raise ValueError(message) from None
         raise
-    whole = [*potential.priors, *potential.likelihoods, *potential.potentials]
-    variables = [*model.basic_RVs, *model.potentials]
     bad, places = [], []
-    for rv, graph, term, x in zip(variables, whole, terms, sums, strict=True):
+    for (rv, graph), term, x in zip(terms.all(), found, sums, strict=True):
         if not math.isfinite(x):
             bad.append(f"{user_name(model, rv)!r} contributes {x}")
-            belongs = potential.rows is not None and rv in potential.rows.observed
-            places.append(causes.not_finite(potential, rv, graph, term, rows if belongs else None))
+            belongs = terms.rows is not None and rv in terms.rows.observed
+            places.append(causes.not_finite(terms, rv, graph, term, rows if belongs else None))
     if bad:
         seen = "".join(f"{place}. " for place in dict.fromkeys(places) if place)
         raise SamplingError(
@@ -177,13 +173,12 @@ def initial_point_is_finite(potential: StochasticPotential, rows: np.ndarray | N
         )
 
 
-def terms_have_gradients(potential: StochasticPotential) -> None:
+def terms_have_gradients(terms: Terms) -> None:
     """Refuse a term of the log posterior that PyTensor can't differentiate, and name it."""
-    model = potential.model
-    terms = [*potential.priors, *potential.likelihoods, *potential.potentials]
-    for rv, term in zip([*model.basic_RVs, *model.potentials], terms, strict=True):
+    model = terms.model
+    for rv, term in terms.all():
         try:
-            pytensor.grad(term.sum(), list(potential.value_vars), disconnected_inputs="ignore")
+            pytensor.grad(term.sum(), list(terms.value_vars), disconnected_inputs="ignore")
         except (NotImplementedError, NullTypeGradError) as error:
             raise NotImplementedError(
                 f"The log density of {user_name(model, rv)!r} has no gradient, which this step "
@@ -192,22 +187,21 @@ def terms_have_gradients(potential: StochasticPotential) -> None:
             ) from error
 
 
-def lacks_gradient(potential: StochasticPotential) -> bool:
+def lacks_gradient(terms: Terms) -> bool:
     """Whether an operation of the log posterior was written without a gradient."""
-    terms = [*potential.priors, *potential.likelihoods, *potential.potentials]
-    ops = {type(v.owner.op) for v in ancestors(terms) if v.owner is not None}
+    graphs = [term for _, term in terms.all()]
+    ops = {type(v.owner.op) for v in ancestors(graphs) if v.owner is not None}
     return any(
         op.pullback is Op.pullback and op.L_op is Op.L_op and op.grad is Op.grad for op in ops
     )
 
 
-def warn_of_terms_in_full(potential: StochasticPotential) -> None:
+def warn_of_terms_in_full(terms: Terms) -> None:
     """Tell which terms read far more rows in an update than a batch has."""
-    data, model, size = potential.rows, potential.model, potential.batch_size
+    data, model, size = terms.rows, terms.model, terms.batch_size
     assert data is not None
     assert size is not None
-    terms = [*potential.likelihoods, *potential.potentials]
-    for rv, term in zip([*model.observed_RVs, *model.potentials], terms, strict=True):
+    for rv, term in terms.all()[len(model.free_RVs) :]:
         lengths = [len(value_of(v)) for v in values_read(term) if is_array(v)]
         n = max(lengths, default=0)
         if rv in data.observed or n < max(_COSTLY, 10 * size):
@@ -223,29 +217,29 @@ def warn_of_terms_in_full(potential: StochasticPotential) -> None:
 
 
 def _row_terms(
-    potential: StochasticPotential,
+    terms: Terms,
     rv: Any,
     term: Variable,
     chosen: np.ndarray,
     points: Sequence[dict[str, np.ndarray]],
 ) -> list[np.ndarray]:
     """Term of one observed variable for each chosen row, at each point, up to a factor."""
-    values = [x[chosen] for x in potential.rows.values()]  # type: ignore[union-attr]
+    values = [x[chosen] for x in terms.rows.values()]  # type: ignore[union-attr]
     rows = [pt.tensor(dtype=x.dtype.name, shape=x.shape) for x in values]
-    (term,) = rebuild([term], potential.row_replacements(rows))
-    inputs = [*potential.model.value_vars, *rows]
+    (term,) = rebuild([term], terms.row_replacements(rows))
+    inputs = [*terms.model.value_vars, *rows]
     function = compile_graph(inputs, term, mode="FAST_COMPILE", on_unused_input="ignore")
     with np.errstate(all="ignore"):
-        terms = [function(*point.values(), *values) for point in points]
+        found = [function(*point.values(), *values) for point in points]
     # A variable with total_size has multiplied its terms by N/B.
     own = isinstance(rv.owner.op, MinibatchRandomVariable)
-    return [t / potential.scale(rv, len(chosen)) for t in terms] if own else terms
+    return [x / terms.scale(rv, len(chosen)) for x in found] if own else found
 
 
-def _random_point(potential: StochasticPotential, scale: float, rng: np.random.Generator) -> dict:
+def _random_point(terms: Terms, scale: float, rng: np.random.Generator) -> dict:
     point = {}
-    for v in potential.model.value_vars:
-        x = np.asarray(potential.initial_point[v.name], v.type.dtype)
+    for v in terms.model.value_vars:
+        x = np.asarray(terms.initial_point[v.name], v.type.dtype)
         jitter = scale * rng.uniform(-1, 1, x.shape) if x.dtype.kind == "f" else 0
         point[v.name] = np.asarray(x + jitter, v.type.dtype)
     return point
@@ -260,6 +254,6 @@ def _out_of_range(data: RowData, rv: Any, error: IndexError) -> str:
     return (
         f"The likelihood of {rv.name!r} takes an entry that does not exist ({error}). Either the "
         "row data hold an index out of range, or one of these arrays is a table that has as many "
-        f"entries as there are rows by chance: {causes.shapes(data)}. Mend the index, or name the "
+        f"entries as there are rows by chance: {shapes(data)}. Mend the index, or name the "
         "row data with data=[...]."
     )

@@ -11,8 +11,8 @@ from pytensor.tensor.random.basic import NormalRV
 from pytensor.tensor.subtensor import AdvancedSubtensor
 
 from pymc_sgmcmc.model.graphs import leaves
-from pymc_sgmcmc.model.potential import StochasticPotential
 from pymc_sgmcmc.model.rows import is_array, value_of
+from pymc_sgmcmc.model.terms import Terms
 
 
 class NonCentred(NamedTuple):
@@ -33,18 +33,18 @@ class NonCentred(NamedTuple):
     rows: float
 
 
-def non_centred(potential: StochasticPotential) -> list[NonCentred]:
+def non_centred(terms: Terms) -> list[NonCentred]:
     """Effects ``(scale * z)[group]`` of a model, with z ~ N(0, 1) and a scale that is sampled."""
-    model, found = potential.model, []
-    below = list(ancestors(potential.likelihoods))
-    for value in potential.value_vars:
+    model, found = terms.model, []
+    below = list(ancestors(terms.likelihoods))
+    for value in terms.value_vars:
         rv = model.values_to_rvs[value]
         if value.type.ndim != 1 or not _is_standard_normal(rv):
             continue
-        scaled = [v for v in below if _scales(v, value, potential)]
+        scaled = [v for v in below if _scales(v, value, terms)]
         rows = [_rows(v) for v in below if _picks(v, scaled)]
         if rows:
-            groups = int(np.prod(np.shape(potential.initial_point[value.name])))
+            groups = int(np.prod(np.shape(terms.initial_point[value.name])))
             found.append(NonCentred(rv.name, groups, max(rows) / max(groups, 1)))
     return found
 
@@ -58,7 +58,7 @@ def _is_standard_normal(rv: Any) -> bool:
     )
 
 
-def _scales(v: Variable, value: Any, potential: StochasticPotential) -> bool:
+def _scales(v: Variable, value: Any, terms: Terms) -> bool:
     """Whether a variable is the product of a value variable and of others that are sampled."""
     if v.owner is None or not isinstance(getattr(v.owner.op, "scalar_op", None), Mul):
         return False
@@ -66,7 +66,7 @@ def _scales(v: Variable, value: Any, potential: StochasticPotential) -> bool:
     rest = [x for x in factors if x is not value]
     if len(rest) == len(factors):
         return False
-    sampled = set(potential.value_vars) & set(ancestors(rest))
+    sampled = set(terms.value_vars) & set(ancestors(rest))
     return bool(sampled) and value not in sampled
 
 

@@ -1,10 +1,7 @@
 """From a model to an unbiased estimate of its potential energy and gradient."""
 
 import copy
-import math
-import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,22 +13,15 @@ from pymc.variational.minibatch_rv import MinibatchRandomVariable
 from pytensor.gradient import NullTypeGradError
 from pytensor.graph.basic import Variable
 
-from pymc_sgmcmc.model import causes, checks
+from pymc_sgmcmc.arguments import one_of
+from pymc_sgmcmc.model import checks
+from pymc_sgmcmc.model.batches import in_batches
 from pymc_sgmcmc.model.fingerprint import Fingerprint, digest
-from pymc_sgmcmc.model.graphs import is_shared_value, leaves, rebuild
-from pymc_sgmcmc.model.rows import ROUTE_A, RowData, all_arrays, find_rows, uses_minibatch
-from pymc_sgmcmc.warn import warn_user
+from pymc_sgmcmc.model.graphs import leaves, rebuild
+from pymc_sgmcmc.model.layout import lay_out, sampled_value_vars
+from pymc_sgmcmc.model.terms import Terms
 
-
-@dataclass(frozen=True)
-class Block:
-    """Place of one value variable in the flat position vector."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    start: int
-    stop: int
+_FLOATS = ("float32", "float64")
 
 
 class StochasticPotential:
@@ -60,6 +50,8 @@ class StochasticPotential:
 
     Attributes
     ----------
+    terms : Terms
+        Of the log posterior; the attributes that follow from them are theirs.
     layout : tuple of Block
         Name, shape and place of each value variable in the position vector.
     size : int
@@ -97,39 +89,31 @@ class StochasticPotential:
         checks.variables_are_tensors(model)
         checks.data_are_not_missing(model)
         checks.warn_of_wrapped_integers(model)
-        self.model = model
         self.dtype = _float_dtype(dtype)
-        self.value_vars = sampled_value_vars(model, vars)
-        self.others = tuple(v for v in model.value_vars if v not in self.value_vars)
-        self.initial_point = model.initial_point(0)
-        self.layout = _layout(self.value_vars, self.initial_point)
+        terms = Terms.of(model, sampled_value_vars(model, vars))
+        self.layout = lay_out(terms.value_vars, terms.initial_point)
         self.size = self.layout[-1].stop
-        if self.size == 0:
-            empty = ", ".join(f"{b.name!r} has the shape {b.shape}" for b in self.layout)
-            raise ValueError(f"There is nothing to sample: {empty}.")
-
-        with model:
-            terms = model.logp(sum=False)
-        n_free, n_observed = len(model.free_RVs), len(model.observed_RVs)
-        self.priors = terms[:n_free]
-        self.likelihoods = terms[n_free : n_free + n_observed]
-        self.potentials = terms[n_free + n_observed :]
-
-        if checks.lacks_gradient(self):
-            checks.terms_have_gradients(self)
-        self.rows = self._find_rows(_integer(batch_size), data)
-        self.n_rows = self.rows.n_rows if self.rows else None
+        if checks.lacks_gradient(terms):
+            checks.terms_have_gradients(terms)
+        self._hold(in_batches(terms, batch_size, data))
         self._row_types = [(x.dtype, x.shape) for x in self.row_arrays()]
-        self.batch_size = _batch_size(_integer(batch_size), self.rows)
         rows = self._rows_to_check()
         if rows is not None:
-            checks.potentials_touch_no_rows(self)
-            checks.rows_separate(self, rows)
-            checks.warn_of_terms_in_full(self)
-        checks.initial_point_is_finite(self, rows)
+            checks.potentials_touch_no_rows(self.terms)
+            checks.rows_separate(self.terms, rows)
+            checks.warn_of_terms_in_full(self.terms)
+        checks.initial_point_is_finite(self.terms, rows)
         reread, self._ranges = self._read_anew()
         self._fingerprint = Fingerprint(model, ignore=reread)
         self.rows_digest = self._digest()
+
+    def _hold(self, terms: Terms) -> None:
+        self.terms = terms
+        self.model, self.initial_point = terms.model, terms.initial_point
+        self.value_vars, self.others = terms.value_vars, terms.others
+        self.priors, self.potentials = terms.priors, terms.potentials
+        self.likelihoods = terms.likelihoods
+        self.rows, self.n_rows, self.batch_size = terms.rows, terms.n_rows, terms.batch_size
 
     def row_values(self) -> list[np.ndarray]:
         """Row data as they are now: arrays of shape ``(N, ...)``, floats in `dtype`.
@@ -157,8 +141,7 @@ class StochasticPotential:
         It reads no rows.
         """
         other = copy.copy(self)
-        other.likelihoods = []
-        other.rows = other.n_rows = other.batch_size = None
+        other._hold(self.terms.prior())
         other._row_types = []
         return other
 
@@ -220,7 +203,7 @@ class StochasticPotential:
         try:
             gradients: Any = pytensor.grad(value, parts, disconnected_inputs="ignore")
         except (NotImplementedError, NullTypeGradError):
-            checks.terms_have_gradients(self)  # names the term
+            checks.terms_have_gradients(self.terms)  # names the term
             raise
         gradient = pt.concatenate([g.astype(self.dtype).ravel() for g in gradients])
         slices = [position[b.start : b.stop].reshape(b.shape) for b in self.layout]
@@ -274,47 +257,26 @@ class StochasticPotential:
         for x, bounds in zip(values, self._ranges, strict=True):
             if bounds is not None and (x.min() < bounds[0] or bounds[1] < x.max()):
                 return False
-        checks.initial_point_is_finite(self, self._rows_to_check())
+        checks.initial_point_is_finite(self.terms, self._rows_to_check())
         self.rows_digest = now
         return True
 
-    def row_replacements(self, rows: Sequence[Any]) -> dict[Any, Any]:
-        """Map the row data, and their length, to what takes their place in the likelihood."""
-        if self.rows is None:
-            return {}
-        length = rows[0].type.shape[0]
-        return {
-            **{v: pt.constant(length, dtype=v.type.dtype) for v in self.rows.lengths},
-            **{v: rows[g] for v, g in zip(self.rows.variables, self.rows.groups, strict=True)},
-        }
-
-    def scale(self, rv: Variable, length: int) -> float:
-        """N/B for a term that belongs to the rows, 1 for one that doesn't."""
-        if self.rows is None or self.rows.n_rows is None or rv not in self.rows.observed:
-            return 1.0
-        return self.rows.n_rows / length
-
     def _value(self, parts: Sequence[Any], others: Sequence[Any], rows: Sequence[Any]) -> Any:
+        own = self.terms
         values = dict(zip((*self.value_vars, *self.others), (*parts, *others), strict=True))
-        values |= {v: pt.constant(v.get_value()) for v in self._frozen()}
-        terms = rebuild([*self.priors, *self.potentials], values, self.dtype)
-        if self.likelihoods:
-            replacements = values | self.row_replacements(rows)
-            likelihoods = rebuild(self.likelihoods, replacements, self.dtype)
+        values |= {v: pt.constant(v.get_value()) for v in own.frozen()}
+        terms = rebuild([*own.priors, *own.potentials], values, self.dtype)
+        if own.likelihoods:
+            replacements = values | own.row_replacements(rows)
+            likelihoods = rebuild(own.likelihoods, replacements, self.dtype)
             length = rows[0].type.shape[0] if rows else 1
             for rv, term in zip(self.model.observed_RVs, likelihoods, strict=True):
                 # A variable with total_size scales its own term.
-                own = isinstance(rv.owner.op, MinibatchRandomVariable)
-                scale = 1.0 if own else self.scale(rv, length)
+                scaled = isinstance(rv.owner.op, MinibatchRandomVariable)
+                scale = 1.0 if scaled else own.scale(rv, length)
                 terms.append(term if scale == 1.0 else term * np.asarray(scale, self.dtype))
         log_posterior = sum((term.sum() for term in terms), start=pt.zeros((), self.dtype))
         return rewrite_pregrad(-log_posterior.astype(self.dtype))
-
-    def _frozen(self) -> list[Any]:
-        """Shared variables whose values become constants of the graph."""
-        rows = self.rows.variables if self.rows else ()
-        found = leaves([*self.priors, *self.potentials]) + leaves(self.likelihoods, blockers=rows)
-        return [v for v in dict.fromkeys(found) if is_shared_value(v)]
 
     def _digest(self) -> tuple[Any, ...]:
         return digest(self.rows.values() if self.rows else [])
@@ -330,80 +292,11 @@ class StochasticPotential:
         """Data whose values matter to nothing but the rows, and bounds of the rows."""
         if self.rows is None:
             return [], []
-        frozen = self._frozen()
+        frozen = self.terms.frozen()
         return [v for v in leaves(self.rows.sources) if v not in frozen], [
             (x.min(), x.max()) if x.dtype.kind in "iu" and x.size else None
             for x in self.rows.values()
         ]
-
-    def _find_rows(self, batch_size: int | None, data: Sequence[str] | None) -> RowData | None:
-        if uses_minibatch([*self.priors, *self.potentials]):
-            raise ValueError(
-                "A prior or a pm.Potential of the model depends on pm.Minibatch, which only "
-                f"observed variables may do. {ROUTE_A}"
-            )
-        if uses_minibatch(self.likelihoods):
-            warn_user(
-                "The model uses pm.Minibatch. Sampling is right, but pm.compute_log_likelihood, "
-                "LOO and posterior predictive sampling of such a model see one random batch, "
-                f"scaled by total_size. {ROUTE_A}",
-            )
-        elif batch_size is None and data is None:
-            return all_arrays(self.likelihoods)
-        return find_rows(self.model, self.likelihoods, data)
-
-
-def sampled_value_vars(model: Model, vars: Any = None) -> tuple[Any, ...]:
-    """Value variables to sample: those of `vars`, or all continuous ones.
-
-    Raises
-    ------
-    ValueError
-        If a named variable is discrete or not free, or the model has no continuous variable.
-    """
-    if vars is None:
-        if not model.continuous_value_vars:
-            raise ValueError(
-                "The model has no continuous free variable to sample with gradients. Discrete "
-                "variables need pm.Metropolis or pm.BinaryGibbsMetropolis."
-            )
-        return tuple(model.continuous_value_vars)
-    if not isinstance(vars, str | Variable | Sequence):
-        raise TypeError(
-            f"vars must be variables of the model or their names, got {vars!r}. Write other "
-            "arguments by name: ATMC(batch_size=..., step_size=...)."
-        )
-    named = [vars] if isinstance(vars, str | Variable) else list(vars)
-    if not named:
-        raise ValueError("vars is empty: name at least one variable, or leave vars out.")
-    chosen = []
-    for v in named:
-        rv = model.named_vars.get(v) if isinstance(v, str) else model.values_to_rvs.get(v, v)
-        if rv not in model.free_RVs:
-            free = ", ".join(repr(x.name) for x in model.free_RVs)
-            raise ValueError(
-                f"vars names {getattr(v, 'name', v)!r}, which is not a free random variable of "
-                f"the model. Its free variables: {free}."
-            )
-        chosen.append(model.rvs_to_values[rv])
-    for v in chosen:
-        if v in model.discrete_value_vars:
-            raise ValueError(
-                f"{v.name!r} is discrete ({v.type.dtype}) and has no gradient. Leave it out of "
-                "vars and give it a step of its own: "
-                f"step=[ATMC(vars=[...], ...), pm.Metropolis([{v.name}])]."
-            )
-    return tuple(v for v in model.value_vars if v in chosen)
-
-
-def _layout(value_vars: Sequence[Any], point: Mapping[str, np.ndarray]) -> tuple[Block, ...]:
-    blocks, start = [], 0
-    for v in value_vars:
-        shape = np.shape(point[v.name])
-        stop = start + math.prod(shape)
-        blocks.append(Block(v.name, shape, v.type.dtype, start, stop))
-        start = stop
-    return tuple(blocks)
 
 
 def _float_dtype(dtype: Any) -> str:
@@ -411,46 +304,4 @@ def _float_dtype(dtype: Any) -> str:
         name = pytensor.config.floatX if dtype is None else np.dtype(dtype).name
     except TypeError:
         name = ""
-    if name not in ("float32", "float64"):
-        raise ValueError(f'dtype must be "float32" or "float64", got {dtype!r}.')
-    return name
-
-
-def _integer(batch_size: Any) -> int | None:
-    if batch_size is None:
-        return None
-    try:
-        if isinstance(batch_size, bool):
-            raise TypeError
-        size = operator.index(batch_size)
-    except TypeError:
-        raise TypeError(
-            f"batch_size must be an integer, or None for all rows, got {batch_size!r}."
-        ) from None
-    if size < 1:
-        raise ValueError(f"batch_size must be at least 1, or None for all rows, got {size}.")
-    return size
-
-
-def _batch_size(size: int | None, rows: RowData | None) -> int | None:
-    if rows is None or rows.n_rows is None:
-        return None
-    if size is None:
-        size = rows.batch_size
-    if size is not None and size > rows.n_rows:
-        raise ValueError(
-            f"batch_size={size} exceeds the {rows.n_rows} rows of the data, which are along the "
-            f"first axis: {causes.shapes(rows)}. {_other_axes(rows)}Use batch_size=None to take "
-            "all rows."
-        )
-    return None if size == rows.n_rows else size
-
-
-def _other_axes(rows: RowData) -> str:
-    if all(x.ndim == 1 for x in rows.values()):
-        return ""
-    return (
-        "If rows are along another axis, transpose the arrays; if the first axis is one of groups, "
-        "flatten groups and rows into one axis, with an index column that tells the group: "
-        "w[group]. "
-    )
+    return one_of("dtype", name if name in _FLOATS else dtype, _FLOATS)

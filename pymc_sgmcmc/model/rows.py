@@ -65,6 +65,14 @@ class RowData:
         return [value_of(source) for source in self.sources]
 
 
+def shapes(data: RowData) -> str:
+    """Names and shapes of the row data."""
+    return ", ".join(
+        f"{v.name or 'an array'} {x.shape}"
+        for v, x in zip(data.sources, data.values(), strict=True)
+    )
+
+
 def value_of(variable: Variable) -> Any:
     """Value of data in the graph: a constant, a shared variable, or an expression of those."""
     if isinstance(variable, Constant):

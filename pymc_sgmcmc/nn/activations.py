@@ -6,6 +6,8 @@ from typing import Any
 
 import pytensor.tensor as pt
 
+from pymc_sgmcmc.arguments import one_of
+
 Activation = str | Callable[[Any], Any] | None
 
 # Klambauer et al. (2017), Self-normalizing neural networks, equation 14.
@@ -63,9 +65,5 @@ def resolve(activation: Activation) -> tuple[Callable[[Any], Any], float]:
         return identity, 1.0
     if callable(activation):
         return activation, 1.0
-    if activation not in _NAMED:
-        raise ValueError(
-            f"activation must be one of {', '.join(map(repr, _NAMED))}, a function of a tensor or "
-            f"None, got {activation!r}."
-        )
-    return _NAMED[activation]
+    own = ", or a function of a tensor or None"
+    return _NAMED[one_of("activation", activation, list(_NAMED), otherwise=own)]

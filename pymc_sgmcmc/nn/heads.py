@@ -9,6 +9,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
+from pymc_sgmcmc.arguments import integer, number, one_of
 from pymc_sgmcmc.nn.inputs import data_of, n_rows, warn_of_scale
 from pymc_sgmcmc.nn.layers import dense
 from pymc_sgmcmc.nn.priors import LearnedScale, Prior
@@ -56,7 +57,7 @@ def regression(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         If there are more or fewer outcomes than rows, or an argument is wrong.
 
     See Also
@@ -88,18 +89,15 @@ def regression(
     warn_of_scale(observed, f"The outcome {name!r}", remedy)
     mean = dense(features, None, f"{name}_mean", prior=prior)
     if isinstance(noise, numbers.Real) and not isinstance(noise, bool):
-        if not noise > 0:
-            raise ValueError(f"noise must be positive, got {noise!r}.")
-        sd: Any = float(noise)
-    elif noise in ("learned", "input"):
+        sd: Any = number("noise", noise, 0)
+    else:
+        one_of("noise", noise, ("learned", "input"), otherwise=", or a number")
         log_sd = pm.Normal(f"{name}_log_sd", -1, 1.5, initval=-1.0)
         if noise == "input":
             asleep = LearnedScale(1.0, start=_ASLEEP)
             shape = dense(features, None, f"{name}_noise", prior=asleep, bias=None)
             log_sd = log_sd + _RANGE * pt.tanh(shape / _RANGE)
         sd = pt.exp(log_sd)
-    else:
-        raise ValueError(f'noise must be "learned", "input" or a number, got {noise!r}.')
     return pm.Normal(name, mean, sd, observed=observed, dims=dims)
 
 
@@ -137,7 +135,7 @@ def classification(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         If there are more or fewer outcomes than rows, or they are not such integers.
 
     See Also
@@ -169,8 +167,7 @@ def classification(
         )
     if classes is None:
         classes = int(values.max()) + 1
-    if isinstance(classes, bool) or classes != int(classes) or classes < 2:
-        raise ValueError(f"classes must be an integer of at least 2, got {classes!r}.")
+    classes = integer("classes", classes, 2)
     if not np.isin(values, np.arange(classes)).all():
         raise ValueError(
             f"observed must hold the integers 0 to {classes - 1}, got {np.unique(values)[:5]}. Use "

@@ -9,6 +9,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
+from pymc_sgmcmc.arguments import integer
 from pymc_sgmcmc.nn.activations import Activation, resolve
 from pymc_sgmcmc.nn.inputs import n_rows, warn_of_scale
 from pymc_sgmcmc.nn.priors import LearnedScale, Prior
@@ -51,7 +52,7 @@ def dense(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         If the number of inputs is not known, or an argument is wrong.
 
     See Also
@@ -71,14 +72,14 @@ def dense(
     ('feature', 'layer')
     """
     function, gain = resolve(activation)
-    if units is not None and (isinstance(units, bool) or units != int(units) or units < 1):
-        raise ValueError(f"units must be an integer of at least 1, or None, got {units!r}.")
+    if units is not None:
+        units = integer("units", units, otherwise=", or None")
     inputs, fan_in = _inputs(x, name)
     remedy = "(X - X.mean(0)) / X.std(0), and new rows with the same mean and deviation."
     warn_of_scale(x, f"The input of {name!r}", remedy)
     dims: tuple[str, ...] = (inputs,)
     if units is not None:
-        _label(name, int(units))
+        _label(name, units)
         dims = (inputs, name)
     weights = (prior or LearnedScale()).weights(f"{name}_weights", dims, fan_in, gain)
     signal = pt.as_tensor_variable(x) @ weights

@@ -9,6 +9,8 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
+from pymc_sgmcmc.arguments import number
+
 
 class Prior(Protocol):
     """What a layer asks of a prior: anything with this method serves.
@@ -298,5 +300,5 @@ def _lengths(dims: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def _check_positive(name: str, value: Any) -> None:
-    if value is not None and not value > 0:
-        raise ValueError(f"{name} must be a positive number, got {value!r}.")
+    if value is not None:
+        number(name, value, 0)

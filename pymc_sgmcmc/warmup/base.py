@@ -223,7 +223,7 @@ class BaseWarmUp(ABC):
 
 def _hierarchy(plan: Plan) -> Found:
     """Effects that would be easier to sample if they were written centred."""
-    effects = [x for x in non_centred(plan.potential) if x.rows >= _MANY]
+    effects = [x for x in non_centred(plan.potential.terms) if x.rows >= _MANY]
     if not effects:
         return Found()
     return Found(

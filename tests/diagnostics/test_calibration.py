@@ -151,9 +151,9 @@ def test_a_name_and_bernoulli_draws_will_do(two):
 def test_errors(two, many):
     p, y = two
     for bins in (0, -1):
-        with pytest.raises(ValueError, match=f"bins must be at least 1, got {bins}"):
+        with pytest.raises(ValueError, match=f"bins must be an integer of at least 1, got {bins}"):
             reliability(binary(p, y), bins=bins)
-    with pytest.raises(ValueError, match="norm must be 'l1', 'l2' or 'max', got 'L1'"):
+    with pytest.raises(ValueError, match='norm must be "l1", "l2" or "max", got'):
         calibration_error(binary(p, y), norm="L1")
     with pytest.raises(ValueError, match=r"goes from .* no probabilities"):
         brier_score(tree(y, predictions={"y_probability": (["row"], p[None, None] * 3)}))

@@ -311,7 +311,7 @@ def test_errors():
         canonicalize(idata, [*layers[:2], ("s", None)])
     with pytest.raises(ValueError, match="'W1' leads to 3 units, but 'b2' has 2"):
         canonicalize(idata, [layers[0], (W1, b2), (W2, None)])
-    with pytest.raises(ValueError, match="reference must be 'draw'"):
+    with pytest.raises(ValueError, match='reference must be "draw" or "clusters", or a'):
         canonicalize(idata, layers, reference="best")
     with pytest.raises(ValueError, match=r"\(9, 0\) is no \(chain, draw\)"):
         canonicalize(idata, layers, reference=(9, 0))

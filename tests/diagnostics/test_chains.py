@@ -85,7 +85,7 @@ def test_dead_chains_of_classes(classes):
 
 
 def test_dead_chains_errors(regression):
-    with pytest.raises(ValueError, match="baseline must be 'constant', 'linear' or a number"):
+    with pytest.raises(ValueError, match='baseline must be "constant" or "linear", or a number'):
         dead_chains(regression, baseline="ridge")
     for wrong, got in ((None, "nothing"), (X[1:], r"\(39, 2\)"), (np.ones((40, 39)), r"\(40, 39")):
         with pytest.raises(ValueError, match=f"features of the 40 predicted rows.*got.*{got}"):
