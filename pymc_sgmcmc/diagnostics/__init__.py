@@ -2,15 +2,15 @@
 
 from pymc_sgmcmc.diagnostics.calibration import brier_score, calibration_error, reliability
 from pymc_sgmcmc.diagnostics.canonical import canonicalize
-from pymc_sgmcmc.diagnostics.chains_needed import ChainsNeeded, chains_needed
-from pymc_sgmcmc.diagnostics.coverage import coverage
-from pymc_sgmcmc.diagnostics.dead_chains import DeadChains, dead_chains
+from pymc_sgmcmc.diagnostics.chain_counts import ChainsNeeded, chains_needed
+from pymc_sgmcmc.diagnostics.chain_temperatures import temperatures
+from pymc_sgmcmc.diagnostics.dead import DeadChains, dead_chains
 from pymc_sgmcmc.diagnostics.diagnosis import Diagnosis, diagnose
+from pymc_sgmcmc.diagnostics.interval_coverage import coverage
 from pymc_sgmcmc.diagnostics.layers import layer_summary
 from pymc_sgmcmc.diagnostics.predictive import chainwise_rhat, predictive_ess, predictive_rhat
 from pymc_sgmcmc.diagnostics.scores import lppd, rmse
 from pymc_sgmcmc.diagnostics.symmetry import symmetry_count
-from pymc_sgmcmc.diagnostics.temperatures import temperatures
 
 __all__ = [
     "ChainsNeeded",
