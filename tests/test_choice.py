@@ -6,31 +6,9 @@ import pymc as pm
 import pytensor
 import pytest
 
-from pymc_sgmcmc import ATMC, SGLD, sample
+from pymc_sgmcmc import SGLD, sample
 from pymc_sgmcmc.engines import choice
 from pymc_sgmcmc.engines.numba import threads
-
-
-@pytest.mark.parametrize(
-    ("argument", "value", "words"),
-    [
-        ("backend", "torch", 'backend must be "auto", "jax" or "numba", got \'torch\''),
-        ("backend", None, 'backend must be "auto", "jax" or "numba", got None'),
-        ("shard", "data", 'shard must be "chains" or "rows", got \'data\''),
-    ],
-)
-def test_unknown_names(argument, value, words):
-    with pm.Model():
-        pm.Normal("x")
-        with pytest.raises(ValueError, match=words):
-            ATMC(**{argument: value})
-
-
-def test_rows_are_not_spread_by_numba():
-    with pm.Model():
-        pm.Normal("x")
-        with pytest.raises(ValueError, match=r'shard="rows" .* Use engine="jax"'):
-            ATMC(shard="rows", engine="numba")
 
 
 def test_the_rule(monkeypatch):

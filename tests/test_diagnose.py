@@ -169,23 +169,23 @@ PLANTED = {
     "kinetic temperature": (
         {"kinetic_temperature": lambda s: s["kinetic_temperature"] * 1.1},
         {},
-        r"temperature is 1\.(1|09) instead of 1.*Try target_bias=0\.00[45]",
+        r"temperature is 1\.(1|09) instead of 1.*Try warmup=WarmUp\(target_bias=0\.00[45]\d?\)",
     ),
     "configurational temperature": (
         {"configurational_temperature": lambda s: s["configurational_temperature"] + 0.3},
         {},
-        r"is 1\.[23]\d? ± .*too large by about .*longer tune=\.\.\., then target_bias=0\.001\d\.",
+        r"is 1\.[23]\d? ± .*too large by about .*longer tune.*warmup=WarmUp\(target_bias=0\.001\d\)\.",
     ),
     "gradient noise": (
         {"gradient_noise": lambda s: s["gradient_noise"] + 10},
         {},
-        r"friction of 0\.47 .*Try target_bias=",
+        r"friction of 0\.47 .*Try warmup=WarmUp.target_bias=",
     ),
     "thermostat": ({"gradient_noise": drift}, {}, r"still adapting.*Try a longer tune="),
     "rejected updates": (
         {"rejected": lambda s: np.ones(SHAPE, int)},
         {},
-        r"800 updates .*try target_bias=",
+        r"800 updates .*try warmup=WarmUp.target_bias=",
     ),
     "modes": (
         {},

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import pymc_sgmcmc
+from pymc_sgmcmc import WarmUp
+from pymc_sgmcmc.settings import declared
 from tests import posteriors, public_names
 
 ROOT = Path(__file__).parent.parent
@@ -119,9 +121,11 @@ def test_readme_imports_what_there_is():
 def test_readme_names_arguments_that_exist():
     taken = set(inspect.signature(pymc_sgmcmc.ATMC).parameters)
     named = set(re.findall(r"`(\w+)=[^`]*`", README)) - {"mp_ctx", "cores"}
+    within = re.findall(r"`warmup=WarmUp\(([^`]*)\)`", README)
+    assert re.findall(r"\w+", within[0]) == [field.name for field in declared(WarmUp)]
     listed = re.search(r"All take (.*?) and more", README, re.S)[1]
     assert named | set(re.findall(r"`(\w+)`", listed)) <= taken
-    assert "target_bias" in named
+    assert "warmup" in named
 
 
 def test_readme_says_what_the_reference_posteriors_gave():

@@ -20,11 +20,11 @@ from pymc_sgmcmc import (
     SGLD,
     ChainStuckError,
     WarmUp,
-    chains,
     diagnose,
     sample,
     sampling,
 )
+from pymc_sgmcmc.run import chains
 from pymc_sgmcmc.run.phases import Run
 from tests.samplers import SAMPLERS
 
@@ -221,7 +221,7 @@ def interrupt(monkeypatch):
             if len(calls) == blocks:
                 raise KeyboardInterrupt
             calls.append(None)
-            self._next_block = 5
+            self.chains._next_block = 5
             return advance(self, n_draws)
 
         monkeypatch.setattr(Run, "advance", interrupted)
@@ -378,10 +378,10 @@ def test_a_clipped_gradient_has_another_law_and_is_recorded():
     ("arguments", "error", "message"),
     [
         ({"draws": 0}, ValueError, "draws must be an integer of at least 1, got 0"),
-        ({"draws": 10.0}, ValueError, "draws must be an integer of at least 1, got 10.0"),
+        ({"draws": 10.0}, TypeError, "draws must be an integer of at least 1, got 10.0"),
         ({"tune": -1}, ValueError, "tune must be an integer of at least 0, got -1"),
         ({"chains": 0}, ValueError, "chains must be an integer of at least 1, got 0"),
-        ({"chains": True}, ValueError, "chains must be .* got True"),
+        ({"chains": True}, TypeError, "chains must be .* got True"),
         ({"step": ATMC}, TypeError, "step must be one of.*step=ATMC"),
         ({"step": None}, TypeError, "step must be one of"),
         ({"var_names": ["beta"]}, ValueError, "'beta'.*They are: 'b', 's', 'w', 'mu'"),

@@ -50,6 +50,7 @@ def as_settings(arguments):
         ({"control_variate": 1.5}, ValueError, 'must be True, False or "auto", got 1.5'),
         ({"target_bias": 0}, ValueError, "target_bias must be greater than 0"),
         ({"target_bias": 0.5}, ValueError, "target_bias must be greater than 0 and less than 0.5"),
+        ({"dtype": "float16"}, ValueError, 'dtype must be "float32" or "float64", got'),
         ({"clip_gradient": 0}, ValueError, "clip_gradient must be greater than 0"),
         ({"clip_gradient": "1"}, TypeError, "clip_gradient must be a number, got '1'"),
         ({"target_bias": "small"}, TypeError, "target_bias must be a number, got 'small'"),
@@ -202,6 +203,7 @@ def test_old_spellings_say_what_to_write(old, new, model):
         ({"warmup": {"preconditioner": "dense"}}, "warmup must be a WarmUp"),
         ({"engine": "torch"}, 'engine must be "auto", "jax" or "numba", or JAX'),
         ({"engine": None}, 'engine must be "auto", "jax" or "numba", or JAX'),
+        ({"engine": "JAX"}, 'engine must be "auto", "jax" or "numba", or JAX'),
         ({"engine": JAX}, 'engine must be "auto", "jax" or "numba", or JAX'),
     ],
     ids=str,
@@ -209,6 +211,13 @@ def test_old_spellings_say_what_to_write(old, new, model):
 def test_settings_that_are_none(settings, words, model):
     with pytest.raises((TypeError, ValueError), match=words):
         ATMC(**settings, model=model)
+
+
+def test_unknown_settings_of_an_engine():
+    with pytest.raises(ValueError, match='shard must be "chains" or "rows", got \'data\''):
+        JAX(shard="data")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'shard'"):
+        Numba(shard="rows")
 
 
 def test_settings_are_frozen(model):

@@ -17,7 +17,7 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 
 from pymc_sgmcmc import ATMC, JAX, SGHMC, SGLD, SGNHT, WarmUp, sample, schedules
-from pymc_sgmcmc.pymc_step import step as stepping
+from pymc_sgmcmc.pymc_step import names
 from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
 from tests.samplers import SAMPLERS
 
@@ -440,7 +440,7 @@ def test_another_step_for_the_same_variable_is_refused(small):
         (ATMC, {"speed_limit": 0}, ValueError, "speed_limit must be greater than 0"),
         (SGNHT, {"thermostat_time": 0}, ValueError, "thermostat_time must be greater than 0"),
         (SGNHT, {"thermostat": "both"}, ValueError, "thermostat must be .*got 'both'"),
-        (SGLD, {"schedule": "linear"}, ValueError, "one of 'constant', 'polynomial', 'cyclical'"),
+        (SGLD, {"schedule": "linear"}, ValueError, '"constant", "polynomial" or "cyclical"'),
         (SGLD, {"schedule": 0.5}, ValueError, "a name or a function.*got 0.5"),
         (
             SGLD,
@@ -476,8 +476,11 @@ def test_wrong_arguments(small, sampler, arguments, error, message):
 
 def test_names_of_elsewhere_are_those_of_arguments():
     taken = set().union(*(inspect.signature(s).parameters for s in (SGLD, SGHMC, SGNHT, ATMC)))
-    assert {here.split(";")[0] for here in stepping._ELSEWHERE} <= taken
-    assert not taken & set(" ".join(stepping._ELSEWHERE.values()).split())
+    assert {re.split("[=;]", here)[0] for here in names._ELSEWHERE} <= taken
+    assert not taken & set(" ".join(names._ELSEWHERE.values()).split())
+    for here in names._ELSEWHERE:
+        if within := re.search(r"WarmUp\((\w+)", here):
+            assert within[1] in inspect.signature(WarmUp).parameters
 
 
 def test_wrong_models(model):
@@ -516,7 +519,7 @@ def test_an_op_that_both_engines_lack_is_named():
     with pm.Model() as model:
         pm.Potential("p", -WithoutJax()(pm.Normal("x")))
         step = SGLD(step_size=0.1)
-    words = r"of 'p' can't .*WithoutJax.*neither backend"
+    words = r"of 'p' can't .*WithoutJax.*no engine"
     with pytest.raises(NotImplementedError, match=words):
         pm_sample(model, step)
     with pytest.raises(NotImplementedError, match=words):
@@ -558,9 +561,8 @@ def test_the_signature_spells_out_every_argument():
     defaults = {
         "step_size": None,
         "steps_per_draw": "auto",
-        "preconditioner": "auto",
-        "control_variate": "auto",
-        "target_bias": 0.02,
+        "warmup": WarmUp(),
+        "engine": "auto",
         "temperature": 1,
         "momentum_decay": 0.9,
     }

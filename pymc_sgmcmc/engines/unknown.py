@@ -43,13 +43,11 @@ def naming_variables(potential: StochasticPotential, engine: EngineSettings) -> 
 def _unknown(potential: StochasticPotential, engine: EngineSettings) -> list[str]:
     """Names of the variables whose own term of log p, with its gradient, can't be compiled."""
     model = potential.model
-    terms = [*potential.priors, *potential.likelihoods, *potential.potentials]
-    variables = [*model.free_RVs, *model.observed_RVs, *model.potentials]
     found = []
     with model, warnings.catch_warnings():
         # A JAX function in the model is traced in 32 bits: only whether it can be is of interest.
         warnings.filterwarnings("ignore", message=".*requested dtype.*")
-        for rv, term in zip(variables, terms, strict=True):
+        for rv, term in potential.terms.all():
             value: Any = term.sum()
             gradients: Any = pytensor.grad(
                 value, list(potential.value_vars), disconnected_inputs="ignore"

@@ -111,8 +111,6 @@ class StochasticPotential:
         self.terms = terms
         self.model, self.initial_point = terms.model, terms.initial_point
         self.value_vars, self.others = terms.value_vars, terms.others
-        self.priors, self.potentials = terms.priors, terms.potentials
-        self.likelihoods = terms.likelihoods
         self.rows, self.n_rows, self.batch_size = terms.rows, terms.n_rows, terms.batch_size
 
     def row_values(self) -> list[np.ndarray]:

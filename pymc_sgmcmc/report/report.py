@@ -87,7 +87,7 @@ class Report(Record):
         """Whether gradients are of some of the rows."""
         try:
             return float(self.batch_size) < (self.n_rows or 0)
-        except (NotMeasured, TypeError, ValueError):
+        except (NotMeasured, TypeError, ValueError, OverflowError):
             return False
 
     @property

@@ -1,6 +1,7 @@
 """`diagnose` of outputs made by hand: what was edited, spoilt or never measured."""
 
 import logging
+from functools import partial
 
 import numpy as np
 import pymc as pm
@@ -10,8 +11,9 @@ from xarray import DataTree
 from pymc_sgmcmc import diagnose, nn
 from pymc_sgmcmc.diagnostics import Diagnosis, temperatures
 from pymc_sgmcmc.model.graphs import is_network
-from pymc_sgmcmc.pymc_step.attributes import _joined
-from pymc_sgmcmc.report.signs import log_trouble, signs_of_trouble
+from pymc_sgmcmc.report.report import Report
+from pymc_sgmcmc.report.several import joined as joined_reports
+from pymc_sgmcmc.report.signs import log_problems, signs_of_trouble
 from tests.diagnostics.trees import tree
 
 CHAINS, DRAWS = 4, 200
@@ -340,7 +342,8 @@ def test_what_is_the_same_of_all_steps_is_told_once():
 def joined(n=2, **of_first):
     """Attributes of steps, the first of which lacks what is None, as the output has them."""
     first = {k: x for k, x in {**ATTRIBUTES, **of_first}.items() if x is not None}
-    return _joined([first, *[ATTRIBUTES] * (n - 1)], 100, 200)
+    reports = [Report.read(x) for x in (first, *[ATTRIBUTES] * (n - 1))]
+    return joined_reports(reports, 100, 200)
 
 
 def test_what_a_step_lacks_is_no_trouble():
@@ -411,7 +414,7 @@ def test_a_sampler_without_momentum_decay_keeps_its_draws(caplog):
     rng = np.random.default_rng(0)
     noise = {"gradient_noise": np.linspace(0.5, 5, 200) + rng.normal(0, 0.1, (4, 200))}
     attributes = {"temperature": 1.0, "step_size": 0.3}
-    log_trouble(noise, attributes)
+    log_problems(partial(signs_of_trouble, noise, attributes))
     (finding,) = signs_of_trouble(noise, attributes)
     assert not finding.problem
     assert "have no 'momentum_decay'" in finding.message
@@ -427,6 +430,6 @@ def test_a_check_that_fails_is_a_finding(monkeypatch, caplog):
     idata = run()
     with caplog.at_level(logging.WARNING):
         (finding,) = diagnose(idata).findings
-        log_trouble({}, ATTRIBUTES)
+        log_problems(partial(signs_of_trouble, {}, ATTRIBUTES))
     assert "the check itself failed (KeyError: 'surprise')" in finding.message
     assert "kinetic temperature" in caplog.text
