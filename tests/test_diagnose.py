@@ -174,7 +174,7 @@ PLANTED = {
     "configurational temperature": (
         {"configurational_temperature": lambda s: s["configurational_temperature"] + 0.3},
         {},
-        r"is 1\.[23]\d? ± .*too large by about .*longer tune.*warmup=WarmUp\(target_bias=0\.001\d\)\.",
+        r"is 1\.[23]\d? ± .*too large by .*longer tune.*warmup=WarmUp\(target_bias=0\.001\d\)\.",
     ),
     "gradient noise": (
         {"gradient_noise": lambda s: s["gradient_noise"] + 10},
