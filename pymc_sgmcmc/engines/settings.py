@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @settings
 class EngineSettings(Settings, ABC):
-    """Which engine a run has, and its own settings; an engine is imported when it is made."""
+    """What `engine` of a step may be: the settings of an engine, or the choice of one."""
 
     name: ClassVar[str]
     """What a person writes for it: ``engine="jax"``."""
@@ -38,32 +38,42 @@ class EngineSettings(Settings, ABC):
 
     @property
     @abstractmethod
-    def candidates(self) -> Sequence[EngineSettings]:
+    def candidates(self) -> Sequence[OneEngine]:
         """Engines to try, one after another, until one can compile the model."""
 
     def choose(
         self, size: int, batch_numbers: int, chains: int, updates: int
-    ) -> Sequence[EngineSettings]:
+    ) -> Sequence[OneEngine]:
         """Give the candidates in the order of preference for a run; see `faster_engine`."""
         return self.candidates
 
+
+@settings
+class OneEngine(EngineSettings):
+    """An engine and its settings, which makes it when it is asked to: imports take a while."""
+
+    @property
+    def candidates(self) -> Sequence[OneEngine]:
+        """It alone."""
+        return (self,)
+
+    @abstractmethod
     def engine(self, estimator: Estimator, dynamics: Dynamics, same_rows: Any = None) -> Engine:
         """Compile an engine; one that has loaded the same rows may share them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def derivatives(
         self, potential: StochasticPotential, rows: Sequence[np.ndarray]
     ) -> Derivatives:
         """Derivatives of a potential on fixed rows, by this engine."""
-        raise NotImplementedError
 
+    @abstractmethod
     def translate(self, program: Program) -> None:
         """Raise a NotImplementedError if it can't compile a graph."""
-        raise NotImplementedError
 
 
 @settings
-class JAX(EngineSettings):
+class JAX(OneEngine):
     """The JAX engine: all chains as one program, on the accelerator if there is one.
 
     For ``engine=JAX(...)`` of a step; ``engine="jax"`` is the same with the defaults.
@@ -112,13 +122,8 @@ class JAX(EngineSettings):
             )
         refuse_forked_jax()
 
-    @property
-    def candidates(self) -> Sequence[EngineSettings]:
-        """It alone."""
-        return (self,)
-
     def engine(self, estimator: Estimator, dynamics: Dynamics, same_rows: Any = None) -> Engine:
-        """Compile an engine by XLA; see `EngineSettings.engine`."""
+        """Compile an engine by XLA; see `OneEngine.engine`."""
         from pymc_sgmcmc.engines.jax.engine import JaxEngine
 
         return JaxEngine(estimator, dynamics, same_rows, **vars(self))
@@ -126,7 +131,7 @@ class JAX(EngineSettings):
     def derivatives(
         self, potential: StochasticPotential, rows: Sequence[np.ndarray]
     ) -> Derivatives:
-        """Derivatives by JAX; see `EngineSettings.derivatives`."""
+        """Derivatives by JAX; see `OneEngine.derivatives`."""
         from pymc_sgmcmc.engines.jax.derivatives import JaxDerivatives
 
         return JaxDerivatives(potential, rows)
@@ -142,7 +147,7 @@ class JAX(EngineSettings):
 
 
 @settings
-class Numba(EngineSettings):
+class Numba(OneEngine):
     """The Numba engine: each chain on a core of its own, without JAX.
 
     For ``engine=Numba()`` of a step; ``engine="numba"`` is the same.
@@ -159,13 +164,8 @@ class Numba(EngineSettings):
     name: ClassVar[str] = "numba"
     title: ClassVar[str] = "Numba"
 
-    @property
-    def candidates(self) -> Sequence[EngineSettings]:
-        """It alone."""
-        return (self,)
-
     def engine(self, estimator: Estimator, dynamics: Dynamics, same_rows: Any = None) -> Engine:
-        """Compile an engine by Numba; see `EngineSettings.engine`."""
+        """Compile an engine by Numba; see `OneEngine.engine`."""
         from pymc_sgmcmc.engines.numba.engine import NumbaEngine
 
         return NumbaEngine(estimator, dynamics, same_rows, **vars(self))
@@ -173,7 +173,7 @@ class Numba(EngineSettings):
     def derivatives(
         self, potential: StochasticPotential, rows: Sequence[np.ndarray]
     ) -> Derivatives:
-        """Derivatives by Numba; see `EngineSettings.derivatives`."""
+        """Derivatives by Numba; see `OneEngine.derivatives`."""
         from pymc_sgmcmc.engines.numba.derivatives import NumbaDerivatives
 
         return NumbaDerivatives(potential, rows)
@@ -197,13 +197,13 @@ class Auto(EngineSettings):
         refuse_forked_jax()
 
     @property
-    def candidates(self) -> Sequence[EngineSettings]:
+    def candidates(self) -> Sequence[OneEngine]:
         """JAX first: its warm-up is the faster one."""
         return JAX(), Numba()
 
     def choose(
         self, size: int, batch_numbers: int, chains: int, updates: int
-    ) -> Sequence[EngineSettings]:
+    ) -> Sequence[OneEngine]:
         """Give both, the faster one first."""
         faster = faster_engine(size, batch_numbers, chains, updates)
         return sorted(self.candidates, key=lambda engine: engine.name != faster)

@@ -8,18 +8,18 @@ from typing import Any
 import pytensor
 
 from pymc_sgmcmc.engines.programs import Program
-from pymc_sgmcmc.engines.settings import Auto, EngineSettings
+from pymc_sgmcmc.engines.settings import Auto, OneEngine
 from pymc_sgmcmc.model.potential import StochasticPotential
 
 
 @contextmanager
-def naming_variables(potential: StochasticPotential, engine: EngineSettings) -> Iterator[None]:
+def naming_variables(potential: StochasticPotential, engine: OneEngine) -> Iterator[None]:
     """Have the error of an engine that can't compile the model say which variables, and the way.
 
     Parameters
     ----------
     potential : StochasticPotential
-    engine : EngineSettings
+    engine : OneEngine
 
     Raises
     ------
@@ -40,7 +40,7 @@ def naming_variables(potential: StochasticPotential, engine: EngineSettings) -> 
         ) from error
 
 
-def _unknown(potential: StochasticPotential, engine: EngineSettings) -> list[str]:
+def _unknown(potential: StochasticPotential, engine: OneEngine) -> list[str]:
     """Names of the variables whose own term of log p, with its gradient, can't be compiled."""
     model = potential.model
     found = []

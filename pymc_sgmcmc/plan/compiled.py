@@ -6,7 +6,7 @@ from typing import Any
 
 from pymc_sgmcmc.dynamics.base import Dynamics
 from pymc_sgmcmc.engines.base import Engine
-from pymc_sgmcmc.engines.settings import EngineSettings
+from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.engines.unknown import naming_variables
 from pymc_sgmcmc.estimators.estimators import Clipped, ControlVariate, Estimator, Preconditioned
 from pymc_sgmcmc.plan.plan import Plan
@@ -32,7 +32,7 @@ class Compiled:
 
     def engine(
         self,
-        settings: EngineSettings | None = None,
+        settings: OneEngine | None = None,
         tuning: Tuning | None = None,
         dynamics: Dynamics | None = None,
     ) -> Engine:
@@ -40,7 +40,7 @@ class Compiled:
 
         Parameters
         ----------
-        settings : EngineSettings, optional
+        settings : OneEngine, optional
             Of which engine; the plan's first candidate when None.
         tuning : Tuning, optional
         dynamics : Dynamics, optional
@@ -82,7 +82,7 @@ class Compiled:
             self._engines = {}
         if self.plan.potential.rows_digest == before:
             return
-        loaded: dict[EngineSettings, Engine] = {}
+        loaded: dict[OneEngine, Engine] = {}
         for (settings, *_), engine in self._engines.items():
             if settings in loaded:
                 engine.share_rows(loaded[settings])

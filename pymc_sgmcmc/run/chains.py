@@ -11,7 +11,7 @@ from pymc.exceptions import SamplingError
 
 from pymc_sgmcmc import schedules
 from pymc_sgmcmc.engines.base import STUCK, Draws
-from pymc_sgmcmc.engines.settings import EngineSettings
+from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.plan.compiled import Compiled
 from pymc_sgmcmc.plan.tuning import Tuning
 
@@ -88,7 +88,7 @@ class Chains:
         self._seeds, self._block, self._next_block = seeds, block, 1
         self.updates = 0
 
-    def begin(self, settings: EngineSettings, tuning: Tuning, positions: np.ndarray) -> None:
+    def begin(self, settings: OneEngine, tuning: Tuning, positions: np.ndarray) -> None:
         """Start, or start again, at positions ``(chains, d)``; updates are counted on."""
         self.tuning, self.engine = tuning, self.compiled.engine(settings, tuning)
         z = tuning.coordinates(positions)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pymc_sgmcmc.engines.base import Draws
-from pymc_sgmcmc.engines.settings import EngineSettings
+from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.plan.compiled import Compiled
 from pymc_sgmcmc.plan.tuning import Tuning
 from pymc_sgmcmc.run.chains import Chains
@@ -56,12 +56,12 @@ class Run:
         Updates that every chain has made in the tuning draws.
     tuning : Tuning
         What the chains move with; that after the warm-up stays.
-    engine : EngineSettings
+    engine : OneEngine
         Which engine advances them.
     """
 
     tuning: Tuning
-    engine: EngineSettings
+    engine: OneEngine
 
     def __init__(
         self,
@@ -203,7 +203,7 @@ class Run:
         self.chains.refuse_stuck(draws, steps)
         return draws
 
-    def _choose_engine(self) -> EngineSettings:
+    def _choose_engine(self) -> OneEngine:
         """Engine of this run; the first in the order of preference that can compile the model."""
         plan, tuning = self.compiled.plan, self.tuning
         updates = self.tune * tuning.tuning_steps_per_draw + self._draws * tuning.steps_per_draw

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from pymc.exceptions import SamplingError
 
-from pymc_sgmcmc.engines.settings import EngineSettings
+from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.model.hierarchy import non_centred
 from pymc_sgmcmc.plan.compiled import Compiled
@@ -36,7 +36,7 @@ class BaseWarmUp(ABC):
     others : mapping of str to ndarray
         Values of the model's other value variables, which hold still.
     rng : numpy.random.Generator
-    engine : EngineSettings
+    engine : OneEngine
         Of the engine that evaluates the potential.
 
     Attributes
@@ -58,7 +58,7 @@ class BaseWarmUp(ABC):
         compiled: Compiled,
         others: dict[str, np.ndarray],
         rng: np.random.Generator,
-        engine: EngineSettings,
+        engine: OneEngine,
     ) -> None:
         self.compiled, self.others, self.rng, self.engine = compiled, others, rng, engine
         self.plan = compiled.plan

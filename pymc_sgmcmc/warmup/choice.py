@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from pymc_sgmcmc.engines.settings import EngineSettings
+from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.plan.compiled import Compiled
 from pymc_sgmcmc.plan.tuning import Tuning
 from pymc_sgmcmc.warmup.base import BaseWarmUp
@@ -66,7 +66,7 @@ def _warm_up(
     others: dict[str, np.ndarray],
     rng: np.random.Generator,
     starts: Callable[..., np.ndarray],
-    engine: EngineSettings,
+    engine: OneEngine,
 ) -> tuple[BaseWarmUp, Tuning, np.ndarray]:
     wanted = compiled.plan.settings.warmup
     dense = isinstance(wanted.preconditioner, str) and wanted.preconditioner == "dense"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pymc_sgmcmc.engines.settings import EngineSettings
+from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.engines.unknown import naming_variables
 from pymc_sgmcmc.model.potential import StochasticPotential
 
@@ -23,7 +23,7 @@ class Landscape:
     others : mapping of str to ndarray
         Values of the model's other value variables; read anew at every evaluation.
     rng : numpy.random.Generator
-    engine : EngineSettings
+    engine : OneEngine
         Whose derivatives they are.
 
     Attributes
@@ -40,7 +40,7 @@ class Landscape:
         n_rows: int | None,
         others: Mapping[str, np.ndarray],
         rng: np.random.Generator,
-        engine: EngineSettings,
+        engine: OneEngine,
     ) -> None:
         self.row_gradients = 0
         rows = potential.row_values()

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from pymc_sgmcmc.engines.settings import EngineSettings
+from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.estimators.coordinates import Coordinates, preconditioned
 from pymc_sgmcmc.plan.compiled import Compiled
 from pymc_sgmcmc.plan.tuning import Place
@@ -40,7 +40,7 @@ class LargeWarmUp(BaseWarmUp):
         compiled: Compiled,
         others: dict[str, np.ndarray],
         rng: np.random.Generator,
-        engine: EngineSettings,
+        engine: OneEngine,
     ) -> None:
         super().__init__(compiled, others, rng, engine)
         potential = self.plan.potential

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from pymc_sgmcmc.engines.settings import EngineSettings
+from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.estimators.coordinates import Coordinates, preconditioned
 from pymc_sgmcmc.plan.compiled import Compiled
 from pymc_sgmcmc.plan.tuning import Place
@@ -48,7 +48,7 @@ class SmallWarmUp(BaseWarmUp):
         compiled: Compiled,
         others: dict[str, np.ndarray],
         rng: np.random.Generator,
-        engine: EngineSettings,
+        engine: OneEngine,
     ) -> None:
         super().__init__(compiled, others, rng, engine)
         potential, d = self.plan.potential.in_dtype("float64"), self.size
