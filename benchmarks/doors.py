@@ -40,7 +40,7 @@ def main() -> None:
 
         def engine(draws: int) -> None:
             rngs = [np.random.default_rng(c) for c in range(4)]
-            chains = Run(step.compiled, [point] * 4, rngs)
+            chains = Run(step.compiled, [point] * 4, rngs).start().chains
             capacity = chains.engine.capacity(4)
             step_sizes = np.full((min(draws, capacity), 100), 0.01)
             state = chains.state

@@ -17,6 +17,7 @@ The exit status is 1 if one of the three but "draws lost" is not 0. About four m
 """
 
 import argparse
+import dataclasses
 import logging
 import signal
 import sys
@@ -48,7 +49,6 @@ from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, diagnose, sample, sampling
 from pymc_sgmcmc.engines.jax.engine import JaxEngine
 from pymc_sgmcmc.model.potential import StochasticPotential
 from pymc_sgmcmc.output import Recorder
-from pymc_sgmcmc.pymc_step import step as stepping
 from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
 from pymc_sgmcmc.run import chains
 from pymc_sgmcmc.run.phases import Run
@@ -168,9 +168,9 @@ def exceptions() -> Iterator[Fault]:
         "Recorder": (Recorder, "__call__"),
         "progress": (sampling, "_describe"),
         "end of progress": (Progress, "stop"),
-        "attributes": (StochasticGradientStep, "attributes"),
+        "attributes": (StochasticGradientStep, "run_report"),
         "to_datatree": (sampling, "to_datatree"),
-        "log_trouble": (stepping, "log_trouble"),
+        "signs_of_trouble": (sampling, "signs_of_trouble"),
     }
     errors = (ValueError, KeyError, ArithmeticError, MemoryError, OSError, KeyboardInterrupt)
     errors += (jax.errors.JaxRuntimeError, SystemExit)
@@ -227,9 +227,10 @@ def schedule_ends() -> Iterator[Fault]:
         whole = whole_run(run(step))
         for end in ((TUNE + 1) * STEPS, (TUNE + DRAWS // 2) * STEPS + 2):
             for bad in (np.nan, np.inf, -1.0, raises):
-                step.plan.schedule = (
+                schedule = (
                     bad if callable(bad) else lambda t, b=bad, e=end: np.where(t >= e, b, 1.0)
                 )
+                step.compiled.plan = dataclasses.replace(step.plan, schedule=schedule)
                 name = f"{getattr(bad, '__name__', bad)} at update {end}, {backend}"
                 yield injured(name, step, whole, ExitStack())
 
@@ -428,7 +429,7 @@ def integers() -> Iterator[Fault]:
             pm.Normal("y", slope * (rows / scale), 0.1, observed=y.astype(float))
         try:
             step = SGLD(step_size=0.1, model=model, **kwargs)
-            engine = step.compiled.engine(backend=kwargs["backend"])
+            engine = step.compiled.engine()
             ours, _ = engine.evaluate(np.array([[1.5]]), {}, np.array([1, 2], np.uint32))
         except Exception as error:
             return Fault(name, explained(error), said=says(error))
