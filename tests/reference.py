@@ -7,7 +7,8 @@ import numpy as np
 import pytensor
 from pymc.pytensorf import compile as compile_graph
 
-from pymc_sgmcmc.engines.jax.functions import compile_gradient
+from pymc_sgmcmc.engines.jax.functions import jax_function
+from pymc_sgmcmc.engines.programs import gradient_program
 from pymc_sgmcmc.estimators.estimators import Estimator
 
 
@@ -52,7 +53,9 @@ def by_jax(potential, all_rows=False):
 
     with jax.enable_x64(precision):
         function = jax.jit(
-            compile_gradient(Estimator(potential), potential.n_rows if all_rows else None)
+            jax_function(
+                *gradient_program(Estimator(potential), potential.n_rows if all_rows else None)
+            )
         )
     return evaluate
 

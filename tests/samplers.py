@@ -32,3 +32,4 @@ def every_sampler() -> list[type[StochasticGradientStep]]:
 
 
 SAMPLERS = every_sampler()
+OF_THE_PACKAGE = [s for s in SAMPLERS if s.__module__.startswith("pymc_sgmcmc.")]

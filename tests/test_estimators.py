@@ -7,7 +7,8 @@ import numpy as np
 import pymc as pm
 import pytest
 
-from pymc_sgmcmc.engines.jax.functions import compile_gradient, compile_position
+from pymc_sgmcmc.engines.jax.functions import compile_position, jax_function
+from pymc_sgmcmc.engines.programs import gradient_program
 from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.estimators.estimators import Clipped, ControlVariate, Estimator, Preconditioned
 from pymc_sgmcmc.model.potential import StochasticPotential
@@ -45,7 +46,7 @@ def exact(potential, position):
 def compiled(estimator, parameters):
     """Function (coordinates, rows) → (value, gradient)."""
     with estimator.potential.model:
-        function = compile_gradient(estimator)
+        function = jax_function(*gradient_program(estimator))
     rows = estimator.potential.row_values()
     values = [np.asarray(parameters[name]) for name in estimator.parameters]
 

@@ -10,11 +10,11 @@ import pymc as pm
 import pytest
 
 import pymc_sgmcmc.step_methods
-from pymc_sgmcmc import ATMC, JAX, SGHMC, SGLD, SGNHT, Numba, WarmUp, schedules
+from pymc_sgmcmc import ATMC, JAX, SGHMC, SGLD, Numba, WarmUp, schedules
 from pymc_sgmcmc.dynamics import SGHMCDynamics, SGLDDynamics
 from pymc_sgmcmc.plan.settings import RunSettings
 from pymc_sgmcmc.settings import declared
-from tests.samplers import SAMPLERS
+from tests.samplers import OF_THE_PACKAGE, SAMPLERS
 
 
 def as_settings(arguments):
@@ -141,7 +141,7 @@ def test_cycles_end_with_draws(model):
 # -- declared once ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", [ATMC, SGHMC, SGLD, SGNHT])
+@pytest.mark.parametrize("sampler", OF_THE_PACKAGE)
 def test_editors_know_what_is_declared(sampler):
     """Types that a checker reads can't be made of declarations: they are written again."""
     unpacked = sampler.__init__.__annotations__["options"]

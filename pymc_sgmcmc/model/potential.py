@@ -33,7 +33,7 @@ class StochasticPotential:
         \qquad \mathbb{E}\,\tilde U(q) = U(q) = -\log p(q, x)
 
     where q is the flat vector of the sampled value variables, in PyMC's unconstrained space with
-    the Jacobians of its transforms. All N/B scaling of the package happens here.
+    the Jacobians of its transforms. All N/B scaling of the package is that of `Terms.scale`.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ class Plan:
         settings = dataclasses.replace(
             settings,
             steps_per_draw=_steps_per_draw(settings),
-            warmup=_warm_up(potential, settings),
+            warmup=_left_to_find(potential, settings),
         )
         steps = settings.steps_per_draw or STEPS_PER_DRAW
         return cls(potential, dynamics, settings, schedules.resolve(settings.schedule, steps), vars)
@@ -97,7 +97,7 @@ def _steps_per_draw(settings: RunSettings) -> int | None:
     return settings.steps_per_draw or (STEPS_PER_DRAW if fixed else None)
 
 
-def _warm_up(potential: StochasticPotential, settings: RunSettings) -> WarmUp:
+def _left_to_find(potential: StochasticPotential, settings: RunSettings) -> WarmUp:
     """What is left for the warm-up to find."""
     wanted = settings.warmup
     if settings.step_size is not None:

@@ -116,7 +116,7 @@ class WarmUp(Settings):
         return isinstance(self.preconditioner, str) and self.preconditioner != "diagonal"
 
 
-def _warm_up(name: str, value: Any) -> WarmUp:
+def _checked(name: str, value: Any) -> WarmUp:
     if isinstance(value, WarmUp):
         return value
     raise TypeError(f"{name} must be a WarmUp(...) of pymc_sgmcmc, got {value!r}.")
@@ -195,7 +195,7 @@ class RunSettings(Settings):
         "WarmUp, optional",
         """What the warm-up is to find and how: ``WarmUp(preconditioner=..., control_variate=...,
         target_bias=..., start=...)``.""",
-        _warm_up,
+        _checked,
     )
     engine: EngineSettings = setting(
         "auto",

@@ -46,7 +46,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Tuning:
-    """Settings of a run.
+    """What chains move with: step size, updates between draws, and coordinates.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Tuning:
     tuning_steps_per_draw : int
         Updates between two draws of the tuning.
     places : tuple of Place
-        None where the chains move in the model's own coordinates.
+        Empty where the chains move in the model's own coordinates.
     place_of_chain : ndarray of int
     found : Found
         What else the warm-up found.

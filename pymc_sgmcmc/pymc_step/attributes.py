@@ -25,7 +25,7 @@ class Reported(dict):
     Parameters
     ----------
     statistics : mapping of str to type
-    settings : Report
+    made : Report
         Of the step as it was made.
 
     Attributes
@@ -36,9 +36,9 @@ class Reported(dict):
         Statistics of the latest draw of that run.
     """
 
-    def __init__(self, statistics: Mapping[str, Any], settings: Report) -> None:
+    def __init__(self, statistics: Mapping[str, Any], made: Report) -> None:
         super().__init__(statistics)
-        self.settings = self.found = settings
+        self.made = self.found = made
         self.latest: dict[str, Any] = {}
         # PyMC's conversion has no hook for attributes.
         if not hasattr(pm.to_inference_data, "adds_attributes"):
@@ -50,9 +50,9 @@ class Reported(dict):
         if ours and np.array_equal(list(last[-1].values()), ours, equal_nan=True):
             return self.found
         # It ran in other processes, and what was found stayed there, but for the step sizes.
-        if self.settings.step_size_given:
-            return self.settings
-        return self.settings.but(step_size=float(np.mean([x["step_size"] for x in last])))
+        if self.made.step_size_given:
+            return self.made
+        return self.made.but(step_size=float(np.mean([x["step_size"] for x in last])))
 
 
 def _adding_attributes(convert: Any) -> Any:

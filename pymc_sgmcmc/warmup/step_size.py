@@ -34,7 +34,7 @@ def step_size(
     curvature : float
         Largest ω², in the coordinates of the sampler.
     noise : ndarray
-        Variance V of the gradient noise of each coordinate, ``(d,)``.
+        Variance V of the gradient noise of each coordinate, ``(..., d)``.
     correlated : float
         Variance of the noise in any direction, beyond what `noise` explains.
 
@@ -55,7 +55,7 @@ def step_size(
     def excess(log_h: float) -> float:
         return dynamics.bias(np.exp(log_h), curvature, noise, correlated) - target_bias
 
-    largest = np.log(2 / np.sqrt(curvature))  # the limit of stability: the bias is 1 there
+    largest = np.log(2 / np.sqrt(curvature))  # the limit of stability: the bias is at least 1 there
     smallest = largest - 35
     while excess(smallest) > 0:  # where the noise dwarfs the curvature
         smallest -= 35
@@ -71,7 +71,7 @@ def steps_per_draw(dynamics: Dynamics, step_size: float, noise: np.ndarray) -> i
     step_size : float
         h, in coordinates in which the posterior is about a standard normal.
     noise : ndarray
-        Variance V of the gradient noise of each coordinate, ``(d,)``.
+        Variance V of the gradient noise of each coordinate, ``(..., d)``.
 
     Returns
     -------

@@ -17,6 +17,7 @@ from pymc_sgmcmc.report.record import NotMeasured, names_of
 from pymc_sgmcmc.report.report import Report
 from pymc_sgmcmc.report.several import joined, steps_of
 from pymc_sgmcmc.settings import Settings, declared
+from tests.samplers import SAMPLERS
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=30)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32)
@@ -169,7 +170,8 @@ def test_every_setting_is_recorded_and_read_by_what_it_is_for(model, monkeypatch
         return look(settings, name)
 
     engine, warmup = JAX(**of(JAX)), WarmUp(**of(WarmUp))
-    rest = {k: x for k, x in OTHER.items() if k in {f.name for f in declared(RunSettings)}}
+    rest = {f.name for f in declared(RunSettings)} - {"warmup", "engine"}
+    rest = {name: OTHER[name] for name in rest}
     dynamics = of(SGHMC.dynamics_class)
     step = SGHMC(**rest, **dynamics, engine=engine, warmup=warmup, model=model)
     monkeypatch.setattr(Settings, "__getattribute__", noting, raising=False)
@@ -250,6 +252,14 @@ def test_what_may_be_missing():
 def test_a_field_that_there_is_not():
     with pytest.raises(TypeError, match="Found has no mode_count"):
         Found().but(mode_count=3)
+
+
+def test_settings_have_names_of_their_own():
+    """Where a report has a field of that name, it is what `report_of` puts there of the setting."""
+    filled = {"batch_size", "step_size", "steps_per_draw", "dtype", "clip_gradient", "target_bias"}
+    filled |= {"temperature", "momentum_decay", "control_variate"}
+    every = declared(RunSettings, WarmUp, JAX, Numba, *(s.dynamics_class for s in SAMPLERS))
+    assert {field.name for field in every} & names_of(Report) == filled
 
 
 def test_no_name_stands_for_two_fields():

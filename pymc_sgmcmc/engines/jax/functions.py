@@ -11,7 +11,6 @@ from pytensor.graph.basic import Variable
 from pymc_sgmcmc.dynamics.base import Dynamics
 from pymc_sgmcmc.engines.programs import (
     fresh_program,
-    gradient_program,
     position_program,
     transition_program,
 )
@@ -24,11 +23,6 @@ def compile_for(function, *args):
         # PyTensor names 64-bit types in places where JAX has 32 bits: as meant.
         warnings.filterwarnings("ignore", message=".*requested dtype.*")
         return jax.jit(function).lower(*args).compile()
-
-
-def compile_gradient(estimator: Estimator, length: int | None = None):
-    """JAX function (position, *others, *parameters, *rows) → (value, gradient)."""
-    return jax_function(*gradient_program(estimator, length))
 
 
 def compile_position(estimator: Estimator):
