@@ -109,12 +109,6 @@ class WarmUp(Settings):
             otherwise=" (points of your own: pm.sample(initvals=...))",
         ),
     )
-    mode_searches: int = setting(
-        8,
-        "int, default 8",
-        "Searches for a mode, at least: one that the chains could miss is to be known of.",
-        integer,
-    )
 
     @property
     def whitens(self) -> bool:

@@ -16,6 +16,8 @@ from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.mode import EVALUATIONS, Mode, newton
 from pymc_sgmcmc.warmup.noise import correlated_part
 
+# Searches for a mode, at least: one that the chains could miss is to be known of.
+_SEARCHES = 8
 # Points at which U is looked at between a start and a mode.
 _WAYPOINTS = 32
 # Times that a start is brought half-way to the model's initial point until curvature is finite.
@@ -91,7 +93,7 @@ class SmallWarmUp(BaseWarmUp):
         A chain whose own search failed, or ended where there is no mass, begins in the best mode.
         Where every search failed, the lowest end of one stands for the mode that there isn't.
         """
-        extra = max(0, self.plan.settings.warmup.mode_searches - len(starts))
+        extra = max(0, _SEARCHES - len(starts))
         wide = starts[0] + self.rng.uniform(-2, 2, (extra, self.size))
         ends: list[Mode] = []
         labels = []

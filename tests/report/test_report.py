@@ -143,7 +143,6 @@ OTHER = {
     "control_variate": True,
     "target_bias": 0.05,
     "start": "jitter",
-    "mode_searches": 3,
     "shard": "chains",
     "matmul_precision": "float32",
     "temperature": 0.5,
