@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytensor
 from pytensor.graph.basic import Variable
 
 from pymc_sgmcmc.model.graphs import CANT_COMPILE
+
+if TYPE_CHECKING:
+    from jax import Array
 
 
 class Evaluator:
@@ -33,21 +36,23 @@ class Evaluator:
 
     def __init__(
         self,
-        inputs: Sequence[Any],
-        graphs: Mapping[str, Any],
-        data: Mapping[Any, np.ndarray],
+        inputs: Sequence[Variable],
+        graphs: Mapping[str, Variable],
+        data: Mapping[Variable, np.ndarray],
         chunk: int,
         tell: Callable[[Exception, Callable[[], list[str]]], None],
     ) -> None:
         self._inputs, self._graphs, self._data = list(inputs), dict(graphs), dict(data)
         self._chunk, self._tell = chunk, tell
         # On one draw's numbers, PyTensor's own code; of chunks, JAX's.
-        self._by_draw: Any = None
-        self._by_chunk: Any = None
+        self._by_draw: Callable[..., list[np.ndarray]] | None = None
+        self._by_chunk: Callable[..., list[Array]] | None = None
 
     def __call__(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Evaluate the graphs for draws ``(n, ...)`` of the inputs: ``(n, ...)`` each."""
-        if self._by_draw is None and self._by_chunk is None:
+        if self._by_chunk is not None:
+            return self._in_chunks(self._by_chunk, values, self._chunk)
+        if self._by_draw is None:
             try:
                 function = self._vectorised(self._graphs.values())
                 found = self._in_chunks(function, values, self._chunk)
@@ -57,8 +62,6 @@ class Evaluator:
             else:
                 self._by_chunk = function
                 return found
-        if self._by_chunk is not None:
-            return self._in_chunks(self._by_chunk, values, self._chunk)
         held = self._data.values()
         return draw_by_draw(self._by_draw, self._inputs, values, held, list(self._graphs))
 
@@ -72,7 +75,7 @@ class Evaluator:
                 unknown.append(name)
         return unknown
 
-    def _vectorised(self, graphs: Any) -> Any:
+    def _vectorised(self, graphs: Iterable[Variable]) -> Callable[..., list[Array]]:
         import jax
 
         from pymc_sgmcmc.engines.jax.functions import jax_function
@@ -82,7 +85,7 @@ class Evaluator:
         return jax.jit(jax.vmap(function, in_axes=axes))
 
     def _in_chunks(
-        self, function: Any, values: Sequence[np.ndarray], size: int
+        self, function: Callable[..., list[Array]], values: Sequence[np.ndarray], size: int
     ) -> list[np.ndarray]:
         import jax
 
@@ -106,7 +109,7 @@ class Evaluator:
                     all_draws[first : first + kept] = np.asarray(x)[:kept]
         return found
 
-    def _compiled(self) -> Any:
+    def _compiled(self) -> Callable[..., list[np.ndarray]]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Numba will use object mode")
             return pytensor.function(
@@ -118,10 +121,10 @@ class Evaluator:
 
 
 def draw_by_draw(
-    function: Any,
+    function: Callable[..., list[np.ndarray]],
     inputs: Sequence[Variable],
     values: Sequence[np.ndarray],
-    held: Any,
+    held: Collection[np.ndarray],
     names: Sequence[str],
 ) -> list[np.ndarray]:
     """Results of a PyTensor function for one draw after another, ``(n, ...)`` each.
@@ -134,7 +137,7 @@ def draw_by_draw(
         Draws are given in their dtypes.
     values : sequence of ndarray
         Draws of the inputs, ``(n, ...)``.
-    held : iterable of ndarray
+    held : collection of ndarray
     names : sequence of str
         Of the results.
 

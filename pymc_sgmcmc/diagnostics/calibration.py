@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 from xarray import DataArray, Dataset, DataTree
 
 from pymc_sgmcmc.arguments import integer, one_of
@@ -19,7 +20,7 @@ def reliability(
     bins: int = 15,
     adaptive: bool = False,
     classwise: bool = False,
-    observed: Any = None,
+    observed: ArrayLike | None = None,
     group: str | None = None,
 ) -> Dataset:
     """Predicted probability against observed frequency, in bins of the probability.
@@ -109,7 +110,7 @@ def calibration_error(
     adaptive: bool = False,
     classwise: bool = False,
     norm: Literal["l1", "l2", "max"] = "l1",
-    observed: Any = None,
+    observed: ArrayLike | None = None,
     group: str | None = None,
 ) -> float:
     """Expected calibration error: how far predicted probabilities are from frequencies.
@@ -200,7 +201,7 @@ def brier_score(
     idata: DataTree,
     var_name: str | None = None,
     *,
-    observed: Any = None,
+    observed: ArrayLike | None = None,
     group: str | None = None,
 ) -> float:
     """Brier score of the posterior-mean probability; smaller is better.
@@ -266,7 +267,7 @@ def read_probabilities(
     idata: DataTree,
     var_name: str | None = None,
     *,
-    observed: Any = None,
+    observed: ArrayLike | None = None,
     group: str | None = None,
 ) -> tuple[DataArray, np.ndarray]:
     """Probabilities and outcomes, with all dimensions of rows made one.
@@ -297,10 +298,10 @@ def read_probabilities(
     return p, y
 
 
-def _codes(y: np.ndarray, p: DataArray, classes: Any) -> np.ndarray:
+def _codes(y: np.ndarray, p: DataArray, classes: str | None) -> np.ndarray:
     """Position of each outcome's class, for outcomes that are positions or labels of classes."""
     if classes is None:
-        known: Any = np.array([0, 1])
+        known = np.array([0, 1])
     elif y.dtype.kind in "OUS":
         known = p[classes].values
     else:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 from xarray import Dataset, DataTree
 
 from pymc_sgmcmc.arguments import one_of
 from pymc_sgmcmc.diagnostics.alignment import align_to_draw
 from pymc_sgmcmc.diagnostics.clusters import align_by_clusters
-from pymc_sgmcmc.diagnostics.network import Network, Symmetry, find_network, values
+from pymc_sgmcmc.diagnostics.network import Layers, Network, Symmetry, find_network, values
 from pymc_sgmcmc.diagnostics.reading import find_group
 from pymc_sgmcmc.diagnostics.symmetry import is_odd
 
 
 def canonicalize(
     idata: DataTree,
-    layers: Sequence[Any],
+    layers: Layers,
     *,
     activation: str = "tanh",
     reference: str | tuple[int, int] = "draw",
@@ -133,7 +130,7 @@ def canonicalize(
 
 
 def _reference_draw(
-    idata: DataTree, dataset: Dataset, group: str, reference: Any
+    idata: DataTree, dataset: Dataset, group: str, reference: str | tuple[int, int]
 ) -> tuple[int, int]:
     """Positions of chain and draw."""
     if not isinstance(reference, str):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from xarray import Dataset, DataTree, concat
 
@@ -60,7 +58,8 @@ def temperatures(idata: DataTree) -> Dataset:
     """
     groups = idata.children
     statistics = groups["sample_stats"].to_dataset() if "sample_stats" in groups else Dataset()
-    attributes: dict[Any, Any] = groups["posterior"].attrs if "posterior" in groups else {}
+    recorded = groups["posterior"].attrs if "posterior" in groups else {}
+    attributes = {str(name): value for name, value in recorded.items()}
     kinds = [kind for kind, name in _KINDS.items() if name in statistics]
     if not kinds or "temperature" not in attributes:
         raise ValueError(
@@ -81,7 +80,7 @@ def temperatures(idata: DataTree) -> Dataset:
     return table if chains is None else table.assign_coords(chain=chains)
 
 
-def _table(samples: dict[str, np.ndarray], temperature: Any) -> Dataset:
+def _table(samples: dict[str, np.ndarray], temperature: float) -> Dataset:
     """Means of ``(chain, draw)`` by kind, of one step."""
     import arviz_stats
 

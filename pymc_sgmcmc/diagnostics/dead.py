@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import xlogy
 from xarray import DataArray, DataTree
 
@@ -46,8 +47,8 @@ class DeadChains:
     1
     """
 
-    dead: list[Any]
-    alive: list[Any]
+    dead: list[int | str]
+    alive: list[int | str]
     scores: DataArray
     baseline: float
     measure: str
@@ -69,8 +70,8 @@ def dead_chains(
     var_name: str | None = None,
     *,
     baseline: Literal["constant", "linear"] | float = "constant",
-    X: Any = None,
-    observed: Any = None,
+    X: ArrayLike | None = None,
+    observed: ArrayLike | None = None,
     group: str | None = None,
 ) -> DeadChains:
     """Find chains whose predictions are worse than those of a trivial model.
@@ -176,11 +177,13 @@ def _rmse(prediction: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.sqrt(np.mean((prediction - y) ** 2, axis=rows))
 
 
-def _baseline_rmse(y: np.ndarray, X: Any, baseline: Any) -> float:
+def _baseline_rmse(y: np.ndarray, X: ArrayLike | None, baseline: str | float) -> float:
     """RMSE of least squares on a constant, and on `X` if that is asked for."""
     design = np.ones((len(y), 1))
     if baseline == "linear":
-        features = None if X is None else np.asarray(X, dtype=float).reshape(len(X), -1)
+        features = None if X is None else np.asarray(X, dtype=float)
+        if features is not None:
+            features = features.reshape(len(features), -1)
         if features is None or len(features) != len(y) or len(y) <= features.shape[1] + 1:
             given = "nothing" if features is None else f"shape {features.shape}"
             raise ValueError(

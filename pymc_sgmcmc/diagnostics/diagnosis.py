@@ -1,9 +1,8 @@
 """Whether a run is to be trusted, in plain words."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from xarray import DataArray, Dataset, DataTree
@@ -164,7 +163,7 @@ def diagnose(
     return Diagnosis(tuple(sorted(findings, key=lambda finding: not finding.problem)))
 
 
-def _draws_and_statistics(idata: Any) -> tuple[Dataset, Dataset]:
+def _draws_and_statistics(idata: DataTree) -> tuple[Dataset, Dataset]:
     """Groups ``posterior`` and ``sample_stats``; an error where they are not of this package."""
     groups = idata.children if isinstance(idata, DataTree) else {}
     if "predictions" in groups and "posterior" not in groups:
@@ -183,7 +182,7 @@ def _draws_and_statistics(idata: Any) -> tuple[Dataset, Dataset]:
     return idata["posterior"].to_dataset(), idata["sample_stats"].to_dataset()
 
 
-def _predictions(predictions: Any) -> Dataset:
+def _predictions(predictions: DataTree) -> Dataset:
     """Predictions of a tree, without draws of the outcome: their noise hides disagreement."""
     if not isinstance(predictions, DataTree) or "predictions" not in predictions.children:
         raise ValueError(
@@ -291,7 +290,7 @@ def _by_chain(x: DataArray) -> np.ndarray:
     return values.reshape(chains, draws, math.prod(shape))
 
 
-def _not_finite(draws: Dataset, judged: Sequence[Any]) -> Iterator[Finding]:
+def _not_finite(draws: Dataset, judged: Sequence[Hashable]) -> Iterator[Finding]:
     for name in sampled(draws):
         bad = ~np.isfinite(draws[name].values)
         if bad.any():
@@ -403,7 +402,7 @@ def _hierarchy(posterior: Dataset, report: Report) -> Iterator[Finding]:
     )
 
 
-def _extreme(values: Any, reduce: Any) -> tuple[str, float]:
+def _extreme(values: Dataset, reduce: Callable[[np.ndarray], float]) -> tuple[str, float]:
     """Name of the variable with the most extreme value, and this value; nan if there is none."""
     finite = {k: x.values for k, x in values.data_vars.items() if not np.isnan(x.values).all()}
     each = {str(name): float(reduce(x)) for name, x in finite.items()}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from xarray import Dataset, DataTree
 
 from pymc_sgmcmc.diagnostics.reading import (
@@ -24,7 +24,7 @@ def coverage(
     var_name: str | None = None,
     probs: Sequence[float] = (0.5, 0.8, 0.9, 0.95),
     *,
-    observed: Any = None,
+    observed: ArrayLike | None = None,
     group: str | None = None,
 ) -> Dataset:
     """Share of the observations that lie in central intervals of the posterior predictive.

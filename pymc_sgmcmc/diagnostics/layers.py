@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from xarray import Dataset, DataTree
 
+from pymc_sgmcmc.diagnostics.network import Pair
 from pymc_sgmcmc.diagnostics.reading import find_group, quoted
 
 
-def layer_summary(idata: DataTree, layers: Sequence[Any], *, group: str = "posterior") -> Dataset:
+def layer_summary(
+    idata: DataTree, layers: Sequence[str | Pair | list[Pair]], *, group: str = "posterior"
+) -> Dataset:
     """Size of each layer's weights, and how far the chains agree on it.
 
     The norm ‖W‖ = √Σw² of a layer does not change when hidden units swap places or signs, so that
@@ -93,7 +95,7 @@ def layer_summary(idata: DataTree, layers: Sequence[Any], *, group: str = "poste
     return Dataset(columns, coords={"layer": names})
 
 
-def _weights(layers: Sequence[Any]) -> list[str]:
+def _weights(layers: Sequence[str | Pair | list[Pair]]) -> list[str]:
     """Names of the weights among names, pairs with a bias, and lists of such pairs."""
     names: list[str] = []
     for entry in [layers] if isinstance(layers, str) else layers:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from xarray import DataArray, Dataset
@@ -12,6 +11,8 @@ from xarray import DataArray, Dataset
 from pymc_sgmcmc.diagnostics.reading import quoted
 
 Pair = tuple[str, str | None]
+Layers = Sequence[Pair | list[Pair]]
+"""Weights and bias of each layer from input to output; several outputs are a list in the end."""
 Arrays = dict[str, np.ndarray]
 """Values of variables, with an axis of draws first."""
 
@@ -113,7 +114,7 @@ class Network:
         return changed
 
 
-def find_network(posterior: Dataset, layers: Sequence[Any]) -> Network:
+def find_network(posterior: Dataset, layers: Layers) -> Network:
     """Find the hidden layers of a network, and every variable that their units occur in.
 
     Raises
@@ -163,7 +164,7 @@ def find_network(posterior: Dataset, layers: Sequence[Any]) -> Network:
     )
 
 
-def split_layers(layers: Sequence[Any]) -> tuple[list[Pair], list[Pair]]:
+def split_layers(layers: Layers) -> tuple[list[Pair], list[Pair]]:
     """Pairs of weights and bias of the hidden layers, and of the outputs."""
     message = (
         "layers must be the (weights, bias) of each layer from input to output, with None for no "
@@ -174,12 +175,14 @@ def split_layers(layers: Sequence[Any]) -> tuple[list[Pair], list[Pair]]:
         raise ValueError(message)
     last = layers[-1]
     outputs = [last] if isinstance(last, tuple) else list(last)
-    pairs = [*layers[:-1], *outputs]
-    for pair in pairs:
+    hidden = [pair for pair in layers[:-1] if isinstance(pair, tuple)]
+    if len(hidden) < len(layers) - 1:
+        raise ValueError(message)
+    for pair in [*hidden, *outputs]:
         right = isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)
         if not right or not (pair[1] is None or isinstance(pair[1], str)):
             raise ValueError(message)
-    return list(layers[:-1]), outputs
+    return hidden, outputs
 
 
 def values(x: DataArray) -> np.ndarray:

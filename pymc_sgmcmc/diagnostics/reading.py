@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from xarray import DataArray, Dataset, DataTree
 
 PREDICTIONS = ("predictions", "posterior_predictive", "posterior")
@@ -104,7 +104,7 @@ def _fitting(names: list[str], suffixes: Sequence[str], outcomes: list[str]) -> 
 
 
 def observations(
-    idata: DataTree, prediction: DataArray, observed: Any = None, classes: bool = False
+    idata: DataTree, prediction: DataArray, observed: ArrayLike | None = None, classes: bool = False
 ) -> np.ndarray:
     """Observations in the order of the rows of a prediction.
 
@@ -160,6 +160,6 @@ def _sizes(x: DataArray) -> str:
     return ", ".join(f"{n} of {dim!r}" for dim, n in sizes.items()) or "a single number"
 
 
-def quoted(names: Any) -> str:
+def quoted(names: Iterable) -> str:
     """Names in quotes with commas, for messages."""
     return ", ".join(repr(str(name)) for name in names) or "none"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 from xarray import DataArray, DataTree
 
@@ -98,7 +97,7 @@ def rmse(
     idata: DataTree,
     var_name: str | None = None,
     *,
-    observed: Any = None,
+    observed: ArrayLike | None = None,
     group: str | None = None,
     per_chain: bool = False,
     running: bool = False,

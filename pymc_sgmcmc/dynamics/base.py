@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pytensor.tensor as pt
@@ -63,7 +63,7 @@ class Dynamics(Settings, ABC):
     statistics: ClassVar[tuple[str, ...]] = ()
     """Names of the scalars that every update reports."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         for what, taken in (("auxiliaries", OF_STATES), ("statistics", OF_DRAWS)):
             names = getattr(cls, what)
@@ -269,8 +269,9 @@ def decayed_fraction(x: TensorVariable) -> TensorVariable:
 
 
 def _polynomial(coefficients: tuple[float, ...], x: TensorVariable) -> TensorVariable:
-    value: Any = coefficients[-1]
-    for coefficient in coefficients[-2::-1]:
+    *others, before, last = coefficients
+    value = before + x * last
+    for coefficient in reversed(others):
         value = coefficient + x * value
     return value
 
@@ -309,7 +310,7 @@ def leapfrog_bias(step_size: float, curvature: float) -> float:
     return step_size**2 * curvature / 4
 
 
-def heating(step_size: float, noise: Any, decay: float, temperature: float) -> float:
+def heating(step_size: float, noise: np.ndarray | float, decay: float, temperature: float) -> float:
     """Relative rise hV/2D of a temperature that gradient noise brings where nothing adapts.
 
     `decay` is Dh, the momentum that constant friction takes in one update.

@@ -4,12 +4,16 @@ An estimator wraps an estimator: dynamics and engines see a gradient, not how it
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
+from pytensor.graph.basic import Variable
+from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.model.potential import StochasticPotential
+
+Symbols = Mapping[str, TensorVariable]
+"""Parameters of an estimator, by name."""
 
 
 class Estimator:
@@ -30,17 +34,17 @@ class Estimator:
         self.potential = potential
         self.parameters: dict[str, tuple[int, ...]] = {}
 
-    def position(self, coordinates: Any, parameters: Mapping[str, Any]) -> Any:
+    def position(self, coordinates: TensorVariable, parameters: Symbols) -> TensorVariable:
         """Position θ at `coordinates`, shape ``(d,)``."""
         return coordinates
 
     def value_and_gradient(
         self,
-        coordinates: Any,
-        others: Sequence[Any],
-        rows: Sequence[Any],
-        parameters: Mapping[str, Any],
-    ) -> tuple[Any, Any]:
+        coordinates: TensorVariable,
+        others: Sequence[Variable],
+        rows: Sequence[Variable],
+        parameters: Symbols,
+    ) -> tuple[TensorVariable, TensorVariable]:
         """Estimate of U in nats and of its gradient with respect to `coordinates`, ``(d,)``."""
         return self.potential.value_and_gradient(coordinates, others, rows)
 
@@ -76,11 +80,11 @@ class ControlVariate(Estimator):
 
     def value_and_gradient(
         self,
-        coordinates: Any,
-        others: Sequence[Any],
-        rows: Sequence[Any],
-        parameters: Mapping[str, Any],
-    ) -> tuple[Any, Any]:
+        coordinates: TensorVariable,
+        others: Sequence[Variable],
+        rows: Sequence[Variable],
+        parameters: Symbols,
+    ) -> tuple[TensorVariable, TensorVariable]:
         """Estimate of U and of its gradient."""
         value, gradient = self.inner.value_and_gradient(coordinates, others, rows, parameters)
         at_anchor = self.inner.value_and_gradient(parameters["anchor"], others, rows, parameters)
@@ -114,17 +118,17 @@ class Preconditioned(Estimator):
         factor = (size, size) if dense else (size,)
         self.parameters = {"centre": (size,), "factor": factor} | inner.parameters
 
-    def position(self, coordinates: Any, parameters: Mapping[str, Any]) -> Any:
+    def position(self, coordinates: TensorVariable, parameters: Symbols) -> TensorVariable:
         """Position θ = μ + L z, shape ``(d,)``."""
         return parameters["centre"] + _times(parameters["factor"], coordinates)
 
     def value_and_gradient(
         self,
-        coordinates: Any,
-        others: Sequence[Any],
-        rows: Sequence[Any],
-        parameters: Mapping[str, Any],
-    ) -> tuple[Any, Any]:
+        coordinates: TensorVariable,
+        others: Sequence[Variable],
+        rows: Sequence[Variable],
+        parameters: Symbols,
+    ) -> tuple[TensorVariable, TensorVariable]:
         """Estimate of U and of its gradient."""
         position = self.position(coordinates, parameters)
         value, gradient = self.inner.value_and_gradient(position, others, rows, parameters)
@@ -150,17 +154,17 @@ class Clipped(Estimator):
         self.inner, self.length = inner, length
         self.parameters = inner.parameters
 
-    def position(self, coordinates: Any, parameters: Mapping[str, Any]) -> Any:
+    def position(self, coordinates: TensorVariable, parameters: Symbols) -> TensorVariable:
         """Position of the estimator that is wrapped, shape ``(d,)``."""
         return self.inner.position(coordinates, parameters)
 
     def value_and_gradient(
         self,
-        coordinates: Any,
-        others: Sequence[Any],
-        rows: Sequence[Any],
-        parameters: Mapping[str, Any],
-    ) -> tuple[Any, Any]:
+        coordinates: TensorVariable,
+        others: Sequence[Variable],
+        rows: Sequence[Variable],
+        parameters: Symbols,
+    ) -> tuple[TensorVariable, TensorVariable]:
         """Estimate of U, and the clipped one of its gradient."""
         value, gradient = self.inner.value_and_gradient(coordinates, others, rows, parameters)
         longest = np.asarray(self.length, gradient.dtype)
@@ -170,5 +174,5 @@ class Clipped(Estimator):
         return value, gradient * (longest / pt.maximum(norm, longest))
 
 
-def _times(factor: Any, vector: Any) -> Any:
+def _times(factor: TensorVariable, vector: TensorVariable) -> TensorVariable:
     return factor * vector if factor.ndim == 1 else pt.dot(factor, vector)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from pymc_sgmcmc.arguments import integer
 from pymc_sgmcmc.model.rows import (
@@ -17,7 +16,7 @@ from pymc_sgmcmc.model.terms import Terms
 from pymc_sgmcmc.warn import warn_user
 
 
-def in_batches(terms: Terms, batch_size: Any, data: Sequence[str] | None) -> Terms:
+def in_batches(terms: Terms, batch_size: int | None, data: Sequence[str] | None) -> Terms:
     """The same terms, with their row data and the number of rows in a batch.
 
     Parameters

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from pymc.pytensorf import compile as compile_graph
@@ -24,9 +23,10 @@ from pymc_sgmcmc.model.rows import (
     value_of,
 )
 from pymc_sgmcmc.model.terms import Terms
+from pymc_sgmcmc.model.variables import Named
 
 
-def misfit(terms: Terms, rv: Any, term: Variable) -> str | None:
+def misfit(terms: Terms, rv: Named, term: Variable) -> str | None:
     """Say which arrays of a likelihood have lengths that don't go together, if some do."""
     model = terms.model
     inputs = model.value_vars
@@ -48,7 +48,7 @@ def misfit(terms: Terms, rv: Any, term: Variable) -> str | None:
     return None
 
 
-def not_separable(terms: Terms, rv: Any, term: Variable) -> str:
+def not_separable(terms: Terms, rv: Named, term: Variable) -> str:
     """Say that the terms of a few rows are not those they have among all rows, and why."""
     data = terms.rows
     assert data is not None
@@ -62,7 +62,7 @@ def not_separable(terms: Terms, rv: Any, term: Variable) -> str:
 
 def not_finite(
     terms: Terms,
-    rv: Any,
+    rv: Named,
     graph: Variable,
     term: np.ndarray,
     rows: np.ndarray | None,
@@ -88,16 +88,16 @@ def not_finite(
     for v in _arrays(graph):
         x = value_of(v)
         bad = ~np.isfinite(x)
-        if row is not None and len(x) == len(value):
+        if value is not None and row is not None and len(x) == len(value):
             # In another row it may be meant, as a bound of inf is.
             bad[np.arange(len(x)) != row] = False
         if bad.any():
             index = tuple(np.argwhere(bad)[0])
             return place(array_names([v]), index, x[index])
-    return None if row is None else place(repr(rv.name), [row], value[row])
+    return None if value is None or row is None else place(repr(rv.name), [row], value[row])
 
 
-def _observed_value(terms: Terms, rv: Any) -> Any:
+def _observed_value(terms: Terms, rv: Named) -> np.ndarray | None:
     """Observed rows of a variable, unless they are a batch or not the user's own."""
     model = terms.model
     if rv not in model.observed_RVs or user_name(model, rv) != rv.name:
@@ -111,14 +111,14 @@ def _first_bad(term: np.ndarray, length: int) -> int | None:
     return int(bad[0, 0]) if term.shape[:1] == (length,) and len(bad) else None
 
 
-def place(name: str, index: Sequence[int], what: Any) -> str:
+def place(name: str, index: Sequence[int], what: object) -> str:
     """Say what an array is at an index."""
     row, *others = map(int, index)
     column = f", column {others[0] if len(others) == 1 else tuple(others)}" if others else ""
     return f"{name[0].upper()}{name[1:]} is {what} in row {row}{column}"
 
 
-def _arrays(term: Variable) -> list[Any]:
+def _arrays(term: Variable) -> list[Variable]:
     return [v for v in values_read(term) if is_array(v)]
 
 
@@ -153,7 +153,7 @@ def _picked(data: RowData, term: Variable) -> str | None:
     return None
 
 
-def _latents(terms: Terms, rv: Any) -> str | None:
+def _latents(terms: Terms, rv: Named) -> str | None:
     """Free variables with an entry for each row."""
     data, model = terms.rows, terms.model
     assert data is not None

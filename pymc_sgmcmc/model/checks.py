@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytensor
@@ -27,6 +26,7 @@ from pymc_sgmcmc.model import causes
 from pymc_sgmcmc.model.graphs import is_shared_value, rebuild, values_read
 from pymc_sgmcmc.model.rows import RowData, is_array, same_array, shapes, user_name, value_of
 from pymc_sgmcmc.model.terms import Terms
+from pymc_sgmcmc.model.variables import Named
 from pymc_sgmcmc.warn import warn_user
 
 # Rows that a check draws at random, so that it stays cheap.
@@ -218,7 +218,7 @@ def warn_of_terms_in_full(terms: Terms) -> None:
 
 def _row_terms(
     terms: Terms,
-    rv: Any,
+    rv: Named,
     term: Variable,
     chosen: np.ndarray,
     points: Sequence[dict[str, np.ndarray]],
@@ -250,7 +250,7 @@ def _close(a: np.ndarray, b: np.ndarray) -> bool:
     return np.allclose(a, b, rtol=precision, atol=precision, equal_nan=True)
 
 
-def _out_of_range(data: RowData, rv: Any, error: IndexError) -> str:
+def _out_of_range(data: RowData, rv: Named, error: IndexError) -> str:
     return (
         f"The likelihood of {rv.name!r} takes an entry that does not exist ({error}). Either the "
         "row data hold an index out of range, or one of these arrays is a table that has as many "

@@ -2,7 +2,6 @@
 
 import zlib
 from collections.abc import Collection, Iterable
-from typing import Any
 
 import numpy as np
 from pymc.model import Model
@@ -12,7 +11,7 @@ from pymc_sgmcmc.model.graphs import is_shared_value, leaves
 from pymc_sgmcmc.model.rows import is_array, value_of
 
 
-def digest(arrays: Iterable[np.ndarray]) -> tuple[Any, ...]:
+def digest(arrays: Iterable[np.ndarray]) -> tuple[object, ...]:
     """Shape, dtype and checksum of arrays: equal as long as they hold the same numbers.
 
     (An array in Fortran order differs from the same one in C order.)
@@ -64,15 +63,15 @@ class Fingerprint:
             )
         return all(self._of(v) == before for v, before in self._values.items())
 
-    def _of(self, variable: Variable) -> tuple[Any, ...]:
+    def _of(self, variable: Variable) -> tuple[object, ...]:
         value = value_of(variable)
         return np.shape(value) if variable in self._ignore else digest([value])
 
 
-def _variables(model: Model) -> list[Any]:
+def _variables(model: Model) -> list[Variable]:
     return [*model.basic_RVs, *(model.rvs_to_values[v] for v in model.basic_RVs), *model.potentials]
 
 
-def _values(model: Model) -> list[Any]:
+def _values(model: Model) -> list[Variable]:
     """Shared data, and plain arrays, which share their memory with the user's."""
     return [v for v in leaves(_variables(model)) if is_shared_value(v) or is_array(v)]

@@ -1,7 +1,7 @@
 """Copying a PyTensor graph with other leaves, whatever shapes and dtypes it was built with."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from pymc.model import Model
 from pytensor import scalar
@@ -18,6 +18,7 @@ from pytensor.tensor.math import Dot
 from pytensor.tensor.shape import Shape, Shape_i, SpecifyShape
 from pytensor.tensor.type import TensorType
 from pytensor.tensor.type_other import NoneConst
+from pytensor.tensor.variable import TensorVariable
 
 CANT_COMPILE = (NotImplementedError, TypeError, IndexError, ImportError)
 """What JAX raises for a graph that it lacks an Op of, or that it can't trace, or where it is not
@@ -29,11 +30,11 @@ def reason(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def rebuild(
-    outputs: Sequence[Variable],
+def rebuild[V: Variable](
+    outputs: Sequence[V],
     replacements: Mapping[Variable, Variable],
     dtype: str | None = None,
-) -> list[Any]:
+) -> list[V]:
     """Copy a graph with some of its variables replaced, node by node.
 
     ``graph_replace`` insists that a replacement has the static shape of what it replaces, and
@@ -55,7 +56,7 @@ def rebuild(
     list of Variable
         The copies, in the order of `outputs`.
     """
-    copies = dict(replacements)
+    copies: dict[Any, Any] = dict(replacements)  # each is of the kind of what it replaces
     if dtype is not None:
         copies = {old: _as_dtype(new, dtype) for old, new in copies.items()}
         for leaf in graph_inputs(outputs, blockers=list(replacements)):
@@ -73,7 +74,7 @@ def rebuild(
     return [copies.get(v, v) for v in outputs]
 
 
-def leaves(outputs: Sequence[Variable], blockers: Sequence[Variable] = ()) -> list[Any]:
+def leaves(outputs: Sequence[Variable], blockers: Sequence[Variable] = ()) -> list[Variable]:
     """Variables without an owner that a graph depends on, constants included, each once.
 
     The graph is not followed to `blockers` and beyond.
@@ -82,7 +83,7 @@ def leaves(outputs: Sequence[Variable], blockers: Sequence[Variable] = ()) -> li
     return [v for v in dict.fromkeys(graph_inputs(outputs, list(blockers))) if v not in blocked]
 
 
-def values_read(variable: Variable) -> list[Any]:
+def values_read(variable: Variable) -> list[Variable]:
     """Variables that a variable's value depends on; those of which it takes the shape don't count.
 
     The variable itself is one of them.
@@ -103,20 +104,20 @@ def is_network(model: Model) -> bool:
     return any(v in before for v in layers)
 
 
-def is_shared_value(variable: Variable) -> bool:
+def is_shared_value(variable: Variable) -> TypeGuard[SharedVariable]:
     """Whether a variable is shared data, rather than the state of a random generator."""
     return isinstance(variable, SharedVariable) and isinstance(variable.type, TensorType)
 
 
-def _is_float(variable: Variable) -> bool:
+def _is_float(variable: Variable) -> TypeGuard[TensorVariable]:
     return isinstance(variable.type, TensorType) and variable.type.dtype in ("float32", "float64")
 
 
-def _is_integer(variable: Variable) -> bool:
+def _is_integer(variable: Variable) -> TypeGuard[TensorVariable]:
     return isinstance(variable.type, TensorType) and "int" in variable.type.dtype
 
 
-def _as_dtype(variable: Any, dtype: str) -> Any:
+def _as_dtype(variable: Variable, dtype: str) -> Variable:
     if not _is_float(variable) or variable.type.dtype == dtype:
         return variable
     if isinstance(variable, Constant):
@@ -152,14 +153,16 @@ def _remake(
     return results
 
 
-def _apply(op: Any, inputs: Sequence[Variable]) -> Sequence[Variable]:
+def _apply(op: Op, inputs: Sequence[Variable]) -> Sequence[Variable]:
     if isinstance(op, SymbolicOp):
         # Called, it makes an inner graph for other types, and keeps its own gradient.
         return op(*inputs, return_list=True)
     return op.make_node(*inputs).outputs
 
 
-def _remake_inner_graph(op: OpFromGraph, inputs: list[Any], dtype: str | None) -> list[Any]:
+def _remake_inner_graph(
+    op: OpFromGraph, inputs: list[Variable], dtype: str | None
+) -> list[Variable]:
     """Apply an inner graph, which has static shapes and dtypes of its own, to other inputs."""
     graph = op.fgraph.unfreeze()
     if op.pullback_overrides is None:
@@ -206,7 +209,7 @@ def _any_lengths(op: Scan, dtype: str | None) -> Scan:
     )
 
 
-def _broadcast_shape(old: Any, new: Any, shape: list[Variable]) -> list[Variable]:
+def _broadcast_shape(old: Variable, new: TensorVariable, shape: list[Variable]) -> list[Variable]:
     """Shape of an Alloc whose value has another length now: where it fills an axis, its own."""
     offset = len(shape) - new.type.ndim
     return [

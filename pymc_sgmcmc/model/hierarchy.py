@@ -1,6 +1,6 @@
 """Noticing a hierarchy that is written non-centred, which many rows a group make hard to sample."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from pytensor.graph.basic import Constant, Variable
@@ -13,6 +13,7 @@ from pytensor.tensor.subtensor import AdvancedSubtensor
 from pymc_sgmcmc.model.graphs import leaves
 from pymc_sgmcmc.model.rows import is_array, value_of
 from pymc_sgmcmc.model.terms import Terms
+from pymc_sgmcmc.model.variables import Named
 
 
 class NonCentred(NamedTuple):
@@ -49,7 +50,7 @@ def non_centred(terms: Terms) -> list[NonCentred]:
     return found
 
 
-def _is_standard_normal(rv: Any) -> bool:
+def _is_standard_normal(rv: Named) -> bool:
     if not isinstance(rv.owner.op, NormalRV):
         return False
     return all(
@@ -58,7 +59,7 @@ def _is_standard_normal(rv: Any) -> bool:
     )
 
 
-def _scales(v: Variable, value: Any, terms: Terms) -> bool:
+def _scales(v: Variable, value: Variable, terms: Terms) -> bool:
     """Whether a variable is the product of a value variable and of others that are sampled."""
     if v.owner is None or not isinstance(getattr(v.owner.op, "scalar_op", None), Mul):
         return False
@@ -77,12 +78,12 @@ def _picks(v: Variable, tables: list[Variable]) -> bool:
     return bool(set(tables) & set(ancestors([v.owner.inputs[0]])))
 
 
-def _rows(v: Any) -> int:
+def _rows(v: Variable) -> int:
     """Entries that are picked."""
     return max((len(value_of(x)) for x in leaves(v.owner.inputs[1:]) if is_array(x)), default=0)
 
 
-def _bare(v: Any) -> Any:
+def _bare(v: Variable) -> Variable:
     """Variable without the changes of its axes."""
     while v.owner is not None and isinstance(v.owner.op, DimShuffle):
         v = v.owner.inputs[0]

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from pymc.model import Model
 from pytensor.graph.basic import Variable
+
+from pymc_sgmcmc.model.variables import Named
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Block:
     stop: int
 
 
-def lay_out(value_vars: Sequence[Any], point: Mapping[str, np.ndarray]) -> tuple[Block, ...]:
+def lay_out(value_vars: Sequence[Named], point: Mapping[str, np.ndarray]) -> tuple[Block, ...]:
     """Place of each value variable, one after another.
 
     Raises
@@ -41,7 +42,9 @@ def lay_out(value_vars: Sequence[Any], point: Mapping[str, np.ndarray]) -> tuple
     return tuple(blocks)
 
 
-def sampled_value_vars(model: Model, vars: Any = None) -> tuple[Any, ...]:
+def sampled_value_vars(
+    model: Model, vars: str | Variable | Sequence[str | Variable] | None = None
+) -> tuple[Named, ...]:
     """Value variables to sample: those of `vars`, or all continuous ones.
 
     Raises

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from numpy.typing import DTypeLike
 from pymc.model import Model
 from pymc.pytensorf import rewrite_pregrad
 from pymc.variational.minibatch_rv import MinibatchRandomVariable
 from pytensor.gradient import NullTypeGradError
 from pytensor.graph.basic import Variable
+from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.arguments import one_of
 from pymc_sgmcmc.model import checks
@@ -143,7 +145,9 @@ class StochasticPotential:
         other._row_types = []
         return other
 
-    def inputs(self, length: int | None = None) -> tuple[Any, list[Any], list[Any]]:
+    def inputs(
+        self, length: int | None = None
+    ) -> tuple[TensorVariable, list[TensorVariable], list[TensorVariable]]:
         """Symbolic inputs of the potential, with static shapes.
 
         Parameters
@@ -174,8 +178,8 @@ class StochasticPotential:
         return position, others, rows
 
     def value_and_gradient(
-        self, position: Any, others: Sequence[Variable], rows: Sequence[Variable]
-    ) -> tuple[Any, Any]:
+        self, position: TensorVariable, others: Sequence[Variable], rows: Sequence[Variable]
+    ) -> tuple[TensorVariable, TensorVariable]:
         """Potential energy estimated from `rows`, and its gradient.
 
         Parameters
@@ -206,7 +210,7 @@ class StochasticPotential:
         gradient = pt.concatenate([g.astype(self.dtype).ravel() for g in gradients])
         slices = [position[b.start : b.stop].reshape(b.shape) for b in self.layout]
         # Rewriting and differentiating brought constants of other dtypes.
-        replacements: dict[Any, Any] = dict(zip(parts, slices, strict=True))
+        replacements: dict[Variable, Variable] = dict(zip(parts, slices, strict=True))
         value, gradient = rebuild([value, gradient], replacements, self.dtype)
         return value, gradient
 
@@ -259,9 +263,12 @@ class StochasticPotential:
         self.rows_digest = now
         return True
 
-    def _value(self, parts: Sequence[Any], others: Sequence[Any], rows: Sequence[Any]) -> Any:
+    def _value(
+        self, parts: Sequence[Variable], others: Sequence[Variable], rows: Sequence[Variable]
+    ) -> TensorVariable:
         own = self.terms
-        values = dict(zip((*self.value_vars, *self.others), (*parts, *others), strict=True))
+        known = zip((*self.value_vars, *self.others), (*parts, *others), strict=True)
+        values: dict[Variable, Variable] = dict(known)
         values |= {v: pt.constant(v.get_value()) for v in own.frozen()}
         terms = rebuild([*own.priors, *own.potentials], values, self.dtype)
         if own.likelihoods:
@@ -276,7 +283,7 @@ class StochasticPotential:
         log_posterior = sum((term.sum() for term in terms), start=pt.zeros((), self.dtype))
         return rewrite_pregrad(-log_posterior.astype(self.dtype))
 
-    def _digest(self) -> tuple[Any, ...]:
+    def _digest(self) -> tuple[object, ...]:
         return digest(self.rows.values() if self.rows else [])
 
     def _rows_to_check(self) -> np.ndarray | None:
@@ -286,7 +293,7 @@ class StochasticPotential:
         assert self.rows is not None
         return checks.some_rows(self.rows)
 
-    def _read_anew(self) -> tuple[list[Any], list[tuple | None]]:
+    def _read_anew(self) -> tuple[list[Variable], list[tuple | None]]:
         """Data whose values matter to nothing but the rows, and bounds of the rows."""
         if self.rows is None:
             return [], []
@@ -297,7 +304,7 @@ class StochasticPotential:
         ]
 
 
-def _float_dtype(dtype: Any) -> str:
+def _float_dtype(dtype: DTypeLike | None) -> str:
     try:
         name = pytensor.config.floatX if dtype is None else np.dtype(dtype).name
     except TypeError:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pytensor
@@ -18,6 +17,7 @@ from pytensor.tensor.subtensor import AdvancedSubtensor
 from pytensor.tensor.type import TensorType
 
 from pymc_sgmcmc.model.graphs import leaves, values_read
+from pymc_sgmcmc.model.variables import Named
 
 ROUTE_A = """\
 Write the model with all its rows, without pm.Minibatch and total_size, and let the step take
@@ -52,11 +52,11 @@ class RowData:
         Batch size of the model's own ``pm.Minibatch``, if it has one.
     """
 
-    variables: tuple[Any, ...]
+    variables: tuple[Variable, ...]
     groups: tuple[int, ...]
-    sources: tuple[Any, ...]
-    observed: tuple[Any, ...]
-    lengths: tuple[Any, ...]
+    sources: tuple[Variable, ...]
+    observed: tuple[Named, ...]
+    lengths: tuple[Variable, ...]
     n_rows: int | None
     batch_size: int | None = None
 
@@ -73,7 +73,7 @@ def shapes(data: RowData) -> str:
     )
 
 
-def value_of(variable: Variable) -> Any:
+def value_of(variable: Variable) -> np.ndarray:
     """Value of data in the graph: a constant, a shared variable, or an expression of those."""
     if isinstance(variable, Constant):
         return variable.data
@@ -159,7 +159,7 @@ def find_rows(
     return _rows_of_data(model, likelihoods, data)
 
 
-def _imputed(model: Model, rv: Any) -> bool:
+def _imputed(model: Model, rv: Named) -> bool:
     name = rv.name.removesuffix("_observed")
     return name != rv.name and f"{name}_unobserved" in model.named_vars
 
@@ -183,7 +183,7 @@ def _rows_of_minibatch(
             f"data={list(data)!r} was given, but the model's pm.Minibatch already says what "
             "the rows are. Remove data=."
         )
-    outputs: list[Any] = [v for node in minibatches for v in node.outputs[:-1]]
+    outputs: list[Variable] = [v for node in minibatches for v in node.outputs[:-1]]
     sources = [v for node in minibatches for v in node.inputs[:-1]]
     lengths = {len(value_of(v)) for v in sources}
     if len(lengths) > 1:
@@ -192,7 +192,7 @@ def _rows_of_minibatch(
             "entry per row."
         )
     (n_rows,) = lengths
-    observed: list[Any] = []
+    observed: list[Named] = []
     for rv, likelihood in zip(model.observed_RVs, likelihoods, strict=True):
         if not set(outputs) & set(ancestors([likelihood])):
             continue
@@ -202,7 +202,7 @@ def _rows_of_minibatch(
                 f"{rv.name!r} observes a pm.Minibatch without total_size: its likelihood would "
                 f"count the batch only. Give total_size={n_rows} to {rv.name!r}."
             )
-        total_size = value_of(rv.owner.inputs[1])
+        total_size: np.ndarray | None = value_of(rv.owner.inputs[1])
         if total_size is None or total_size != n_rows:
             raise ValueError(
                 f"{rv.name!r} has total_size={total_size}, but its pm.Minibatch takes rows "
@@ -315,7 +315,7 @@ def _refuse_tables(likelihoods: Sequence[Variable], variables: list[Variable]) -
 def _collect(
     variables: Sequence[Variable],
     sources: Sequence[Variable],
-    observed: Sequence[Variable],
+    observed: Sequence[Named],
     lengths: tuple[Variable, ...],
     n_rows: int | None,
     batch_size: int | None = None,
@@ -361,6 +361,6 @@ def array_names(variables: Sequence[Variable]) -> str:
     )
 
 
-def user_name(model: Model, rv: Any) -> str:
+def user_name(model: Model, rv: Named) -> str:
     """Name that the user gave a variable, of which PyMC makes two where values are missing."""
     return rv.name.removesuffix("_observed") if _imputed(model, rv) else rv.name

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
 from pymc.model import Model
+from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
+from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.model.graphs import is_shared_value, leaves
 from pymc_sgmcmc.model.rows import RowData
+from pymc_sgmcmc.model.variables import Named
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +38,16 @@ class Terms:
     """
 
     model: Model
-    value_vars: tuple[Any, ...]
+    value_vars: tuple[Named, ...]
     initial_point: dict[str, np.ndarray]
-    priors: Sequence[Any]
-    likelihoods: Sequence[Any]
-    potentials: Sequence[Any]
+    priors: Sequence[TensorVariable]
+    likelihoods: Sequence[TensorVariable]
+    potentials: Sequence[TensorVariable]
     rows: RowData | None = None
     batch_size: int | None = None
 
     @classmethod
-    def of(cls, model: Model, value_vars: tuple[Any, ...]) -> Terms:
+    def of(cls, model: Model, value_vars: tuple[Named, ...]) -> Terms:
         """Terms of a model, whose rows are not known yet."""
         with model:
             terms = model.logp(sum=False)
@@ -54,7 +56,7 @@ class Terms:
         return cls(model, value_vars, model.initial_point(0), *split)
 
     @property
-    def others(self) -> tuple[Any, ...]:
+    def others(self) -> tuple[Named, ...]:
         """Value variables that the model has besides the sampled ones."""
         return tuple(v for v in self.model.value_vars if v not in self.value_vars)
 
@@ -63,13 +65,13 @@ class Terms:
         """Rows N, or None where they need not be known."""
         return self.rows.n_rows if self.rows else None
 
-    def all(self) -> list[tuple[Any, Any]]:
+    def all(self) -> list[tuple[Named, TensorVariable]]:
         """Each variable that has a term, and the term."""
         priors = zip(self.model.free_RVs, self.priors, strict=True)
         potentials = zip(self.model.potentials, self.potentials, strict=True)
         return [*priors, *self.observed(), *potentials]
 
-    def observed(self) -> list[tuple[Any, Any]]:
+    def observed(self) -> list[tuple[Named, TensorVariable]]:
         """Each observed variable, and its term; none in those of the prior alone."""
         variables = self.model.observed_RVs if self.likelihoods else []
         return list(zip(variables, self.likelihoods, strict=True))
@@ -78,13 +80,13 @@ class Terms:
         """Those of the prior alone, ``pm.Potential`` included."""
         return replace(self, likelihoods=[], rows=None, batch_size=None)
 
-    def frozen(self) -> list[Any]:
+    def frozen(self) -> list[SharedVariable]:
         """Shared variables whose values become constants of the graph."""
         rows = self.rows.variables if self.rows else ()
         found = leaves([*self.priors, *self.potentials]) + leaves(self.likelihoods, blockers=rows)
         return [v for v in dict.fromkeys(found) if is_shared_value(v)]
 
-    def row_replacements(self, rows: Sequence[Any]) -> dict[Any, Any]:
+    def row_replacements(self, rows: Sequence[Variable]) -> dict[Variable, Variable]:
         """Map the row data, and their length, to what takes their place in the likelihood."""
         if self.rows is None:
             return {}

@@ -2,46 +2,47 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import pytensor.tensor as pt
+from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.arguments import one_of
 
-Activation = str | Callable[[Any], Any] | None
+Function = Callable[[TensorVariable], TensorVariable]
+Activation = str | Function | None
 
 # Klambauer et al. (2017), Self-normalizing neural networks, equation 14.
 _SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
-def selu(x: Any) -> Any:
+def selu(x: TensorVariable) -> TensorVariable:
     """λ x for positive x, λ α (eˣ − 1) for negative x."""
     return _SELU_SCALE * pt.where(x > 0, x, _SELU_ALPHA * pt.expm1(pt.minimum(x, 0)))
 
 
-def relu(x: Any) -> Any:
+def relu(x: TensorVariable) -> TensorVariable:
     """The positive part of x."""
     return pt.maximum(x, 0)
 
 
-def gelu(x: Any) -> Any:
+def gelu(x: TensorVariable) -> TensorVariable:
     """Product x Φ(x) with the normal distribution function Φ."""
     return x * (1 + pt.erf(x / math.sqrt(2))) / 2
 
 
-def silu(x: Any) -> Any:
+def silu(x: TensorVariable) -> TensorVariable:
     """Product x σ(x) with the logistic function σ."""
     return x * pt.sigmoid(x)
 
 
-def identity(x: Any) -> Any:
+def identity(x: TensorVariable) -> TensorVariable:
     """Give x as it is."""
     return x
 
 
 # With weights of standard deviation gain/√fan_in, signals neither vanish nor explode over a few
 # layers.
-_NAMED: dict[str, tuple[Callable[[Any], Any], float]] = {
+_NAMED: dict[str, tuple[Function, float]] = {
     "tanh": (pt.tanh, 5 / 3),
     "relu": (relu, math.sqrt(2)),
     "selu": (selu, 1.0),
@@ -53,7 +54,7 @@ _NAMED: dict[str, tuple[Callable[[Any], Any], float]] = {
 }
 
 
-def resolve(activation: Activation) -> tuple[Callable[[Any], Any], float]:
+def resolve(activation: Activation) -> tuple[Function, float]:
     """Function and gain of an activation; the gain of a function of one's own is 1.
 
     Raises

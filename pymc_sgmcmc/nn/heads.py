@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
+from numpy.typing import ArrayLike
+from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.arguments import integer, number, one_of
 from pymc_sgmcmc.nn.inputs import data_of, n_rows, warn_of_scale
@@ -23,14 +25,14 @@ _RANGE = 3.0
 
 
 def regression(
-    features: Any,
-    observed: Any,
+    features: TensorVariable,
+    observed: ArrayLike | TensorVariable,
     name: str = "y",
     *,
     noise: float | str = "learned",
     prior: Prior | None = None,
-    dims: Any = None,
-) -> Any:
+    dims: str | Sequence[str | None] | None = None,
+) -> TensorVariable:
     r"""Observe numbers with normal noise around an affine function of the features.
 
     Parameters
@@ -77,7 +79,7 @@ def regression(
     >>> [v.name for v in model.free_RVs if v.name.startswith("y")]
     ['y_mean_weights_scale', 'y_mean_weights_raw', 'y_mean_bias', 'y_log_sd']
     """
-    axes = observed.ndim if hasattr(observed, "ndim") else np.ndim(observed)
+    axes = observed.type.ndim if isinstance(observed, TensorVariable) else np.ndim(observed)
     if axes != 1:
         raise ValueError(
             f"observed must have one axis, (rows,), got {axes}. Use observed.ravel(), or a head "
@@ -89,7 +91,7 @@ def regression(
     warn_of_scale(observed, f"The outcome {name!r}", remedy)
     mean = dense(features, None, f"{name}_mean", prior=prior)
     if isinstance(noise, numbers.Real) and not isinstance(noise, bool):
-        sd: Any = number("noise", noise, 0)
+        sd: float | TensorVariable = number("noise", noise, 0)
     else:
         one_of("noise", noise, ("learned", "input"), otherwise=", or a number")
         log_sd = pm.Normal(f"{name}_log_sd", -1, 1.5, initval=-1.0)
@@ -102,14 +104,14 @@ def regression(
 
 
 def classification(
-    features: Any,
-    observed: Any,
+    features: TensorVariable,
+    observed: ArrayLike | TensorVariable,
     classes: int | None = None,
     name: str = "y",
     *,
     prior: Prior | None = None,
-    dims: Any = None,
-) -> Any:
+    dims: str | Sequence[str | None] | None = None,
+) -> TensorVariable:
     """Observe classes, with logits that are affine functions of the features.
 
     Parameters
@@ -180,7 +182,7 @@ def classification(
     return pm.Categorical(name, logit_p=logits, observed=observed, dims=dims)
 
 
-def _check_rows(features: Any, observed: Any, name: str) -> None:
+def _check_rows(features: TensorVariable, observed: ArrayLike | TensorVariable, name: str) -> None:
     rows, outcomes = n_rows(features), data_of(observed)
     if rows is not None and outcomes is not None and len(outcomes) != rows:
         raise ValueError(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pymc as pm
+from pytensor.graph.basic import Variable
+from pytensor.tensor import TensorLike
 
 from pymc_sgmcmc.model.rows import is_array, value_of
 from pymc_sgmcmc.warn import warn_user
@@ -19,21 +20,21 @@ _RARE = 8
 _ROWS = 10_000
 
 
-def data_of(x: Any) -> np.ndarray | None:
+def data_of(x: TensorLike) -> np.ndarray | None:
     """Numbers of an array or a ``pm.Data``; None of what the model computes."""
-    if hasattr(x, "owner") and not is_array(x):
-        return None
-    return np.asarray(value_of(x) if hasattr(x, "owner") else x)
+    if not isinstance(x, Variable):
+        return np.asarray(x)
+    return np.asarray(value_of(x)) if is_array(x) else None
 
 
-def n_rows(x: Any) -> int | None:
+def n_rows(x: TensorLike) -> int | None:
     """Rows of features, as far as they are known."""
     known = getattr(getattr(x, "tag", None), "rows", None)
     data = data_of(x)
     return known if data is None else len(data)
 
 
-def warn_of_scale(x: Any, what: str, remedy: str) -> None:
+def warn_of_scale(x: TensorLike, what: str, remedy: str) -> None:
     """Tell of columns ``(rows, columns)`` far from mean 0 and standard deviation 1.
 
     Columns of one value or two (constants, codes, one-hot columns) are left alone, and those of
@@ -60,7 +61,7 @@ def warn_of_scale(x: Any, what: str, remedy: str) -> None:
     )
 
 
-def _labels(x: Any, columns: int) -> list[str]:
+def _labels(x: TensorLike, columns: int) -> list[str]:
     """Labels that the model's coords give to the columns, or else their numbers."""
     model = pm.modelcontext(None)
     dim = model.named_vars_to_dims.get(getattr(x, "name", None) or "", (None,))[-1]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
+from pytensor.tensor import TensorLike
+from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.arguments import integer
 from pymc_sgmcmc.nn.activations import Activation, resolve
@@ -16,14 +17,14 @@ from pymc_sgmcmc.nn.priors import LearnedScale, Prior
 
 
 def dense(
-    x: Any,
+    x: TensorLike,
     units: int | None,
     name: str,
     *,
     activation: Activation = None,
     prior: Prior | None = None,
     bias: float | None = 1.0,
-) -> Any:
+) -> TensorVariable:
     """Write a fully connected layer, activation(x @ weights + bias), into the model.
 
     Parameters
@@ -91,13 +92,13 @@ def dense(
 
 
 def mlp(
-    x: Any,
+    x: TensorLike,
     hidden: Sequence[int] = (50,),
     *,
     activation: Activation = "tanh",
     prior: Prior | None = None,
     name: str = "hidden",
-) -> Any:
+) -> TensorVariable:
     """Write the hidden layers of a multilayer perceptron into the model.
 
     Parameters
@@ -138,18 +139,18 @@ def mlp(
         raise TypeError(f"hidden must list the units of each layer, got {hidden!r}: ({hidden!r},).")
     for number, units in enumerate(hidden, start=1):
         x = dense(x, units, f"{name}_{number}", activation=activation, prior=prior)
-    return x
+    return pt.as_tensor_variable(x)
 
 
 def residual(
-    x: Any,
+    x: TensorVariable,
     units: int,
     name: str,
     *,
     activation: Activation = "relu",
     prior: Prior | None = None,
     start: float = 0.1,
-) -> Any:
+) -> TensorVariable:
     """Write a residual block, x + gain · (two layers of x), that starts close to x.
 
     As in Fixup, the last layer of a branch starts small; here by one factor.
@@ -207,7 +208,7 @@ def residual(
     return signal
 
 
-def _inputs(x: Any, name: str) -> tuple[str, int]:
+def _inputs(x: TensorLike, name: str) -> tuple[str, int]:
     """Name of the dim of the inputs of a layer, and their number."""
     known = getattr(getattr(x, "tag", None), "units", None)
     if known is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
+from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.arguments import number
 
@@ -37,7 +38,7 @@ class Prior(Protocol):
     layer_bias ~ Normal(0, 1)
     """
 
-    def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> Any:
+    def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> TensorVariable:
         """Write the weights into the model of the context.
 
         Parameters
@@ -89,7 +90,7 @@ class FixedScale:
     def __post_init__(self) -> None:
         _check_positive("scale", self.scale)
 
-    def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> Any:
+    def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> TensorVariable:
         """Write the weights; see `Prior`."""
         s = gain if self.scale is None else self.scale
         return pm.Normal(name, 0, s / np.sqrt(fan_in), dims=dims)
@@ -141,7 +142,7 @@ class LearnedScale:
         _check_positive("scale", self.scale)
         _check_positive("start", self.start)
 
-    def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> Any:
+    def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> TensorVariable:
         """Write the weights; see `Prior`."""
         start = gain if self.start is None else self.start
         s = pm.HalfNormal(f"{name}_scale", self.scale, initval=start)
@@ -197,7 +198,7 @@ class GroupLaplace:
     def __post_init__(self) -> None:
         _check_positive("b", self.b)
 
-    def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> Any:
+    def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> TensorVariable:
         """Write the weights; see `Prior`."""
         start = np.full(_lengths(dims[1:]), gain**2 / fan_in)
         variance = pm.Gamma(
@@ -255,7 +256,7 @@ class WeightNorm:
     def __post_init__(self) -> None:
         _check_positive("b", self.b)
 
-    def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> Any:
+    def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> TensorVariable:
         """Write the weights; see `Prior`."""
         scale = pm.Laplace(
             f"{name}_scale", 0, self.b, dims=dims[1:], initval=np.full(_lengths(dims[1:]), gain)
@@ -274,16 +275,20 @@ class WeightNorm:
         return pm.Deterministic(name, scale * direction / length, dims=dims)
 
 
-def _direction_logp(value: Any, *_: Any) -> Any:
+def _direction_logp(value: TensorVariable, *_: TensorVariable) -> TensorVariable:
     d = value.shape[0]
     return -d / 2 * pt.square(pt.square(value).sum(0) - 1).sum()
 
 
-def _direction_support_point(rv: Any, size: Any, *_: Any) -> Any:
+def _direction_support_point(
+    rv: TensorVariable, size: TensorVariable | None, *_: TensorVariable
+) -> TensorVariable:
     return pt.full(rv.shape, 1 / pt.sqrt(rv.shape[0]))
 
 
-def _direction_random(*shape: np.ndarray, rng: Any = None, size: Any = None) -> np.ndarray:
+def _direction_random(
+    *shape: np.ndarray, rng: np.random.Generator, size: tuple[int, ...] | None = None
+) -> np.ndarray:
     """Directions are uniform; u = ‖φ‖² has the density u^(d/2 − 1) e^(−d (u − 1)²/2)."""
     d, *units = map(len, shape)
     u = np.linspace(0, 4, 4001)[1:]
@@ -299,6 +304,6 @@ def _lengths(dims: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(int(model.dim_lengths[dim].eval()) for dim in dims)
 
 
-def _check_positive(name: str, value: Any) -> None:
+def _check_positive(name: str, value: float | None) -> None:
     if value is not None:
         number(name, value, 0)

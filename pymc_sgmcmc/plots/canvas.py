@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from xarray import DataArray, Dataset
+
+if TYPE_CHECKING:
+    from arviz_plots import PlotCollection
+    from matplotlib.axes import Axes
+
+Style = dict[str, Any]
+"""Keyword arguments of a method that draws."""
+
+Visuals = Mapping[str, Mapping[str, Any] | bool]
+"""Keyword arguments of what is drawn, by name, or False to leave it out."""
 
 # Okabe & Ito: told apart by the colour-blind, too.
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -24,10 +34,10 @@ visuals : mapping of {str: mapping or bool}, optional
     Passed to ``arviz_plots.PlotCollection.wrap``, such as ``figure_kwargs={"figsize": (6, 4)}``."""
 
 
-def documented(visuals: Mapping[str, str]) -> Callable[[Any], Any]:
+def documented[F: Callable](visuals: Mapping[str, str]) -> Callable[[F], F]:
     """Put the arguments that all plots have in the place of ``{common}`` in a docstring."""
 
-    def document(function: Any) -> Any:
+    def document(function: F) -> F:
         listed = ", ".join(f"``{name}`` (``{method}``)" for name, method in visuals.items())
         text = inspect.getdoc(function) or ""
         function.__doc__ = text.replace("{common}", _COMMON.replace("VISUALS", listed))
@@ -68,9 +78,9 @@ class Canvas:
         panels: Sequence[Hashable] | None = None,
         dim: str = "panel",
         *,
-        plot_collection: Any = None,
+        plot_collection: PlotCollection | None = None,
         backend: str | None = None,
-        visuals: Mapping[str, Any] | None = None,
+        visuals: Visuals | None = None,
         pc_kwargs: Mapping[str, Any],
         **figure_kwargs: Any,
     ) -> None:
@@ -82,8 +92,7 @@ class Canvas:
                 known = ", ".join(map(repr, methods))
                 raise ValueError(f"visuals has {name!r}, but this plot has: {known}.")
         self._methods, self._dim = methods, dim
-        self._drawn: dict[str, dict[tuple[tuple[str, Hashable], ...], Any]] = {}
-        self.collection = plot_collection
+        self._drawn: dict[str, dict[tuple[tuple[str, Hashable], ...], object]] = {}
         if plot_collection is None:
             import arviz_plots  # starts JAX
 
@@ -102,9 +111,10 @@ class Canvas:
                 values = np.zeros(n)
                 data = Dataset({"plot": (dim, values)}, coords={dim: list(panels)})
                 options["cols"] = [dim]
-            self.collection = arviz_plots.PlotCollection.wrap(data, backend="matplotlib", **options)
+            plot_collection = arviz_plots.PlotCollection.wrap(data, backend="matplotlib", **options)
+        self.collection: PlotCollection = plot_collection
 
-    def axes(self, panel: Hashable | None = None) -> Any:
+    def axes(self, panel: Hashable | None = None) -> Axes:
         """Matplotlib axes of a panel."""
         return self.collection.get_viz("plot", sel=self._place(panel))
 
@@ -115,7 +125,7 @@ class Canvas:
         panel: Hashable | None = None,
         over: Mapping[str, Hashable] | None = None,
         **defaults: Any,
-    ) -> Any:
+    ) -> object:
         """Draw a visual on a panel, unless it is not wanted.
 
         Parameters
@@ -131,8 +141,8 @@ class Canvas:
 
         Returns
         -------
-        matplotlib.artist.Artist or None
-            None where it was not wanted.
+        object or None
+            What the method gave; None where it was not wanted.
         """
         options = self._visuals.get(visual, True)
         if options is False:
@@ -150,7 +160,7 @@ class Canvas:
         self._drawn.setdefault(visual, {})[tuple(place.items())] = artist
         return artist
 
-    def finish(self) -> Any:
+    def finish(self) -> PlotCollection:
         """PlotCollection with every visual that was drawn in its ``viz``."""
         for visual, artists in self._drawn.items():
             coords: dict[str, list[Hashable]] = {}

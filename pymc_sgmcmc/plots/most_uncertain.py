@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from xarray import DataTree
 
 from pymc_sgmcmc.diagnostics.calibration import read_probabilities
 from pymc_sgmcmc.diagnostics.reading import pick
 from pymc_sgmcmc.plots.arrays import class_probabilities, entropy
-from pymc_sgmcmc.plots.canvas import BLUE, FAINT, ORANGE, Canvas, documented
+from pymc_sgmcmc.plots.canvas import BLUE, FAINT, ORANGE, Canvas, Visuals, documented
+
+if TYPE_CHECKING:
+    from arviz_base.labels import BaseLabeller
+    from arviz_plots import PlotCollection
 
 _VISUALS = {"images": "imshow", "titles": "set_title", "xlabel": "set_xlabel"}
 
@@ -20,19 +24,19 @@ _VISUALS = {"images": "imshow", "titles": "set_title", "xlabel": "set_xlabel"}
 @documented(_VISUALS)
 def plot_most_uncertain(
     dt: DataTree,
-    images: Any,
+    images: ArrayLike,
     n: int = 10,
     *,
     shape: tuple[int, ...] | None = None,
     var_name: str | None = None,
     group: str | None = None,
-    observed: Any = None,
-    labeller: Any = None,
-    plot_collection: Any = None,
+    observed: ArrayLike | None = None,
+    labeller: BaseLabeller | None = None,
+    plot_collection: PlotCollection | None = None,
     backend: str | None = None,
-    visuals: Mapping[str, Any] | None = None,
+    visuals: Visuals | None = None,
     **pc_kwargs: Any,
-) -> Any:
+) -> PlotCollection:
     """Images whose predicted class has the highest entropy, the highest first.
 
     Over each are its first two guesses with their posterior predictive probabilities, red where

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from xarray import DataArray, DataTree
 
 from pymc_sgmcmc.diagnostics.reading import pick
 from pymc_sgmcmc.plots.arrays import class_probabilities, entropy, is_probability
-from pymc_sgmcmc.plots.canvas import COLORS, Canvas, documented
+from pymc_sgmcmc.plots.canvas import COLORS, Canvas, Visuals, documented
+
+if TYPE_CHECKING:
+    from arviz_plots import PlotCollection
 
 _VISUALS = {
     "densities": "stairs",
@@ -28,11 +31,11 @@ def plot_ood_entropy(
     var_name: str | None = None,
     group: str | None = None,
     bins: int = 30,
-    plot_collection: Any = None,
+    plot_collection: PlotCollection | None = None,
     backend: str | None = None,
-    visuals: Mapping[str, Any] | None = None,
+    visuals: Visuals | None = None,
     **pc_kwargs: Any,
-) -> Any:
+) -> PlotCollection:
     """Histograms of predictive entropy for rows like those trained on and for other rows.
 
     The legend has the AUROC: the probability that a row out of distribution has a higher entropy

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from xarray import DataArray, Dataset, DataTree
 
 from pymc_sgmcmc.diagnostics.calibration import read_probabilities
 from pymc_sgmcmc.diagnostics.reading import find_group, observations, pick
 from pymc_sgmcmc.plots.arrays import SAMPLE, class_probabilities, entropy, is_probability
-from pymc_sgmcmc.plots.canvas import COLORS, FAINT, Canvas, documented
+from pymc_sgmcmc.plots.canvas import COLORS, FAINT, Canvas, Style, Visuals, documented
+
+if TYPE_CHECKING:
+    from arviz_plots import PlotCollection
 
 _VISUALS = {
     "rejection": "plot",
@@ -29,12 +33,12 @@ def plot_rejection(
     *,
     var_name: str | None = None,
     group: str | None = None,
-    observed: Any = None,
-    plot_collection: Any = None,
+    observed: ArrayLike | None = None,
+    plot_collection: PlotCollection | None = None,
     backend: str | None = None,
-    visuals: Mapping[str, Any] | None = None,
+    visuals: Visuals | None = None,
     **pc_kwargs: Any,
-) -> Any:
+) -> PlotCollection:
     """Accuracy, or RMSE, of the rows that are left when the most uncertain are rejected.
 
     Rows are rejected by the entropy of their predicted class, or by the standard deviation of
@@ -104,7 +108,7 @@ def plot_rejection(
         visuals=visuals,
         pc_kwargs=pc_kwargs,
     )
-    faint: dict[str, Any] = {"color": FAINT, "linewidth": 1.2}
+    faint: Style = {"color": FAINT, "linewidth": 1.2}
     for i, (model, (uncertainty, loss, classes)) in enumerate(found.items()):
         over = None if single else {"model": model}
         share = np.arange(len(loss)) / len(loss)
@@ -126,7 +130,7 @@ def plot_rejection(
 
 
 def _losses(
-    dt: DataTree, var_name: str | None, group: str | None, observed: Any
+    dt: DataTree, var_name: str | None, group: str | None, observed: ArrayLike | None
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """Uncertainty and loss of each row, and whether classes are predicted."""
     x = pick(dt, var_name, ("_probability", "_mean", ""), group)

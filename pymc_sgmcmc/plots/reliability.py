@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from xarray import Dataset, DataTree
 
 from pymc_sgmcmc.diagnostics.calibration import reliability
 from pymc_sgmcmc.diagnostics.reading import pick
-from pymc_sgmcmc.plots.canvas import BLUE, FAINT, Canvas, documented
+from pymc_sgmcmc.plots.canvas import BLUE, FAINT, Canvas, Visuals, documented
+
+if TYPE_CHECKING:
+    from arviz_base.labels import BaseLabeller
+    from arviz_plots import PlotCollection
 
 _VISUALS = {
     "diagonal": "plot",
@@ -29,17 +34,17 @@ def plot_reliability(
     *,
     var_name: str | None = None,
     group: str | None = None,
-    observed: Any = None,
+    observed: ArrayLike | None = None,
     classes: str = "top",
     bins: int = 10,
     adaptive: bool = False,
     ci_prob: float | None = None,
-    labeller: Any = None,
-    plot_collection: Any = None,
+    labeller: BaseLabeller | None = None,
+    plot_collection: PlotCollection | None = None,
     backend: str | None = None,
-    visuals: Mapping[str, Any] | None = None,
+    visuals: Visuals | None = None,
     **pc_kwargs: Any,
-) -> Any:
+) -> PlotCollection:
     """Reliability: predicted probabilities, in bins, against how often the outcome came.
 
     Points on the diagonal are calibrated; above it the network is too timid, below it too sure.
@@ -110,7 +115,7 @@ def plot_reliability(
     models: Mapping[Any, DataTree] = {None: dt} if isinstance(dt, DataTree) else dt
     if len(models) > 1 and classes == "each":
         raise ValueError('classes="each" has panels of its own: plot one model at a time.')
-    tables: dict[Any, Dataset] = {}
+    tables: dict[Hashable, Dataset] = {}
     dim = None if isinstance(dt, DataTree) else "model"
     for model, predicted in models.items():
         table = reliability(
@@ -202,7 +207,7 @@ def plot_reliability(
     return canvas.finish()
 
 
-def _pool(tables: Dataset, dim: Any) -> Dataset:
+def _pool(tables: Dataset, dim: str) -> Dataset:
     """One table from those of all classes, whose bins have the same edges."""
     count = tables["count"].sum(dim)
     pooled = tables[["probability", "frequency"]].weighted(tables["count"]).mean(dim)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from xarray import DataTree
 
 from pymc_sgmcmc.diagnostics.scores import lppd
-from pymc_sgmcmc.plots.canvas import COLORS, Canvas, documented
+from pymc_sgmcmc.plots.canvas import COLORS, Canvas, Style, Visuals, documented
+
+if TYPE_CHECKING:
+    from arviz_plots import PlotCollection
 
 _VISUALS = {
     "chains": "plot",
@@ -25,11 +27,11 @@ def plot_running_lppd(
     dt: DataTree,
     *,
     var_name: str | None = None,
-    plot_collection: Any = None,
+    plot_collection: PlotCollection | None = None,
     backend: str | None = None,
-    visuals: Mapping[str, Any] | None = None,
+    visuals: Visuals | None = None,
     **pc_kwargs: Any,
-) -> Any:
+) -> PlotCollection:
     """Log predictive density as draws are added, of each chain and of all chains together.
 
     At t it is the mean over rows of log(1/t Σ p(y | θ)) over the first t draws: it rises as draws
@@ -92,6 +94,6 @@ def plot_running_lppd(
         )
     canvas.draw("xlabel", "draws of each chain")
     canvas.draw("ylabel", "log predictive density\n(nats per row)")
-    beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if many else {}
+    beside: Style = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if many else {}
     canvas.draw("legend", frameon=False, **beside)
     return canvas.finish()

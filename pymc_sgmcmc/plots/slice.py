@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytensor
@@ -13,7 +13,10 @@ from xarray import DataTree
 
 from pymc_sgmcmc.model.rows import uses_minibatch
 from pymc_sgmcmc.plots.arrays import SAMPLE
-from pymc_sgmcmc.plots.canvas import BLUE, ORANGE, Canvas, documented
+from pymc_sgmcmc.plots.canvas import BLUE, ORANGE, Canvas, Style, Visuals, documented
+
+if TYPE_CHECKING:
+    from arviz_plots import PlotCollection
 
 _VISUALS = {
     "potential": "plot",
@@ -26,13 +29,16 @@ _VISUALS = {
     "ylabel": "set_ylabel",
 }
 
-_DOTS: dict[str, Any] = {
+Potential = Callable[[np.ndarray], float]
+"""Of a flat position, in nats."""
+
+_DOTS: Style = {
     "color": ORANGE,
     "marker": "o",
     "linestyle": "none",
     "markeredgecolor": "white",
 }
-_NAMES: dict[str, Any] = {
+_NAMES: Style = {
     "xytext": (5, 6),
     "textcoords": "offset points",
     "fontsize": 9,
@@ -48,11 +54,11 @@ def plot_slice(
     *,
     points: int | None = None,
     beyond: float = 0.5,
-    plot_collection: Any = None,
+    plot_collection: PlotCollection | None = None,
     backend: str | None = None,
-    visuals: Mapping[str, Any] | None = None,
+    visuals: Visuals | None = None,
     **pc_kwargs: Any,
-) -> Any:
+) -> PlotCollection:
     """Potential energy U on the line through two draws, or on the plane through three.
 
     U = −log p(θ, data) over PyMC's unconstrained space, the Jacobians of its transforms included,
@@ -140,7 +146,7 @@ def plot_slice(
     return canvas.finish()
 
 
-def _potential(model: Model) -> Any:
+def _potential(model: Model) -> Potential:
     """Potential energy of a flat position, in nats; NaN where it is not finite."""
     if uses_minibatch([*model.basic_RVs, *model.rvs_to_values.values()]):
         raise ValueError(
@@ -197,7 +203,9 @@ def unconstrained(idata: DataTree, model: Model, draws: Sequence[tuple[int, int]
     return np.array(positions)
 
 
-def _line(canvas: Canvas, potential: Any, at: np.ndarray, points: int, beyond: float) -> Any:
+def _line(
+    canvas: Canvas, potential: Potential, at: np.ndarray, points: int, beyond: float
+) -> np.ndarray:
     """Draw U on a line; places of the draws there, ``(2, 2)``."""
     first, second = at
     if np.array_equal(first, second):
@@ -211,7 +219,9 @@ def _line(canvas: Canvas, potential: Any, at: np.ndarray, points: int, beyond: f
     return np.array([[0, potential(first)], [1, potential(second)]])
 
 
-def _plane(canvas: Canvas, potential: Any, at: np.ndarray, points: int, beyond: float) -> Any:
+def _plane(
+    canvas: Canvas, potential: Potential, at: np.ndarray, points: int, beyond: float
+) -> np.ndarray:
     """Draw U on a plane; places of the draws there, ``(3, 2)``."""
     from matplotlib.colors import BoundaryNorm
 

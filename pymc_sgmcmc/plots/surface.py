@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from xarray import Dataset, DataTree
 
 from pymc_sgmcmc.diagnostics.reading import observed_data, pick
 from pymc_sgmcmc.plots.arrays import SAMPLE, class_probabilities, entropy, is_probability
-from pymc_sgmcmc.plots.canvas import COLORS, Canvas, documented
+from pymc_sgmcmc.plots.canvas import COLORS, Canvas, Style, Visuals, documented
+
+if TYPE_CHECKING:
+    from arviz_plots import PlotCollection
 
 _VISUALS = {
     "surface": "tripcolor",
@@ -25,19 +28,19 @@ _VISUALS = {
 @documented(_VISUALS)
 def plot_predictive_surface(
     dt: DataTree,
-    x: Any = None,
-    y: Any = None,
+    x: str | ArrayLike | None = None,
+    y: str | ArrayLike | None = None,
     *,
-    points: tuple[Any, Any, Any] | None = None,
+    points: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
     spread: str = "sd",
     category: int | None = None,
     var_name: str | None = None,
     group: str | None = None,
-    plot_collection: Any = None,
+    plot_collection: PlotCollection | None = None,
     backend: str | None = None,
-    visuals: Mapping[str, Any] | None = None,
+    visuals: Visuals | None = None,
     **pc_kwargs: Any,
-) -> Any:
+) -> PlotCollection:
     """Mean and spread of predictions over a plane of two inputs, with the data on top.
 
     Parameters
@@ -100,7 +103,7 @@ def plot_predictive_surface(
     mean, unsure, what = z.mean(SAMPLE).values, z.std(SAMPLE).values, "mean"
     if z.ndim == 4:
         many = category is None and z.shape[3] > 2
-        k: Any = mean.argmax(-1) if many else 1 if category is None else category
+        k: np.ndarray | int = mean.argmax(-1) if many else 1 if category is None else category
         what = "mean for the most probable class" if many else f"mean for {z[z.dims[3]].values[k]}"
         mean, unsure = (values[np.arange(n_rows), k] for values in (mean, unsure))
     if spread == "entropy":
@@ -120,7 +123,7 @@ def plot_predictive_surface(
     low, high = (0.0, 1.0) if classes else (mean.min(), mean.max())
     # The colours of many classes stand out on grey only.
     cmap = "Greys_r" if many else "RdBu_r" if classes else "viridis"
-    scale: dict[str, Any] = {
+    scale: Style = {
         "cmap": cmap,
         "vmin": low,
         "vmax": high,
@@ -128,7 +131,7 @@ def plot_predictive_surface(
     about = "standard deviation over draws" if spread == "sd" else "predictive entropy (nats)"
     for panel, values, how, title in (
         ("mean", mean, scale, what),
-        (spread, unsure, dict[str, Any](cmap="cividis", vmin=0), about),
+        (spread, unsure, Style(cmap="cividis", vmin=0), about),
     ):
         surface = canvas.draw(
             "surface", x_values, y_values, values, panel=panel, shading="gouraud", **how
@@ -137,12 +140,12 @@ def plot_predictive_surface(
             canvas.draw("colorbar", surface, panel=panel)
         if points is not None:
             outcome = np.asarray(points[2])
-            color: dict[str, Any] = {"c": outcome, **scale}
+            color: Style = {"c": outcome, **scale}
             if many:
                 color = {"c": [COLORS[int(k) % len(COLORS)] for k in outcome]}
             elif category is not None:
                 color["c"] = outcome == category
-            edge: dict[str, Any] = {"edgecolors": "black" if many else "white", "linewidths": 0.5}
+            edge: Style = {"edgecolors": "black" if many else "white", "linewidths": 0.5}
             canvas.draw("points", *points[:2], panel=panel, s=16, **edge, **color)
         canvas.draw("title", title, panel=panel)
         canvas.draw("xlabel", x_name, panel=panel)
@@ -153,7 +156,7 @@ def plot_predictive_surface(
 
 
 def _inputs(
-    dt: DataTree, x: Any, y: Any, n_rows: int
+    dt: DataTree, x: str | ArrayLike | None, y: str | ArrayLike | None, n_rows: int
 ) -> tuple[str | None, tuple[str, str], tuple[np.ndarray, np.ndarray]]:
     """Where the two inputs of the rows are from, their names, and their values."""
     groups = [g for g in ("predictions_constant_data", "constant_data") if g in dt.children]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import pymc as pm
 from pymc.model import Model
 from pytensor.tensor.random.basic import CategoricalRV
-from xarray import DataTree
+from xarray import Dataset, DataTree
 
 from pymc_sgmcmc.prediction.laws import parameters_of
 from pymc_sgmcmc.prediction.new_rows import NewRows
@@ -28,21 +27,23 @@ def to_groups(
     dims = _dims(model, [*predictions, *likelihood])
     changed = new.changed_dims
     known = {k: v for k, v in model.coords.items() if v is not None and k not in changed}
-    coords: dict[Any, Any] = {k: np.asarray(v) for k, v in {**known, **new.coords}.items()}
+    coords: dict[str, np.ndarray] = {k: np.asarray(v) for k, v in {**known, **new.coords}.items()}
     coords |= {d: posterior.dataset[d].values for d in ("chain", "draw")}
-    groups: dict[str, Any] = {}
+    groups: dict[str, Dataset] = {}
     for group, arrays, sample_dims in (
         ("predictions", predictions, ["chain", "draw"]),
         ("log_likelihood", likelihood, ["chain", "draw"]),
         ("observed_data", new.outcomes, []),
         (
             "predictions_constant_data",
-            {v.name: x for v, x in new.values.items() if v.name in new.shared},
+            {str(v.name): x for v, x in new.values.items() if v.name in new.shared},
             [],
         ),
     ):
         if arrays:
-            array_dims: Any = {k: dims.get(k, _own_dims(model, k)) for k in arrays}
+            array_dims: dict[Hashable, Sequence[Hashable]] = {
+                k: dims.get(k, _own_dims(model, k)) for k in arrays
+            }
             lead = len(sample_dims)
             lengths = {
                 (d, n)

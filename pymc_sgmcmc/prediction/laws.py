@@ -1,33 +1,32 @@
 """Laws of observed variables: their parameters, and as many rows as these have."""
 
-from typing import Any
-
 import pytensor.tensor as pt
 from pymc.distributions.moments import mean as mean_of
 from pymc.exceptions import UndefinedMomentException
-from pytensor.graph.basic import Variable
 from pytensor.tensor.random.basic import BernoulliRV, CategoricalRV, NormalRV
 from pytensor.tensor.random.op import RandomVariable
+from pytensor.tensor.variable import TensorVariable
+
+from pymc_sgmcmc.model.variables import Named
 
 
-def parameters_of(rv: Any) -> dict[str, Variable]:
+def parameters_of(rv: Named) -> dict[str, TensorVariable]:
     """Parameters of an observed variable's law, by the names that predictions have."""
-    op, name = rv.owner.op, rv.name
+    node, op, name = rv.owner, rv.owner.op, rv.name
     if isinstance(op, NormalRV):
-        parameters: Any = op.dist_params(rv.owner)
-        mean, sd = pt.broadcast_arrays(*parameters)
+        mean, sd = pt.broadcast_arrays(*node.op.dist_params(node))
         return {f"{name}_mean": mean, f"{name}_sd": sd}
     if isinstance(op, BernoulliRV):
-        return {f"{name}_probability": op.dist_params(rv.owner)[0]}
+        return {f"{name}_probability": node.op.dist_params(node)[0]}
     if isinstance(op, CategoricalRV):
-        return {f"{name}_probability": op.dist_params(rv.owner)[0]}
+        return {f"{name}_probability": node.op.dist_params(node)[0]}
     try:
         return {f"{name}_mean": mean_of(resized(rv))}
     except (NotImplementedError, UndefinedMomentException):
         return {}
 
 
-def resized(rv: Any) -> Any:
+def resized(rv: TensorVariable) -> TensorVariable:
     """The same variable with as many rows as its parameters have, whatever was observed."""
     op = rv.owner.op
     if not isinstance(op, RandomVariable):

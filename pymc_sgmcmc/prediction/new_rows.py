@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pymc.model import Model
+from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.random.basic import BernoulliRV
@@ -51,7 +52,12 @@ class NewRows:
         If a name is unknown, or values are no numbers or of another shape.
     """
 
-    def __init__(self, model: Model, data: Mapping[str, Any], coords: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        data: Mapping[str, ArrayLike],
+        coords: Mapping[str, Sequence | np.ndarray],
+    ) -> None:
         self.model = model
         self.observed = {rv.name: rv for rv in model.observed_RVs}
         self.shared = {
@@ -67,12 +73,12 @@ class NewRows:
                 )
         # The data behind an observed variable are its outcomes.
         outcome_of = {_observed_data(model, rv).name: rv.name for rv in model.observed_RVs}
-        data = {outcome_of.get(k, k): as_array(x) for k, x in data.items()}
-        for name, x in data.items():
+        new = {outcome_of.get(k, k): as_array(x) for k, x in data.items()}
+        for name, x in new.items():
             if x.ndim and not len(x):
                 raise ValueError(f"{name!r} has no rows: there is nothing to predict.")
-        self.outcomes = {k: data.pop(k) for k in list(data) if k in self.observed}
-        self.values = {self.shared[k]: like(self.shared[k], x) for k, x in data.items()}
+        self.outcomes = {k: new.pop(k) for k in list(new) if k in self.observed}
+        self.values = {self.shared[k]: like(k, self.shared[k], x) for k, x in new.items()}
         for name, x in self.outcomes.items():
             rv = self.observed[name]
             refuse_axes(name, x, rv.type.ndim)
@@ -114,7 +120,9 @@ class NewRows:
         ]
         return "; ".join(found)
 
-    def _lengths(self, coords: Mapping[str, Any]) -> dict[Any, np.ndarray]:
+    def _lengths(
+        self, coords: Mapping[str, Sequence | np.ndarray]
+    ) -> dict[SharedVariable, np.ndarray]:
         """New lengths of the dims of the data that are exchanged."""
         lengths: dict[str, int] = {k: len(x) for k, x in coords.items()}
         named = {v.name: x for v, x in self.values.items()} | self.outcomes
@@ -133,7 +141,9 @@ class NewRows:
             if dim in known and is_shared_value(known[dim]) and n != int(known[dim].get_value())
         }
 
-    def refuse_unknown_codes(self, graphs: Sequence[Variable], data: Mapping[Any, Any]) -> None:
+    def refuse_unknown_codes(
+        self, graphs: Sequence[Variable], data: Mapping[Variable, SharedVariable]
+    ) -> None:
         """Raise an error for codes beyond the entries that they pick: JAX takes the nearest."""
         new = {symbol: v for symbol, v in data.items() if v in self.values}
         for node in {v.owner for v in ancestors(graphs) if v.owner is not None}:
@@ -145,7 +155,7 @@ class NewRows:
                 if v is not None and axis < table.type.ndim and table.type.shape[axis] is not None:
                     _refuse_beyond(v, self.values[v], table.type.shape[axis], table.name)
 
-    def refuse_old_rows(self, data: Sequence[Any]) -> None:
+    def refuse_old_rows(self, data: Sequence[SharedVariable]) -> None:
         """Raise an error where data that are as long as the old rows were given no new values."""
         dims = self.model.named_vars_to_dims
         lengths = {
@@ -166,7 +176,9 @@ class NewRows:
                 )
 
 
-def _refuse_beyond(variable: Any, codes: np.ndarray, entries: int, of: str | None) -> None:
+def _refuse_beyond(
+    variable: SharedVariable, codes: np.ndarray, entries: int, of: str | None
+) -> None:
     """Raise an error where a code is of no entry, or counts from the end as none did before."""
     lowest = 0 if (variable.get_value(borrow=True) >= 0).all() else -entries
     beyond = np.argwhere((codes < lowest) | (codes >= entries))
@@ -186,7 +198,7 @@ def _axes(shape: tuple[int, ...]) -> str:
     return f"{shape[1]} columns" if len(shape) == 2 else f"the shape {shape}"
 
 
-def _observed_data(model: Model, rv: Any) -> Any:
+def _observed_data(model: Model, rv: Variable) -> Variable:
     """Data behind an observed variable, below the change of type that PyMC may put on top."""
     value = model.rvs_to_values[rv]
     data = leaves([value])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pymc as pm
@@ -12,10 +11,12 @@ import pytensor.tensor as pt
 from pymc.model import Model
 from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
+from pytensor.tensor.variable import TensorVariable
 from xarray import DataTree
 
 from pymc_sgmcmc.evaluate import Evaluator, draw_by_draw
 from pymc_sgmcmc.model.graphs import is_shared_value, leaves, reason, rebuild, values_read
+from pymc_sgmcmc.model.variables import Named
 from pymc_sgmcmc.prediction.new_rows import NewRows
 
 _log = logging.getLogger("pymc_sgmcmc.prediction")
@@ -40,7 +41,7 @@ class Posterior:
     def __init__(self, model: Model, draws: DataTree, new: NewRows, dtype: str) -> None:
         self._model, self._posterior, self._new, self._dtype = model, draws, new, dtype
 
-    def evaluate(self, outputs: Mapping[str, Variable]) -> dict[str, np.ndarray]:
+    def evaluate(self, outputs: Mapping[str, TensorVariable]) -> dict[str, np.ndarray]:
         """Evaluate variables for each draw: ``(chain, draw, ...)``."""
         recorded, inputs, data, graphs = self._graph(list(outputs.values()))
         graphs = [g.astype(self._dtype) if g.type.dtype.startswith("float") else g for g in graphs]
@@ -54,7 +55,7 @@ class Posterior:
         return self._by_chain(outputs, found)
 
     def draw(
-        self, outputs: Mapping[str, Variable], rng: np.random.Generator
+        self, outputs: Mapping[str, TensorVariable], rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
         """Draw outcomes, for one draw of the posterior after another: ``(chain, draw, ...)``."""
         recorded, inputs, data, graphs = self._graph(list(outputs.values()))
@@ -69,11 +70,15 @@ class Posterior:
         typed = [x.astype(self._dtype) if x.dtype.kind == "f" else x for x in found]
         return self._by_chain(outputs, typed)
 
-    def _by_chain(self, names: Any, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    def _by_chain(
+        self, names: Iterable[str], arrays: Sequence[np.ndarray]
+    ) -> dict[str, np.ndarray]:
         lead = self._posterior.sizes["chain"], self._posterior.sizes["draw"]
         return {k: x.reshape(*lead, *x.shape[1:]) for k, x in zip(names, arrays, strict=True)}
 
-    def _graph(self, outputs: Sequence[Variable]) -> tuple[list[Any], list[Any], dict, list[Any]]:
+    def _graph(
+        self, outputs: Sequence[TensorVariable]
+    ) -> tuple[list[Named], list[TensorVariable], dict[Variable, np.ndarray], list[TensorVariable]]:
         """Recorded variables that outputs need, their symbols, data, and functions of those two."""
         recorded = self._recorded(outputs)
         missing = [
@@ -98,13 +103,13 @@ class Posterior:
             pt.tensor(v.name, dtype=v.type.dtype, shape=np.shape(x))
             for v, x in zip(data, held, strict=True)
         ]
-        replacements: dict[Any, Any] = dict(zip(recorded, inputs, strict=True))
+        replacements: dict[Variable, Variable] = dict(zip(recorded, inputs, strict=True))
         replacements |= zip(data, symbols, strict=True)
         graphs = rebuild(list(outputs), replacements)
         self._new.refuse_unknown_codes(graphs, dict(zip(symbols, data, strict=True)))
         return recorded, inputs, dict(zip(symbols, held, strict=True)), graphs
 
-    def _recorded(self, outputs: Sequence[Variable]) -> list[Any]:
+    def _recorded(self, outputs: Sequence[Variable]) -> list[Named]:
         """Variables of the model nearest to the outputs whose draws can be taken as they are."""
         changed = set(self._new.values)
         asked = set(outputs)

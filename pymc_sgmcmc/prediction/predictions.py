@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
+from numpy.typing import ArrayLike
 from pymc.model import Model, modelcontext
-from pymc.util import get_random_generator
-from pytensor.graph.basic import Variable
+from pymc.util import RandomState, get_random_generator
+from pytensor.tensor.variable import TensorVariable
 from xarray import DataTree
 
 from pymc_sgmcmc.model.graphs import values_read
@@ -23,14 +23,14 @@ from pymc_sgmcmc.warn import warn_user
 
 def predict(
     idata: DataTree,
-    data: Mapping[str, Any],
+    data: Mapping[str, ArrayLike],
     *,
     var_names: Sequence[str] | None = None,
     model: Model | None = None,
-    coords: Mapping[str, Any] | None = None,
+    coords: Mapping[str, Sequence | np.ndarray] | None = None,
     group: str = "posterior",
     dtype: str = "float32",
-    random_seed: Any = None,
+    random_seed: RandomState = None,
 ) -> DataTree:
     """Predict new rows with every draw of a posterior, and score their outcomes if they are given.
 
@@ -131,7 +131,7 @@ def predict(
         raise ValueError(f"{shapes}. The model can't be evaluated with those.") from error
 
 
-def _asked(new: NewRows, var_names: Sequence[str] | None) -> dict[str, Variable]:
+def _asked(new: NewRows, var_names: Sequence[str] | None) -> dict[str, TensorVariable]:
     parameters = {k: v for rv in new.model.observed_RVs for k, v in parameters_of(rv).items()}
     if var_names is None:
         changed = {v for v in new.values if v.name in new.shared}
@@ -149,7 +149,7 @@ def _asked(new: NewRows, var_names: Sequence[str] | None) -> dict[str, Variable]
 
 
 def _evaluate(
-    asked: Mapping[str, Variable], draws: Posterior, new: NewRows, rng: np.random.Generator
+    asked: Mapping[str, TensorVariable], draws: Posterior, new: NewRows, rng: np.random.Generator
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Predictions, and log-likelihoods of the outcomes that are known."""
     sampled = {k: resized(v) for k, v in asked.items() if k in new.observed}

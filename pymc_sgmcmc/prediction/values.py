@@ -1,15 +1,18 @@
 """New values as arrays of numbers, of the type that the model holds."""
 
 from numbers import Number
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+from pytensor.compile.sharedvalue import SharedVariable
 from xarray import DataArray
 
 
-def as_array(x: Any) -> np.ndarray:
+def as_array(x: ArrayLike) -> np.ndarray:
     """An array of new values, nan where they are masked."""
-    return x.astype(float).filled(np.nan) if np.ma.is_masked(x) else np.asarray(x)
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        return np.ma.filled(x.astype(float), np.nan)
+    return np.asarray(x)
 
 
 def as_numbers(name: str, x: np.ndarray, held: str) -> np.ndarray:
@@ -36,15 +39,15 @@ def as_numbers(name: str, x: np.ndarray, held: str) -> np.ndarray:
     return numbers
 
 
-def like(variable: Any, x: np.ndarray) -> np.ndarray:
+def like(name: str, variable: SharedVariable, x: np.ndarray) -> np.ndarray:
     """New values of a ``pm.Data``, in its dtype."""
-    refuse_axes(variable.name, x, variable.type.ndim)
+    refuse_axes(name, x, variable.type.ndim)
     dtype = np.dtype(variable.type.dtype)
-    x = as_numbers(variable.name, x, str(dtype))
+    x = as_numbers(name, x, str(dtype))
     if not np.can_cast(x.dtype, dtype, "same_kind"):
         raise ValueError(
-            f"{variable.name!r} holds {dtype} in the model, and was given {x.dtype}, which would "
-            f"be cut off. Use pm.Data({variable.name!r}, values.astype(float))."
+            f"{name!r} holds {dtype} in the model, and was given {x.dtype}, which would "
+            f"be cut off. Use pm.Data({name!r}, values.astype(float))."
         )
     with np.errstate(over="ignore"):
         taken = x.astype(dtype)
@@ -52,8 +55,8 @@ def like(variable: Any, x: np.ndarray) -> np.ndarray:
     if not fits.all():
         highest = (np.iinfo if dtype.kind in "iu" else np.finfo)(dtype).max
         raise ValueError(
-            f"{variable.name!r} holds {dtype} in the model, up to {highest}, and was given "
-            f"numbers from {x.min()} to {x.max()}. Use pm.Data({variable.name!r}, "
+            f"{name!r} holds {dtype} in the model, up to {highest}, and was given "
+            f"numbers from {x.min()} to {x.max()}. Use pm.Data({name!r}, "
             "values.astype(float))."
         )
     return taken
