@@ -28,6 +28,7 @@ from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
 from pymc_sgmcmc.report.signs import log_problems, signs_of_trouble
 from pymc_sgmcmc.run.chains import ChainStuckError
 from pymc_sgmcmc.run.phases import Run
+from pymc_sgmcmc.run.starts import Point
 
 _log = logging.getLogger(__name__)
 
@@ -185,7 +186,7 @@ class _Sampling:
         self.filled = 0
         self._block: Draws | None = None
         self._left_out: list[str] = []
-        self._run: Any = None
+        self._run: Run | None = None
         self._started = time.time()
 
     @property
@@ -193,7 +194,9 @@ class _Sampling:
         """Draws of each chain, tuning included, as far as those that are kept go."""
         return self.filled + (0 if self.keep_tuning else self.tune)
 
-    def go(self, points: Sequence[Any], rngs: Sequence[Any], progressbar: bool) -> None:
+    def go(
+        self, points: Sequence[Point], rngs: Sequence[np.random.Generator], progressbar: bool
+    ) -> None:
         """Make all draws."""
         tune, total = self.tune, self.tune + self.draws
         with _progress(progressbar) as progress:
@@ -322,6 +325,7 @@ class _Sampling:
 
     def _attributes(self) -> dict[str, Any]:
         run = self._run
+        assert run is not None
         # Updates of draws that could not be kept, all of one block, don't count.
         updates = run.updates - (run.made - self.made) * run.steps
         return {

@@ -24,7 +24,7 @@ from pymc_sgmcmc.pymc_step.messages import (
     warn_of_callback,
 )
 from pymc_sgmcmc.report.report import Report
-from pymc_sgmcmc.report.signs import log_problems, signs_of_step
+from pymc_sgmcmc.report.signs import Finding, log_problems, signs_of_step
 from pymc_sgmcmc.run.phases import Run
 from pymc_sgmcmc.run.starts import Point
 
@@ -60,7 +60,7 @@ class Population:
         assert self._block is not None
         return self._block, number - run.made + self._block.positions.shape[1]
 
-    def _problems(self, report: Callable[[Run], Report]) -> Any:
+    def _problems(self, report: Callable[[Run], Report]) -> list[Finding]:
         """Signs of trouble in the draws after tuning."""
         assert self.run is not None
         names = self._statistics[0]

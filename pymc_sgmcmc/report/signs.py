@@ -20,6 +20,9 @@ from pymc_sgmcmc.report.several import steps_of
 
 _log = logging.getLogger(__name__)
 
+Statistics = Mapping[str, np.ndarray]
+"""Those of a step's draws after tuning, by name: ``(chains, draws)`` each."""
+
 # Relative error of a temperature, and momentum lost to the gradient's noise in one update, from
 # which on variances are several percent off.
 _TEMPERATURE, _NOISE_FRICTION = 0.05, 0.3
@@ -60,9 +63,7 @@ class Finding:
     message: str
 
 
-def signs_of_trouble(
-    statistics: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
-) -> list[Finding]:
+def signs_of_trouble(statistics: Statistics, attributes: Mapping[str, Any]) -> list[Finding]:
     """Look for signs of trouble in statistics and attributes of an output.
 
     A check whose numbers are missing is a note; one whose numbers are not finite is a problem.
@@ -93,7 +94,7 @@ def signs_of_trouble(
     ]
 
 
-def signs_of_step(statistics: Mapping[str, np.ndarray], report: Report) -> list[Finding]:
+def signs_of_step(statistics: Statistics, report: Report) -> list[Finding]:
     """Look for signs of trouble in the statistics ``(chains, draws)`` and the report of a step."""
     return [f for name, check in _CHECKS.items() for f in guarded(name, check, statistics, report)]
 
@@ -122,7 +123,7 @@ def guarded(name: str, check: Callable[..., Iterable[Finding]], *arguments: Any)
         return [Finding(name, False, f"Not measured: the check itself failed ({kind}: {error}).")]
 
 
-def _statistic(statistics: Mapping[str, Any], name: str) -> np.ndarray | None:
+def _statistic(statistics: Statistics, name: str) -> np.ndarray | None:
     """Statistic of the draws, ``(chains, draws)``, all finite; None where there is none."""
     x = statistics.get(name)
     if x is None or not np.size(x):
@@ -174,7 +175,7 @@ def _mean_and_error(x: np.ndarray) -> tuple[float, float]:
     return float(x.mean()), float(means.std(ddof=1) / math.sqrt(len(means))) if n > 1 else math.inf
 
 
-def _step_size(statistics: Any, report: Report) -> Iterator[Finding]:
+def _step_size(statistics: Statistics, report: Report) -> Iterator[Finding]:
     if report.found.expected_bias is None:
         return
     bias, h = report.found.expected_bias, report.step_size
@@ -189,7 +190,7 @@ def _step_size(statistics: Any, report: Report) -> Iterator[Finding]:
         )
 
 
-def _kinetic(statistics: Mapping[str, Any], report: Report) -> Iterator[Finding]:
+def _kinetic(statistics: Statistics, report: Report) -> Iterator[Finding]:
     kinetic = _statistic(statistics, "kinetic_temperature")
     if kinetic is None or (T := report.temperature) == 0:
         return
@@ -213,7 +214,7 @@ def _kinetic(statistics: Mapping[str, Any], report: Report) -> Iterator[Finding]
     yield Finding("kinetic temperature", True, found + message)
 
 
-def _configurational(statistics: Mapping[str, Any], report: Report) -> Iterator[Finding]:
+def _configurational(statistics: Statistics, report: Report) -> Iterator[Finding]:
     samples = _statistic(statistics, "configurational_temperature")
     if samples is None or (T := report.temperature) == 0:
         return
@@ -242,7 +243,7 @@ def _configurational(statistics: Mapping[str, Any], report: Report) -> Iterator[
     yield Finding("configurational temperature", True, found + message)
 
 
-def _noise(statistics: Mapping[str, Any], report: Report) -> Iterator[Finding]:
+def _noise(statistics: Statistics, report: Report) -> Iterator[Finding]:
     noise = _statistic(statistics, "gradient_noise")
     if noise is None:
         return
@@ -280,7 +281,7 @@ def _noise(statistics: Mapping[str, Any], report: Report) -> Iterator[Finding]:
     yield Finding("gradient noise", True, message)
 
 
-def _thermostat(statistics: Mapping[str, Any], report: Report) -> Iterator[Finding]:
+def _thermostat(statistics: Statistics, report: Report) -> Iterator[Finding]:
     noise = _statistic(statistics, "gradient_noise")
     if noise is None or noise.shape[1] < 4:
         return
@@ -302,7 +303,7 @@ def _thermostat(statistics: Mapping[str, Any], report: Report) -> Iterator[Findi
         )
 
 
-def _rejected(statistics: Mapping[str, Any], report: Report) -> Iterator[Finding]:
+def _rejected(statistics: Statistics, report: Report) -> Iterator[Finding]:
     rejected = _statistic(statistics, "rejected")
     if rejected is None or not rejected.sum():
         return
@@ -316,7 +317,7 @@ def _rejected(statistics: Mapping[str, Any], report: Report) -> Iterator[Finding
     )
 
 
-def _modes(statistics: Any, report: Report) -> Iterator[Finding]:
+def _modes(statistics: Statistics, report: Report) -> Iterator[Finding]:
     found = report.found
     modes, place = 1 if found.modes is None else found.modes, found.mode_of_chain
     mass = np.zeros(1) if found.mode_mass is None else found.mode_mass
@@ -354,7 +355,7 @@ def _modes(statistics: Any, report: Report) -> Iterator[Finding]:
         )
 
 
-def _potentials(statistics: Mapping[str, Any], report: Report) -> Iterator[Finding]:
+def _potentials(statistics: Statistics, report: Report) -> Iterator[Finding]:
     potential = _statistic(statistics, "potential_energy")
     if potential is None or min(potential.shape) < 2 or report.temperature == 0:
         return
@@ -374,7 +375,7 @@ def _potentials(statistics: Mapping[str, Any], report: Report) -> Iterator[Findi
         )
 
 
-def _curvature(statistics: Any, report: Report) -> Iterator[Finding]:
+def _curvature(statistics: Statistics, report: Report) -> Iterator[Finding]:
     ratio = report.found.curvature_ratio
     if ratio is not None and ratio > _CURVATURE_RATIO:
         yield Finding(
@@ -386,7 +387,7 @@ def _curvature(statistics: Any, report: Report) -> Iterator[Finding]:
         )
 
 
-def _clipped(statistics: Mapping[str, Any], report: Report) -> Iterator[Finding]:
+def _clipped(statistics: Statistics, report: Report) -> Iterator[Finding]:
     norms = _statistic(statistics, "gradient_norm")
     length = report.clip_gradient
     if length is None:
@@ -405,7 +406,7 @@ def _clipped(statistics: Mapping[str, Any], report: Report) -> Iterator[Finding]
     yield Finding("clipped gradient", often, message)
 
 
-def _descent(statistics: Any, report: Report) -> Iterator[Finding]:
+def _descent(statistics: Statistics, report: Report) -> Iterator[Finding]:
     if report.found.descent_at_rest is False:
         updates = report.found.descent_updates
         after = f" after {updates} updates" if updates is not None else ""

@@ -58,7 +58,9 @@ def gradient_noise(
         centre = np.broadcast_to(coordinates.centre, here.shape)
         known = {k: np.broadcast_to(x, (_AT_ONCE, *x.shape)) for k, x in others.items()}
 
-        def difference(points: np.ndarray, seeds=seeds, known=known) -> np.ndarray:
+        def difference(
+            points: np.ndarray, seeds: np.ndarray = seeds, known: dict[str, np.ndarray] = known
+        ) -> np.ndarray:
             with np.errstate(all="ignore"):
                 one, other = (engine.evaluate(points, known, s)[1].astype(float) for s in seeds)
                 return coordinates.gradient(one - other) / np.sqrt(2)
