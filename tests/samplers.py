@@ -6,6 +6,9 @@ A new one is tested with the others as soon as its file is there.
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import pymc_sgmcmc  # noqa: F401  (its step methods are subclasses once it is imported)
 from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
@@ -33,3 +36,8 @@ def every_sampler() -> list[type[StochasticGradientStep]]:
 
 SAMPLERS = every_sampler()
 OF_THE_PACKAGE = [s for s in SAMPLERS if s.__module__.startswith("pymc_sgmcmc.")]
+
+
+def mostly_slow(*quick: type[StochasticGradientStep]) -> list[Any]:
+    """All of them, to parametrise a test that only a few need in the quick suite."""
+    return [s if s in quick else pytest.param(s, marks=pytest.mark.slow) for s in SAMPLERS]

@@ -7,7 +7,7 @@ import pytest
 from pymc_sgmcmc import ATMC, SGHMC, SGLD, WarmUp, sample
 from pymc_sgmcmc.run import chains
 from tests.moments import assert_moments, regression_posterior
-from tests.samplers import SAMPLERS
+from tests.samplers import mostly_slow
 
 N, NOISE = 500, 0.7
 
@@ -55,7 +55,7 @@ def with_log_s(idata):
 # -- the law -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", mostly_slow(SGHMC, ATMC))
 def test_a_normal_without_data(sampler):
     mean = np.array([3.0, -200.0, 0.01])
     factor = np.diag([1, 100, 0.01]) @ np.array([[1, 0, 0], [0.9, 0.4, 0], [-0.7, 0.5, 0.3]])
@@ -66,7 +66,7 @@ def test_a_normal_without_data(sampler):
     assert_moments(idata["posterior"]["x"].values, mean, factor @ factor.T)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", mostly_slow(SGLD, ATMC))
 def test_a_conjugate_regression_on_minibatches(conjugate, sampler):
     model, mean, covariance = conjugate
     idata = draw(model, sampler(batch_size=50, model=model))

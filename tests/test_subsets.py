@@ -52,7 +52,7 @@ def is_subset(rows, n, size):
 few = settings(derandomize=True, deadline=None, database=None)
 
 
-@settings(few, max_examples=8)  # each compiles anew
+@settings(few, max_examples=5)  # each compiles anew
 @given(sizes=sizes(2**31 - 1), seed=st.integers(0, 2**31 - 1))
 def test_subsets_of_any_size_by_jax(sizes, seed):
     rows = np.asarray(subsets.random_subset(jax.random.key(seed), *sizes))

@@ -310,7 +310,7 @@ def two_modes():
     return model, mean, (p @ (grid - mean) ** 2) ** 0.5
 
 
-@pytest.mark.parametrize("sampler", [SGNHT, ATMC])
+@pytest.mark.parametrize("sampler", [pytest.param(SGNHT, marks=pytest.mark.slow), ATMC])
 def test_chains_in_different_modes_keep_their_own_coordinates(sampler):
     model, mean, sd = two_modes()
     with model:
@@ -399,7 +399,7 @@ def test_what_is_to_be_found_needs_tuning_draws(logistic, arguments, finds):
 # -- too large for Hessians ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", [SGHMC, ATMC])
+@pytest.mark.parametrize("sampler", [pytest.param(SGHMC, marks=pytest.mark.slow), ATMC])
 def test_twelve_hundred_normals_of_different_scales(sampler):
     sd = np.geomspace(0.1, 10, 1200)
     with pm.Model() as model:
