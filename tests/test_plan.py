@@ -90,6 +90,8 @@ def test_what_was_settled_stays(model):
         seen.append(run.tuning)
     assert seen[0] is not seen[1]
     assert all(later is seen[1] for later in seen[2:])
+    # Updates are counted on, wherever the chains begin again: none shares its noise with another.
+    assert np.asarray(run.chains.state["update"]).tolist() == [run.updates]
 
 
 def test_making_a_run_does_nothing_yet(model, monkeypatch):
