@@ -4,7 +4,7 @@ import numpy as np
 import pymc as pm
 import pytest
 
-from pymc_sgmcmc import ATMC, JAX, SGLD, Numba
+from pymc_sgmcmc import ATMC, JAX, SGLD, Numba, WarmUp
 from pymc_sgmcmc.dynamics import SGHMCDynamics
 from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.plan.tuning import Place, Tuning
@@ -92,6 +92,18 @@ def test_what_was_settled_stays(model):
     assert all(later is seen[1] for later in seen[2:])
     # Updates are counted on, wherever the chains begin again: none shares its noise with another.
     assert np.asarray(run.chains.state["update"]).tolist() == [run.updates]
+
+
+@pytest.mark.parametrize("engine", ["jax", "numba"])
+def test_thermostats_begin_where_they_settle(engine):
+    with pm.Model() as model:
+        pm.Normal("y", pm.Normal("m", 0, 1, shape=2).sum(), 1, observed=np.arange(100.0) / 50)
+        step = ATMC(batch_size=10, warmup=WarmUp(control_variate=False), engine=engine)
+    run = Run(step.compiled, [model.initial_point(0)], [np.random.default_rng(0)], tune=4).start()
+    (place,) = run.tuning.places
+    assert place.noise.max() > 0.1
+    settled = step.plan.dynamics.settled(run.tuning.step_size, place.noise)["thermostat"]
+    np.testing.assert_allclose(run.chains.state["thermostat"], settled[None])
 
 
 def test_making_a_run_does_nothing_yet(model, monkeypatch):
