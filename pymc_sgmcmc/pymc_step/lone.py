@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from pymc.step_methods.compound import BlockedStep, StepMethodState
 from pymc.step_methods.state import dataclass_state
 
-from pymc_sgmcmc.plan.compiled import Compiled
-from pymc_sgmcmc.pymc_step.attributes import Reported
-from pymc_sgmcmc.pymc_step.variant import variant
-from pymc_sgmcmc.report.report import Report
+from pymc_sgmcmc.pymc_step.variant import Kind, variant
 from pymc_sgmcmc.run.phases import Run
 from pymc_sgmcmc.run.starts import Point
 
@@ -24,16 +20,11 @@ class LoneState(StepMethodState):
     chain_state: dict[str, np.ndarray] | None = None
 
 
-class Lone(BlockedStep):
+class Lone(Kind, BlockedStep):
     """What a `StochasticGradientStep` that owns some of the variables is besides."""
 
     _state_class = LoneState
     owns_all = False
-    compiled: Compiled
-    rng: np.random.Generator
-    run_report: Callable[[Run | None], Report]
-    _reported: Reported
-    _result: Callable[..., Any]
     _run: Run | None = None
 
     @property

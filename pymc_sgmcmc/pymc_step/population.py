@@ -15,7 +15,6 @@ from pymc.step_methods.compound import StepMethodState
 from pymc_sgmcmc.engines.base import Draws
 from pymc_sgmcmc.output import warn_of_large_output
 from pymc_sgmcmc.plan.compiled import Compiled
-from pymc_sgmcmc.pymc_step.attributes import Reported
 from pymc_sgmcmc.pymc_step.messages import (
     log_phase,
     log_start,
@@ -23,6 +22,7 @@ from pymc_sgmcmc.pymc_step.messages import (
     silence_population_messages,
     warn_of_callback,
 )
+from pymc_sgmcmc.pymc_step.variant import Kind
 from pymc_sgmcmc.report.report import Report
 from pymc_sgmcmc.report.signs import Finding, log_problems, signs_of_step
 from pymc_sgmcmc.run.phases import Run
@@ -68,16 +68,11 @@ class Population:
         return signs_of_step({k: x[:, self.tune :] for k, x in whole.items()}, report(self.run))
 
 
-class InPopulation(PopulationArrayStepShared):
+class InPopulation(Kind, PopulationArrayStepShared):
     """What a `StochasticGradientStep` that owns all variables is besides."""
 
     _state_class = StepMethodState
     owns_all = True
-    compiled: Compiled
-    rng: np.random.Generator
-    run_report: Callable[[Run | None], Report]
-    _reported: Reported
-    _result: Callable[..., Any]
 
     def astep(self, q0: Any) -> NoReturn:
         """Never called: `step` moves points, not ravelled vectors."""

@@ -1,7 +1,26 @@
 """A step method that advances its chains in one of the two ways."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+
+from pymc_sgmcmc.plan.compiled import Compiled
+from pymc_sgmcmc.pymc_step.attributes import Reported
+from pymc_sgmcmc.report.report import Report
+from pymc_sgmcmc.run.phases import Run
+
+
+class Kind:
+    """What `Lone` and `InPopulation` find in the `StochasticGradientStep` that they are part of."""
+
+    owns_all: bool
+    compiled: Compiled
+    rng: np.random.Generator
+    run_report: Callable[[Run | None], Report]
+    _reported: Reported
+    _result: Callable[..., Any]
 
 
 @functools.cache

@@ -117,12 +117,14 @@ def run(model, step):
 
 def test_a_run_records_what_it_found(model):
     step = ATMC(batch_size=20, model=model)
-    report = Report.read(run(model, step).posterior.attrs)
+    idata = run(model, step)
+    report = Report.read(idata.posterior.attrs)
     assert (report.sampler, report.temperature, report.momentum_decay) == ("ATMC", 1.0, 0.9)
     assert (report.batch_size, report.n_rows, report.in_batches) == (20, 200, True)
     assert (report.step_size_given, report.network, report.backend) == (False, False, "jax")
     assert report.free_variables == ("slopes",)
     assert report.target_bias == 0.02
+    np.testing.assert_allclose(idata.sample_stats["step_size"], report.step_size)
     assert report.found.expected_bias == pytest.approx(0.02, rel=0.01)
     assert report.found.modes == report.found.modes_found == 1
     np.testing.assert_array_equal(report.found.mode_of_chain, [0, 0])
