@@ -8,7 +8,9 @@ from pymc_sgmcmc import ATMC, JAX, SGLD, Numba, WarmUp
 from pymc_sgmcmc.dynamics import SGHMCDynamics
 from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.plan.tuning import Place, Tuning
+from pymc_sgmcmc.pymc_step import population
 from pymc_sgmcmc.run.phases import Run
+from pymc_sgmcmc.warmup import choice
 
 D = 3
 
@@ -104,6 +106,32 @@ def test_thermostats_begin_where_they_settle(engine):
     assert place.noise.max() > 0.1
     settled = step.plan.dynamics.settled(run.tuning.step_size, place.noise)["thermostat"]
     np.testing.assert_allclose(run.chains.state["thermostat"], settled[None])
+
+
+def test_where_the_first_engine_lacks_an_op_the_next_one_warms_up(model, monkeypatch):
+    def lacking(compiled, others, rng, starts, engine):
+        if engine == JAX():
+            raise NotImplementedError
+        return engine
+
+    monkeypatch.setattr(choice, "_warm_up", lacking)
+    assert choice.warm_up(ATMC(model=model).compiled, {}, None, None) == Numba()
+    with pytest.raises(NotImplementedError):
+        choice.warm_up(ATMC(model=model, engine="jax").compiled, {}, None, None)
+
+
+def test_draws_after_tuning_are_judged(model, monkeypatch):
+    seen = []
+    monkeypatch.setattr(population, "signs_of_step", lambda *judged: seen.append(judged) or [])
+    step = SGLD(step_size=0.01, steps_per_draw=2, model=model, engine="jax")
+    kwargs = {"random_seed": 1, "progressbar": False, "compute_convergence_checks": False}
+    with model:
+        idata = pm.sample(7, tune=4, chains=3, step=step, **kwargs)
+    ((statistics, report),) = seen
+    for name, x in statistics.items():
+        np.testing.assert_array_equal(x, idata.sample_stats[name], err_msg=name)
+    for name, value in report.attributes().items():
+        assert idata.posterior.attrs[name] == value, name
 
 
 def test_making_a_run_does_nothing_yet(model, monkeypatch):

@@ -98,6 +98,15 @@ def test_reports_of_several_steps_come_apart_again(reports):
             assert getattr(found, name) == getattr(report, name), name
 
 
+def test_arrays_of_modes_are_no_lists_of_steps():
+    found = Found(mode_mass=np.array([-3.0, -13.0]), mode_of_chain=np.array([0, 1]))
+    reports = [Report(sampler=name, temperature=1.0, step_size=0.1, found=found) for name in "ab"]
+    statistics = {"potential_energy": np.zeros((2, 3, 2))}
+    for _, report in steps_of(statistics, joined(reports, 0, 0)):
+        np.testing.assert_array_equal(report.found.mode_mass, [-3, -13])
+        np.testing.assert_array_equal(report.found.mode_of_chain, [0, 1])
+
+
 # -- what a run records ----------------------------------------------------------------------------
 
 
