@@ -403,6 +403,23 @@ def test_a_rejected_update_draws_the_momentum_afresh_and_keeps_the_rest(backend,
     np.testing.assert_array_equal(end["position"], -np.ones((2, 3)))
 
 
+def test_an_update_is_rejected_for_its_gradient_alone(backend):
+    """Where the potential is finite and its gradient is not, no draw is left for the potential."""
+    with pm.Model() as model:
+        x = pm.Normal("x", shape=3)
+        pm.Potential("edge", pt.sqrt(pt.maximum(x.sum(), 0)))
+        compiled = SGNHT(model=model, step_size=0.1, engine=backend).compiled
+    engine = compiled.engine()
+    state = engine.init(-np.ones((2, 3)), np.array([[1, 2], [3, 4]], np.uint32))
+    known = {name: np.full((2, 3), 10.0 + i) for i, name in enumerate(engine.auxiliaries)}
+    draws, end = engine.run(state | known, np.full((2, 5), 0.1), 0.1, {})
+    assert np.abs(np.asarray(end["momentum"])).max() < 6  # N(0, 1)
+    np.testing.assert_array_equal(end["thermostat"], known["thermostat"])
+    np.testing.assert_array_equal(end["position"], -np.ones((2, 3)))
+    np.testing.assert_array_equal(draws.statistics["rejected"], np.full((2, 2), 5))
+    np.testing.assert_array_equal(end["rejected_in_a_row"], [10, 10])
+
+
 @pytest.mark.parametrize("names", [{"auxiliaries": ("key",)}, {"statistics": ("rejected",)}])
 def test_names_that_engines_use_are_refused(names):
     (name,), *_ = names.values()
