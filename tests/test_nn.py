@@ -322,7 +322,7 @@ def test_the_warm_up_of_a_network_starts_from_the_prior(hidden, of_prior, monkey
         found.append(starts)
         raise Reached
 
-    monkeypatch.setattr("pymc_sgmcmc.warmup.base.WarmUp.search", search)
+    monkeypatch.setattr("pymc_sgmcmc.warmup.base.BaseWarmUp.search", search)
     step = ATMC(model=model, batch_size=10)
     with pytest.raises(Reached):
         sample(1, tune=2, chains=40, step=step, model=model, progressbar=False)
