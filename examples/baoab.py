@@ -8,7 +8,6 @@ step size that the warm-up finds, and on all rows with longer and longer steps.
     uv run examples/baoab.py
 """
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,7 +17,7 @@ from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc import SGHMC, WarmUp
 from pymc_sgmcmc.dynamics import MomentumDynamics, Transition
-from pymc_sgmcmc.dynamics.base import friction_coefficient, heating, leapfrog_bias
+from pymc_sgmcmc.dynamics.base import heating, leapfrog_bias
 from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
 from pymc_sgmcmc.settings import settings
 
@@ -52,8 +51,7 @@ class BAOABDynamics(MomentumDynamics):
 
         The splitting's own is of order h⁴ where the posterior is not normal, and 0 where it is.
         """
-        decay = -math.log(self.momentum_decay)
-        heat = heating(step_size, np.max(noise) + correlated, decay, self.temperature)
+        heat = heating(step_size, np.max(noise) + correlated, self.decay_rate, self.temperature)
         return leapfrog_bias(step_size, curvature) ** 2 + heat
 
     def transition(
@@ -67,12 +65,15 @@ class BAOABDynamics(MomentumDynamics):
     ) -> Transition:
         """One update; see `Dynamics.transition`."""
         h, T = step_size, self.temperature
-        a = pt.exp(-friction_coefficient(self.momentum_decay, base_step_size) * h)
+        friction = auxiliaries["friction"]
+        a = pt.exp(-friction * h / base_step_size)
         p = auxiliaries["momentum"] - h * gradient  # B
         position = position + h / 2 * p  # A
         p = a * p + pt.sqrt(T * (1 - a**2)) * noise  # O
         position = position + h / 2 * p  # A
-        return Transition(position, {"momentum": p}, {"kinetic_temperature": pt.sqr(p)})
+        return Transition(
+            position, {"momentum": p, "friction": friction}, {"kinetic_temperature": pt.sqr(p)}
+        )
 
 
 class BAOAB(StochasticGradientStep):

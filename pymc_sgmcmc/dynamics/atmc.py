@@ -13,7 +13,6 @@ from pymc_sgmcmc.arguments import boolean, number, optional
 from pymc_sgmcmc.dynamics.base import (
     MomentumDynamics,
     Transition,
-    friction_coefficient,
     heating,
     kick,
     leapfrog_bias,
@@ -84,7 +83,7 @@ class ATMCDynamics(MomentumDynamics):
         boolean,
     )
 
-    auxiliaries: ClassVar[tuple[str, ...]] = ("momentum", "thermostat")
+    auxiliaries: ClassVar[tuple[str, ...]] = ("momentum", "friction", "thermostat")
     statistics: ClassVar[tuple[str, ...]] = ("kinetic_temperature", "gradient_noise")
 
     def __post_init__(self) -> None:
@@ -101,13 +100,13 @@ class ATMCDynamics(MomentumDynamics):
     def friction(self, step_size: float, noise: np.ndarray) -> np.ndarray:
         """Momentum lost to friction in one update; see `Dynamics.friction`."""
         adapted = step_size**2 * np.asarray(noise) / (2 * self.temperature)  # ξ h
-        return np.maximum(-math.log(self.momentum_decay), adapted)
+        return np.maximum(self.decay_rate, adapted)
 
     def bias(
         self, step_size: float, curvature: float, noise: np.ndarray, correlated: float = 0.0
     ) -> float:
         """Largest relative error of a variance; see `Dynamics.bias`."""
-        h, decay = step_size, -math.log(self.momentum_decay)
+        h, decay = step_size, self.decay_rate
         left = heating(h, correlated, decay, self.temperature)
         error = leapfrog_bias(h, curvature) + thermostat_bias(self.friction(h, noise), decay, left)
         if self.speed_limit is not None:
@@ -121,7 +120,8 @@ class ATMCDynamics(MomentumDynamics):
     def settled(self, step_size: float, noise: np.ndarray) -> dict[str, np.ndarray]:
         """Thermostats that have adapted; see `Dynamics.settled`."""
         zeta = np.asarray(noise, dtype=float) / (2 * self.temperature)
-        return {"thermostat": step_size * zeta if self.published else zeta}
+        thermostat = step_size * zeta if self.published else zeta
+        return super().settled(step_size, noise) | {"thermostat": thermostat}
 
     def transition(
         self,
@@ -134,21 +134,21 @@ class ATMCDynamics(MomentumDynamics):
     ) -> Transition:
         """One update; see `Dynamics.transition`."""
         T, h, h0 = self.temperature, step_size, base_step_size
-        p, z = auxiliaries["momentum"], auxiliaries["thermostat"]
-        D = friction_coefficient(self.momentum_decay, h0)
+        p, friction, z = (auxiliaries[k] for k in self.auxiliaries)
+        D = friction / h0
         xi = z if self.published else h * z
         beta = pt.maximum(D, xi)
         p = kick(p, gradient, noise, h, beta * self._mobility(p), beta - xi, T)  # B
         w = self._mobility(p)
         v = w * p
         position = position + h * v  # A
-        z = z + self._thermostat_rate(h, h0) * (v * v - T * w * w * w)  # Z
+        z = z + self._thermostat_rate(friction, h, h0) * (v * v - T * w * w * w)  # Z
         zeta = z / h0 if self.published else z
         statistics = {
             "kinetic_temperature": p * v,
             "gradient_noise": 2 * T * zeta,
         }
-        return Transition(position, {"momentum": p, "thermostat": z}, statistics)
+        return Transition(position, {"momentum": p, "friction": friction, "thermostat": z}, statistics)
 
     def _mobility(self, p: TensorVariable) -> TensorVariable:
         """Velocity that a unit of momentum gives, w = 1/u."""
@@ -156,7 +156,9 @@ class ATMCDynamics(MomentumDynamics):
             return pt.ones_like(p)
         return 1 / pt.sqrt(1 + pt.sqr(p / self.speed_limit))
 
-    def _thermostat_rate(self, h: TensorVariable, h0: TensorVariable) -> TensorVariable:
+    def _thermostat_rate(
+        self, friction: TensorVariable, h: TensorVariable, h0: TensorVariable
+    ) -> TensorVariable:
         if self.published:
             return h
-        return -math.log(self.momentum_decay) / (self.thermostat_time * h0**2) * (h / h0)
+        return friction / (self.thermostat_time * h0**2) * (h / h0)

@@ -1,10 +1,11 @@
 """The contract of a sampler's dynamics, and the steps that their splittings share."""
 
+import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import pytensor.tensor as pt
@@ -12,6 +13,10 @@ from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.arguments import number
 from pymc_sgmcmc.settings import Settings, setting, settings
+
+# Where nothing is known of the posterior's shape: right in coordinates in which it is about
+# standard normal, and steps are about a tenth of it.
+_USUAL_DECAY = 0.9
 
 # Names that engines give to what they keep of a chain, and of a draw.
 OF_STATES = {"position", "finite_position", "origin", "key", "update", "rejected_in_a_row"}
@@ -91,7 +96,8 @@ class Dynamics(Settings, ABC):
         dict of str to TensorVariable
             The momentum from N(0, T); no friction besides the injected one.
         """
-        fresh = {"momentum": self.temperature**0.5 * noise, "thermostat": pt.zeros_like(noise)}
+        zero = pt.zeros_like(noise)
+        fresh = {"momentum": self.temperature**0.5 * noise, "thermostat": zero, "friction": zero}
         for name in self.auxiliaries:
             if name not in fresh:
                 raise NotImplementedError(
@@ -142,8 +148,10 @@ class Dynamics(Settings, ABC):
             Increases with `step_size`, from 0 at 0.
         """
 
-    def correlation(self, step_size: float, noise: np.ndarray, updates: np.ndarray) -> np.ndarray:
-        """Autocorrelation of the position in a direction of unit curvature, after some updates.
+    def correlation(
+        self, step_size: float, noise: np.ndarray, updates: np.ndarray, curvature: float = 1.0
+    ) -> np.ndarray:
+        """Autocorrelation of the position in a direction of some curvature, after some updates.
 
         That of a harmonic oscillator with the friction β: the longest over the parameters.
 
@@ -155,6 +163,8 @@ class Dynamics(Settings, ABC):
             Variance V of the gradient noise of each parameter.
         updates : ndarray
             Numbers of updates.
+        curvature : float
+            ω² of the direction.
 
         Returns
         -------
@@ -162,7 +172,7 @@ class Dynamics(Settings, ABC):
             Same shape as `updates`.
         """
         half = np.max(self.friction(step_size, noise)) / step_size / 2  # β/2
-        root = np.emath.sqrt(half**2 - 1 + 1e-9j)
+        root = np.emath.sqrt(half**2 - curvature * (1 - 1e-9j))
         fast, slow = half + root, half - root
         t = step_size * np.asarray(updates)
         return ((fast * np.exp(-slow * t) - slow * np.exp(-fast * t)) / (fast - slow)).real
@@ -276,6 +286,12 @@ def _polynomial(coefficients: tuple[float, ...], x: TensorVariable) -> TensorVar
     return value
 
 
+def _momentum_decay(name: str, value: Any) -> float | str:
+    if isinstance(value, str) and value == "auto":
+        return value
+    return number(name, value, low=0, high=1, otherwise=', or "auto"')
+
+
 @settings
 class MomentumDynamics(Dynamics):
     """Dynamics of a position and a momentum, from which friction takes a part in every update.
@@ -285,24 +301,41 @@ class MomentumDynamics(Dynamics):
     {parameters}
     """
 
-    momentum_decay: float = setting(
-        0.9,
-        "float, default 0.9",
-        "Factor by which friction shrinks the momentum in one update; D = −log(momentum_decay)/h.",
-        partial(number, low=0, high=1),
+    momentum_decay: float | Literal["auto"] = setting(
+        "auto",
+        'float or "auto"',
+        """Factor by which friction shrinks the momentum in one update; D = −log(momentum_decay)/h.
+        "auto" has the warm-up choose it together with the step size, for the fewest updates per
+        independent draw: softer directions need less friction, gradient noise needs more. It is
+        0.9 where there is no warm-up.""",
+        _momentum_decay,
     )
 
-    auxiliaries: ClassVar[tuple[str, ...]] = ("momentum",)
+    auxiliaries: ClassVar[tuple[str, ...]] = ("momentum", "friction")
     statistics: ClassVar[tuple[str, ...]] = ("kinetic_temperature",)
+
+    @property
+    def decay_rate(self) -> float:
+        """λ = −log momentum_decay, the momentum that constant friction takes in one update."""
+        decay = self.momentum_decay
+        return -math.log(_USUAL_DECAY if isinstance(decay, str) else decay)
+
+    def with_decay(self, momentum_decay: float) -> Self:
+        """Give these dynamics with a momentum decay that was found."""
+        return dataclasses.replace(self, momentum_decay=momentum_decay)
+
+    def init(self, position: TensorVariable, noise: TensorVariable) -> dict[str, TensorVariable]:
+        """Auxiliaries at the start of a chain; see `Dynamics.init`. The friction is λ."""
+        fresh = super().init(position, noise)
+        return fresh | {"friction": pt.full_like(position, self.decay_rate)}
 
     def friction(self, step_size: float, noise: np.ndarray) -> np.ndarray:
         """Momentum lost to friction in one update; see `Dynamics.friction`."""
-        return np.full(np.shape(noise), -math.log(self.momentum_decay))
+        return np.full(np.shape(noise), self.decay_rate)
 
-
-def friction_coefficient(momentum_decay: float, base_step_size: TensorVariable) -> TensorVariable:
-    """D, per unit of time: e^(−D h₀) is `momentum_decay`."""
-    return -math.log(momentum_decay) / base_step_size
+    def settled(self, step_size: float, noise: np.ndarray) -> dict[str, np.ndarray]:
+        """The friction that was found; see `Dynamics.settled`."""
+        return {"friction": np.full(np.shape(noise), self.decay_rate)}
 
 
 def leapfrog_bias(step_size: float, curvature: float) -> float:

@@ -1,6 +1,5 @@
 """Stochastic-gradient Hamiltonian Monte Carlo."""
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,7 +9,6 @@ from pytensor.tensor.variable import TensorVariable
 from pymc_sgmcmc.dynamics.base import (
     MomentumDynamics,
     Transition,
-    friction_coefficient,
     heating,
     kick,
     leapfrog_bias,
@@ -42,7 +40,7 @@ class SGHMCDynamics(MomentumDynamics):
     ) -> float:
         """Largest relative error of a variance; see `Dynamics.bias`."""
         heat = heating(
-            step_size, np.max(noise) + correlated, -math.log(self.momentum_decay), self.temperature
+            step_size, np.max(noise) + correlated, self.decay_rate, self.temperature
         )
         return leapfrog_bias(step_size, curvature) + heat
 
@@ -56,7 +54,10 @@ class SGHMCDynamics(MomentumDynamics):
         base_step_size: TensorVariable,
     ) -> Transition:
         """One update; see `Dynamics.transition`."""
-        D = friction_coefficient(self.momentum_decay, base_step_size)
+        friction = auxiliaries["friction"]
+        D = friction / base_step_size
         p = kick(auxiliaries["momentum"], gradient, noise, step_size, D, D, self.temperature)  # B
         position = position + step_size * p  # A
-        return Transition(position, {"momentum": p}, {"kinetic_temperature": pt.sqr(p)})
+        return Transition(
+            position, {"momentum": p, "friction": friction}, {"kinetic_temperature": pt.sqr(p)}
+        )

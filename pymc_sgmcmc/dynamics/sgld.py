@@ -38,9 +38,11 @@ class SGLDDynamics(Dynamics):
         noise_bias = step_size**2 * (np.max(noise) + correlated) / (4 * self.temperature)
         return leapfrog_bias(step_size, curvature) + noise_bias
 
-    def correlation(self, step_size: float, noise: np.ndarray, updates: np.ndarray) -> np.ndarray:
+    def correlation(
+        self, step_size: float, noise: np.ndarray, updates: np.ndarray, curvature: float = 1.0
+    ) -> np.ndarray:
         """Autocorrelation of the position; see `Dynamics.correlation`."""
-        return (1 - step_size**2 / 2) ** np.asarray(updates)
+        return (1 - step_size**2 * curvature / 2) ** np.asarray(updates)
 
     def transition(
         self,

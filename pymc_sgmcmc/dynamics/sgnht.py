@@ -13,7 +13,6 @@ from pymc_sgmcmc.arguments import number, one_of
 from pymc_sgmcmc.dynamics.base import (
     MomentumDynamics,
     Transition,
-    friction_coefficient,
     heating,
     kick,
     leapfrog_bias,
@@ -64,7 +63,7 @@ class SGNHTDynamics(MomentumDynamics):
         partial(one_of, allowed=("parameter", "scalar")),
     )
 
-    auxiliaries: ClassVar[tuple[str, ...]] = ("momentum", "thermostat")
+    auxiliaries: ClassVar[tuple[str, ...]] = ("momentum", "friction", "thermostat")
     statistics: ClassVar[tuple[str, ...]] = ("kinetic_temperature", "gradient_noise")
 
     def __post_init__(self) -> None:
@@ -74,13 +73,13 @@ class SGNHTDynamics(MomentumDynamics):
     def friction(self, step_size: float, noise: np.ndarray) -> np.ndarray:
         """Momentum lost to friction in one update; see `Dynamics.friction`."""
         adapted = step_size * self.settled(step_size, noise)["thermostat"]  # hζ
-        return -math.log(self.momentum_decay) + step_size * adapted
+        return self.decay_rate + step_size * adapted
 
     def bias(
         self, step_size: float, curvature: float, noise: np.ndarray, correlated: float = 0.0
     ) -> float:
         """Largest relative error of a variance; see `Dynamics.bias`."""
-        h, decay, T = step_size, -math.log(self.momentum_decay), self.temperature
+        h, decay, T = step_size, self.decay_rate, self.temperature
         heat = heating(h, correlated, decay, T)
         error = leapfrog_bias(h, curvature) + thermostat_bias(self.friction(h, noise), decay, heat)
         if self.thermostat == "scalar":  # noisier parameters stay hotter
@@ -90,9 +89,10 @@ class SGNHTDynamics(MomentumDynamics):
     def settled(self, step_size: float, noise: np.ndarray) -> dict[str, np.ndarray]:
         """Thermostats that have adapted; see `Dynamics.settled`."""
         noise = np.asarray(noise, dtype=float)
+        friction = super().settled(step_size, noise)
         if self.thermostat == "scalar":
             noise = np.broadcast_to(noise.mean(-1, keepdims=True), noise.shape)
-        return {"thermostat": noise / (2 * self.temperature)}
+        return friction | {"thermostat": noise / (2 * self.temperature)}
 
     def transition(
         self,
@@ -105,18 +105,18 @@ class SGNHTDynamics(MomentumDynamics):
     ) -> Transition:
         """One update; see `Dynamics.transition`."""
         T, h, h0 = self.temperature, step_size, base_step_size
-        D = friction_coefficient(self.momentum_decay, h0)
-        zeta = auxiliaries["thermostat"]
+        friction, zeta = auxiliaries["friction"], auxiliaries["thermostat"]
+        D = friction / h0
         p = kick(auxiliaries["momentum"], gradient, noise, h, D + h * zeta, D, T)  # B
         position = position + h * p  # A
         heat = pt.sqr(p) if self.thermostat == "parameter" else pt.mean(pt.sqr(p))
-        rate = -math.log(self.momentum_decay) / (self.thermostat_time * h0**2) * (h / h0)
+        rate = friction / (self.thermostat_time * h0**2) * (h / h0)
         zeta = zeta + rate * (heat - T)  # Z
         statistics = {
             "kinetic_temperature": pt.sqr(p),
             "gradient_noise": 2 * T * zeta,
         }
-        return Transition(position, {"momentum": p, "thermostat": zeta}, statistics)
+        return Transition(position, {"momentum": p, "friction": friction, "thermostat": zeta}, statistics)
 
 
 def refuse_cold(temperature: float) -> None:

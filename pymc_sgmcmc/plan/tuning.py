@@ -61,6 +61,8 @@ class Tuning:
     place_of_chain : ndarray of int
     found : Found
         What else the warm-up found.
+    momentum_decay : float or None
+        What friction leaves of the momentum in one update, where it was found.
     """
 
     step_size: float
@@ -69,6 +71,7 @@ class Tuning:
     places: tuple[Place, ...] = ()
     place_of_chain: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     found: Found = field(default_factory=Found)
+    momentum_decay: float | None = None
 
     @property
     def control_variate(self) -> bool:

@@ -17,6 +17,8 @@ class Found(Record):
     ----------
     largest_curvature, curvature_ratio : float or None
         Largest ω² that was met in the sampler's coordinates, and over the median of those met.
+    softest_curvature : float or None
+        ω² of the softest direction that matters, which the friction was chosen for.
     largest_noise : float or None
         Largest variance V of the gradient noise of a coordinate.
     expected_bias : float or None
@@ -32,6 +34,8 @@ class Found(Record):
     mode_of_chain, mode_mass : ndarray or None
         Mode of each chain ``(chains,)``, and the log of the mass of each mode that has chains.
     searches, searches_failed : int or None
+    mode_polished : bool or None
+        Whether the descent of a regression with thousands of effects led on to a mode.
     descent_updates : int or None
         Updates of a descent, for every chain.
     descent_at_rest : bool or None
@@ -44,6 +48,7 @@ class Found(Record):
 
     largest_curvature: float | None = None
     curvature_ratio: float | None = None
+    softest_curvature: float | None = None
     largest_noise: float | None = None
     expected_bias: float | None = None
     search_updates: int | None = None
@@ -55,6 +60,7 @@ class Found(Record):
     mode_mass: np.ndarray | None = None
     searches: int | None = None
     searches_failed: int | None = None
+    mode_polished: bool | None = None
     descent_updates: int | None = None
     descent_at_rest: bool | None = None
     non_centred: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ import numpy as np
 from pymc.exceptions import SamplingError
 
 from pymc_sgmcmc import schedules
+from pymc_sgmcmc.dynamics import Dynamics, MomentumDynamics
 from pymc_sgmcmc.engines.base import STUCK, Draws
 from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.plan.compiled import Compiled
@@ -98,10 +99,18 @@ class Chains:
         self.state["update"] = np.full(len(z), self.updates, np.uint32)
         if tuning.places:
             noise = np.stack([place.noise for place in tuning.of_chains()])
-            settled = self.compiled.plan.dynamics.settled(tuning.step_size, noise)
+            settled = self.dynamics.settled(tuning.step_size, noise)
             dtype = self.compiled.plan.potential.dtype
             self.state |= {name: x.astype(dtype) for name, x in settled.items()}
         self._capacity = self._block or self.engine.capacity(len(z))
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """Those of the plan, with the friction that was found."""
+        dynamics, decay = self.compiled.plan.dynamics, self.tuning.momentum_decay
+        if decay is None or not isinstance(dynamics, MomentumDynamics):
+            return dynamics
+        return dynamics.with_decay(decay)
 
     def move(self, position: np.ndarray, others: Mapping[str, np.ndarray]) -> None:
         """Put chains at positions ``(chains, d)``, keeping their momenta."""

@@ -1,8 +1,8 @@
 """One run, phase by phase: search, tune, settle, freeze.
 
 The search finds the posterior's mass, its scale and a step size to begin with. The chains tune with
-these; half-way through, the warm-up looks at where they have come to and settles on what then
-stays frozen. A plan that leaves nothing to be found begins frozen.
+these, in rounds: at the end of each the warm-up looks at where they have come to, and what it
+settles on in the last stays frozen. A plan that leaves nothing to be found begins frozen.
 """
 
 from __future__ import annotations
@@ -144,31 +144,39 @@ class Run:
         return positions
 
     def _tune(self, n_draws: int) -> Draws:
-        """Move in the settings of the search, and settle half-way."""
-        half = self.tune // 2
-        end = half if self.made < half else self.tune
+        """Move in the settings of the last round, and settle at the end of each."""
+        begin, end = self._round()
         draws = self._advance(min(n_draws, end - self.made), self.tuning.tuning_steps_per_draw)
-        if self._warm_up is not None and self.made <= half:
-            self._remember(draws.positions)
-            if self.made == half:
+        if self._warm_up is not None:
+            self._remember(draws.positions, begin, end)
+            if self.made == end < self.tune:
                 self._settle(draws.positions[:, -1])
         return draws
 
+    def _round(self) -> tuple[int, int]:
+        """First draw of this round of the tuning, and the first after it."""
+        rounds = () if self._warm_up is None else self._warm_up.rounds
+        ends = [int(share * self.tune) for share in rounds]
+        begin = max((end for end in ends if end <= self.made), default=0)
+        return begin, min((end for end in ends if end > self.made), default=self.tune)
+
     def _settle(self, positions: np.ndarray) -> None:
-        """Measure where the chains have come to; what is found then stays frozen."""
+        """Measure where the chains have come to; what is found in the last round stays frozen."""
         assert self._warm_up is not None
         visited = np.concatenate(self._visited, axis=1)
         self.tuning = self._warm_up.settle(self.tuning, visited)
         self.chains.begin(self.engine, self.tuning, positions)
-        self._warm_up, self._visited = None, []
+        self._visited = []
+        if self._round()[1] == self.tune:
+            self._warm_up = None
 
-    def _remember(self, positions: np.ndarray) -> None:
-        """Keep some positions of the second quarter of the tuning, however it is cut in blocks.
+    def _remember(self, positions: np.ndarray, begin: int, end: int) -> None:
+        """Keep some positions of the second half of a round, however it is cut in blocks.
 
         Before, the chains may still have been on their way.
         """
         chains, n, _ = positions.shape
-        first, last = self.tune // 4, self.tune // 2 - 1
+        first, last = (begin + end) // 2, end - 1
         spacing = -(-(last + 1 - first) // max(_OF_CHAIN, _REMEMBERED // chains))
         numbers = np.arange(self.made - n, self.made)
         wanted = (numbers >= first) & ((last - numbers) % spacing == 0)

@@ -34,6 +34,9 @@ def report_of(plan: Plan, sampler: str, run: Run | None = None) -> Report:
     if step_size is None:
         step_size = NotMeasured("the step size is to be found")
     recorded = _recorded(settings) | _recorded(plan.dynamics)
+    momentum_decay: Any = recorded.get("momentum_decay")
+    if momentum_decay == "auto":
+        momentum_decay = NotMeasured("the friction is to be found")
     if run is not None:
         recorded |= _recorded(run.engine)
     recorded |= {
@@ -44,7 +47,7 @@ def report_of(plan: Plan, sampler: str, run: Run | None = None) -> Report:
     report = Report(
         sampler=sampler,
         temperature=plan.dynamics.temperature,
-        momentum_decay=recorded.get("momentum_decay"),
+        momentum_decay=momentum_decay,
         step_size=step_size,
         step_size_given=settings.step_size is not None,
         steps_per_draw=settings.steps_per_draw,
@@ -66,6 +69,7 @@ def _of_run(report: Report, run: Run) -> Report:
     tuning = run.tuning
     return report.but(
         backend=run.engine.name,
+        momentum_decay=getattr(run.chains.dynamics, "momentum_decay", None),
         step_size=tuning.step_size,
         steps_per_draw=tuning.steps_per_draw,
         control_variate=tuning.control_variate,

@@ -13,15 +13,17 @@ from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.model.hierarchy import non_centred
 from pymc_sgmcmc.plan.compiled import Compiled
-from pymc_sgmcmc.plan.plan import STEPS_PER_DRAW, Plan
+from pymc_sgmcmc.plan.plan import Plan
 from pymc_sgmcmc.plan.tuning import Place, Tuning
 from pymc_sgmcmc.report.found import Found
+from pymc_sgmcmc.warmup.friction import with_best_friction
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.noise import gradient_noise
 from pymc_sgmcmc.warmup.step_size import largest_curvature, step_size, steps_per_draw
 
-# Positions at which curvature is measured.
-_POINTS = 16
+# Updates between two draws where the posterior is far from normal: 134 for a draw and one of the
+# tuning, which has most of the way to go.
+_FAR_FROM_NORMAL = 80
 # Rows of a group from which on its effect is better written centred.
 _MANY = 50
 
@@ -43,6 +45,10 @@ class BaseWarmUp(ABC):
     ----------
     landscape : Landscape
         On which curvature is measured.
+    rounds : tuple of float
+        Parts of the tuning after which it measures where the chains have come to.
+    points : int
+        Positions at which curvature is measured.
     leniency : float
         How many times the target the error of a variance may be in the stiffest direction, and in
         the one with the most noise.
@@ -51,6 +57,8 @@ class BaseWarmUp(ABC):
     """
 
     landscape: Landscape
+    rounds: tuple[float, ...] = (1 / 2,)
+    points: ClassVar[int] = 16
     leniency: ClassVar[float] = 1.0
 
     def __init__(
@@ -144,6 +152,10 @@ class BaseWarmUp(ABC):
         """Whether the posterior is about a standard normal in the coordinates that were found."""
         return False
 
+    def _softest(self, places: tuple[Place, ...]) -> float:
+        """ω² of the softest direction that matters, in the coordinates of the sampler."""
+        return 1.0
+
     def _noise(
         self, coordinates: Coordinates, positions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -183,26 +195,31 @@ class BaseWarmUp(ABC):
         curvature = self._curvature(places, place_of_chain, positions)
         correlated = max(place.correlated for place in places) / self.leniency
         stiffest = max(float(curvature.max()), 1) / self.leniency
+        softest = min(self._softest(places), stiffest)
         h = asked.step_size
         if h is None:
-            h = step_size(dynamics, asked.warmup.target_bias, stiffest, noise, correlated)
+            facts = (asked.warmup.target_bias, stiffest, noise, correlated)
+            dynamics = with_best_friction(dynamics, *facts, softest)
+            h = step_size(dynamics, *facts)
         if asked.steps_per_draw is not None:
             steps = tuning_steps = asked.steps_per_draw
         else:
             normal = len(places) == 1 and self._about_normal()
-            steps = steps_per_draw(dynamics, h, noise) if normal else STEPS_PER_DRAW
+            steps = steps_per_draw(dynamics, h, noise, softest) if normal else _FAR_FROM_NORMAL
             # Chains that begin in the posterior's mass have little left to settle.
-            tuning_steps = -(-steps // (4 if normal else 3))
+            tuning_steps = -(-steps // 4) if normal else -(-2 * steps // 3)
         self._seconds += time.perf_counter() - started
         self.found = self.found.but(
             largest_curvature=curvature.max(),
             curvature_ratio=curvature.max() / np.median(curvature),
+            softest_curvature=softest,
             largest_noise=noise.max(),
             expected_bias=dynamics.bias(h, stiffest, noise, correlated),
             search_updates=self._updates(len(place_of_chain)),
             warmup_seconds=self._seconds,
         )
-        return Tuning(h, steps, tuning_steps, places, place_of_chain, self.found)
+        decay = None if dynamics is self.plan.dynamics else dynamics.momentum_decay
+        return Tuning(h, steps, tuning_steps, places, place_of_chain, self.found, decay)
 
     def _curvature(
         self, places: tuple[Place, ...], place_of_chain: np.ndarray, positions: np.ndarray
@@ -210,7 +227,7 @@ class BaseWarmUp(ABC):
         """Largest curvature at some of the positions ``(chains, k, d)``, where it is finite."""
         pairs = [pair for at_once in positions.swapaxes(0, 1) for pair in enumerate(at_once)]
         found = []
-        for i in self.rng.permutation(len(pairs))[:_POINTS]:
+        for i in self.rng.permutation(len(pairs))[: self.points]:
             chain, position = pairs[i]
             coordinates = places[place_of_chain[chain]].coordinates
             found.append(largest_curvature(self.landscape, coordinates, position, self.rng))

@@ -8,9 +8,11 @@ from contextlib import suppress
 import numpy as np
 
 from pymc_sgmcmc.engines.settings import OneEngine
+from pymc_sgmcmc.model.graphs import is_network
 from pymc_sgmcmc.plan.compiled import Compiled
 from pymc_sgmcmc.plan.tuning import Tuning
 from pymc_sgmcmc.warmup.base import BaseWarmUp
+from pymc_sgmcmc.warmup.effects import EffectsWarmUp, Rough
 from pymc_sgmcmc.warmup.large import LargeWarmUp
 from pymc_sgmcmc.warmup.small import SmallWarmUp
 
@@ -77,8 +79,15 @@ def _warm_up(
             warming.follow(after)
         return warming, *warming.search(starts(warming.landscape.gradient, network=True))
 
+    def regression() -> tuple[BaseWarmUp, Tuning, np.ndarray]:
+        warming = EffectsWarmUp(compiled, others, rng, engine)
+        try:
+            return warming, *warming.search(starts(warming.landscape.gradient, network=True))
+        except Rough:  # a network that `nn` did not write
+            return large(after=warming)
+
     if not dense and compiled.plan.potential.size > _SMALL:
-        return large()
+        return large() if is_network(compiled.plan.potential.model) else regression()
     small = SmallWarmUp(compiled, others, rng, engine)
     begin = starts(small.coarse.gradient)
     if not dense and len(begin[0]) > _QUICK and _downward(small, begin[0]) > _ROUGH:

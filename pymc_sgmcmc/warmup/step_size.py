@@ -62,16 +62,20 @@ def step_size(
     return float(np.exp(brentq(excess, smallest, largest)))
 
 
-def steps_per_draw(dynamics: Dynamics, step_size: float, noise: np.ndarray) -> int:
+def steps_per_draw(
+    dynamics: Dynamics, step_size: float, noise: np.ndarray, softest: float = 1.0
+) -> int:
     """Updates after which positions are about independent, where the posterior is about normal.
 
     Parameters
     ----------
     dynamics : Dynamics
     step_size : float
-        h, in coordinates in which the posterior is about a standard normal.
+        h.
     noise : ndarray
         Variance V of the gradient noise of each coordinate, ``(..., d)``.
+    softest : float
+        ω² of the softest direction.
 
     Returns
     -------
@@ -80,7 +84,7 @@ def steps_per_draw(dynamics: Dynamics, step_size: float, noise: np.ndarray) -> i
     """
     lags = np.arange(1, _LAGS + 1)
     for updates in range(1, _AFFORDABLE):
-        correlation = dynamics.correlation(step_size, noise, updates * lags)
+        correlation = dynamics.correlation(step_size, noise, updates * lags, softest)
         # Squares, whose mean is a variance, have the squared correlations.
         of_mean, of_variance = 2 * correlation.sum(), 2 * np.square(correlation).sum()
         if of_mean <= 2 * _DEPENDENCE and of_variance <= _DEPENDENCE:

@@ -16,6 +16,8 @@ from pymc_sgmcmc.model.potential import StochasticPotential
 
 # Rows times positions that are evaluated at once.
 _CHUNK = 2**22
+# Times as many points as are wanted that cost less than another compilation.
+_WASTE = 8
 
 
 class JaxDerivatives:
@@ -99,8 +101,9 @@ class JaxDerivatives:
     def _map(self, name, one, points, others, chunk=None):
         """Value of `one` at every point, some of them at a time."""
         size = min(len(points), chunk or self._chunk)
-        # What is compiled for more points serves fewer as well.
-        size = min((s for key, s in self._compiled if key == name and s >= size), default=size)
+        # What is compiled for more points serves somewhat fewer as well.
+        made = (s for key, s in self._compiled if key == name and size <= s <= _WASTE * size)
+        size = min(made, default=size)
         with self._precision():
             known = [jnp.asarray(others[k]) for k in self._other_names]
             parts = []

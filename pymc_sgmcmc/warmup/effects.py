@@ -1,0 +1,151 @@
+"""Warm-up of regressions with too many effects for a Hessian: about normal around one mode."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from pymc_sgmcmc.engines.settings import OneEngine
+from pymc_sgmcmc.estimators.coordinates import Coordinates
+from pymc_sgmcmc.plan.compiled import Compiled
+from pymc_sgmcmc.plan.tuning import Place
+from pymc_sgmcmc.warmup.landscape import Landscape
+from pymc_sgmcmc.warmup.large import _ROWS, LargeWarmUp, place_of
+from pymc_sgmcmc.warmup.polish import curvatures, polish
+
+# Pairs of batches that show the noise of effects which few of the batches touch.
+_PAIRS = 512
+# Products that show the diagonal of a Hessian whose effects hardly touch each other.
+_SIGNS = 48
+# Products that show both ends of its spectrum, and whether it has a lower one at all.
+_VECTORS, _GLANCE = 32, 12
+# A control variate costs a second gradient: it must divide the noise's variance by this.
+_WORTH_IT = 4
+# Share of the largest curvature by which U may curve down in a regression: a network's does more.
+_ROUGH = 0.1
+# Halvings of a start's way from the mode until U is finite there.
+_HALVINGS = 8
+
+
+class Rough(Exception):
+    """U curves down, as around the many modes of a network."""
+
+
+class EffectsWarmUp(LargeWarmUp):
+    """Minibatch descent, then the mode on all rows: the centre of a scale and a control variate.
+
+    The curvature of thousands of effects is about diagonal, and their gradients from a batch are
+    noise: most of them have no row in it. At the mode the noise that is left is that of the few
+    rows that an effect has, whatever the number of all.
+
+    Where there is no mode (the scale of effects may shrink with them without end), the centre is
+    the mean of where the chains have been, as soon as they have been somewhere.
+    """
+
+    leniency = 1.0
+    points = 2
+
+    def __init__(
+        self,
+        compiled: Compiled,
+        others: dict[str, np.ndarray],
+        rng: np.random.Generator,
+        engine: OneEngine,
+    ) -> None:
+        super().__init__(compiled, others, rng, engine)
+        self.landscape = Landscape(self.plan.potential, None, others, rng, engine)
+        self._exact = Landscape(
+            self.plan.potential.in_dtype("float64"), None, others, rng, engine
+        )
+        self._soft = 1.0
+
+    def _landscapes(self) -> set[Landscape]:
+        return {self.landscape, self._exact, self._prior}
+
+    def _about_normal(self) -> bool:
+        return True
+
+    def _softest(self, places: tuple[Place, ...]) -> float:
+        return self._soft
+
+    def _locate(self, starts: np.ndarray) -> tuple[tuple[Place, ...], np.ndarray, np.ndarray]:
+        ends = self._descended(starts)
+        lowest = ends.positions[ends.potentials.argmin()]
+        rough = self._rough(lowest)
+        mode = polish(self._exact, lowest, rough.factor)
+        self.found = self.found.but(mode_polished=mode.found)
+        if mode.found:
+            fitted = self._fitted(mode.position)
+            begin = np.stack([self._begin(fitted) for _ in starts])
+            place = self._chosen([fitted], begin, fitted)
+        else:
+            begin, place = ends.positions, self._chosen([], ends.positions, rough)
+        self.rounds = (1 / 2,) if mode.found else type(self).rounds
+        return (place,), np.zeros(len(starts), int), begin
+
+    def _rough(self, position: np.ndarray) -> Coordinates:
+        """Coordinates around a position, from the noise of gradients there.
+
+        Raises
+        ------
+        Rough
+            If U curves down there as much as it does in a network.
+        """
+        unscaled = Coordinates(position, np.ones(self.size))
+        plain, _ = self._noise(unscaled, np.resize(position, (_PAIRS, self.size)))
+        rough = Coordinates(position, self._scale(np.square(plain).mean(0), position[None]))
+        some = Landscape(self.plan.potential, _ROWS, self.others, self.rng, self.engine)
+        least, largest = curvatures(some, rough, position, self.rng, _GLANCE)
+        if least < -_ROUGH * largest:
+            raise Rough
+        return rough
+
+    def _fitted(self, position: np.ndarray) -> Coordinates:
+        """Coordinates around a mode, from the curvature there."""
+        curvature = self._diagonal(self.landscape, position[None], _SIGNS)
+        fitted = Coordinates(position, 1 / np.sqrt(curvature))
+        least, largest = curvatures(self.landscape, fitted, position, self.rng, _VECTORS)
+        self._soft = max(least, largest / 1e6)
+        return fitted
+
+    def _begin(self, fitted: Coordinates) -> np.ndarray:
+        """Draw a start from the normal that was fitted, closer to its centre if U is not finite."""
+        z = self.plan.dynamics.temperature**0.5 * self.rng.normal(size=self.size)
+        for _ in range(_HALVINGS):
+            point = fitted.position(z)
+            if np.isfinite(self.landscape.gradient(point[None])[1]).all():
+                return point
+            z = z / 2
+        return fitted.centre
+
+    def _settled(self, places: tuple[Place, ...], visited: list[np.ndarray]) -> tuple[Place, ...]:
+        """Decide anew on the control variate, and on its centre."""
+        (place,), (positions,) = places, visited
+        here = place.coordinates
+        mean = dataclasses.replace(here, centre=positions.mean(0))
+        return (self._chosen([here, mean] if place.anchor else [mean], positions, here),)
+
+    def _chosen(
+        self, candidates: list[Coordinates], positions: np.ndarray, otherwise: Coordinates
+    ) -> Place:
+        """Place around the best of some centres for a control variate, if one pays."""
+        wanted = self.plan.settings.warmup.control_variate
+        chosen = self.rng.choice(positions, _PAIRS, replace=len(positions) < _PAIRS)
+        plain, _ = self._noise(otherwise, chosen)
+        best = otherwise, plain, None
+        bound = np.inf if wanted is True else _largest(plain) / _WORTH_IT
+        for coordinates in candidates if wanted else []:
+            _, controlled = self._noise(coordinates, chosen)
+            if _largest(controlled) < bound:
+                bound = _largest(controlled)
+                values, gradients = self._exact.gradient(coordinates.centre[None])
+                best = coordinates, controlled, (float(values[0]), gradients[0])
+        if not (len(plain) and np.isfinite(best[1]).all()):
+            raise self._not_finite("The gradient where the chains are", chosen[0])
+        return place_of(*best)
+
+
+def _largest(noise: np.ndarray) -> float:
+    """Largest variance of noise, infinite where it is not finite."""
+    return float(np.nan_to_num(np.square(noise).mean(0), nan=np.inf).max(initial=0.0))

@@ -1,0 +1,61 @@
+"""The friction that, with its step size, takes the fewest updates to an independent draw."""
+
+import numpy as np
+
+from pymc_sgmcmc.dynamics import Dynamics, MomentumDynamics
+from pymc_sgmcmc.warmup.step_size import step_size
+
+# λ, the momentum lost in one update. Above a quarter friction itself distorts a law that a
+# thermostat keeps, below 5e-4 a run of usual length does not exchange energy with its heat bath.
+_RATES = np.geomspace(0.25, 5e-4, 32)
+
+
+def friction_to_find(dynamics: Dynamics) -> bool:
+    """Whether there is a friction, and it was left to the warm-up."""
+    return isinstance(dynamics, MomentumDynamics) and dynamics.momentum_decay == "auto"
+
+
+def with_best_friction(
+    dynamics: Dynamics,
+    target_bias: float,
+    curvature: float,
+    noise: np.ndarray,
+    correlated: float,
+    softest: float,
+) -> Dynamics:
+    r"""Dynamics whose friction D and step size h together need the fewest updates.
+
+    In a direction of curvature ω² the friction β decorrelates positions in the times
+
+    .. math::
+
+        2\int_0^\infty \rho\,dt = \frac{2\beta}{\omega^2}, \qquad
+        2\int_0^\infty \rho^2\,dt = \frac{1}{\beta} + \frac{\beta}{\omega^2}
+
+    ρ being the autocorrelation of a damped oscillator; the second is that of squares, and of
+    the energy. Friction thus hinders soft directions, and its lack stiff ones: β = ω of the softest
+    would be best if the step were free. It is not: noise that no thermostat absorbs heats by hV/2D,
+    so that less friction asks for smaller steps.
+
+    Parameters
+    ----------
+    dynamics : Dynamics
+    target_bias, curvature, noise, correlated
+        As in `step_size`.
+    softest : float
+        ω² of the softest direction that matters.
+
+    Returns
+    -------
+    Dynamics
+        The same where the friction is not left to be found.
+    """
+    if not (friction_to_find(dynamics) and isinstance(dynamics, MomentumDynamics)):
+        return dynamics
+    tried = [dynamics.with_decay(float(np.exp(-rate))) for rate in _RATES]
+    costs = []
+    for one in tried:
+        h = step_size(one, target_bias, curvature, noise, correlated)
+        beta = float(np.mean(one.friction(h, noise))) / h
+        costs.append((beta / softest + 1 / beta) / h)
+    return tried[int(np.argmin(costs))]

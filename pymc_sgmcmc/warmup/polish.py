@@ -1,0 +1,126 @@
+"""The mode that a descent came near to, where whole Hessians cost too much."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+
+from pymc_sgmcmc.estimators.coordinates import Coordinates
+from pymc_sgmcmc.warmup.landscape import Landscape
+
+# Passes over the rows, corrections that are remembered, and nats that no longer matter.
+_PASSES, _REMEMBERED, _NATS = 300, 20, 1e-2
+# Nats for each dimension below the law's typical U from which on there is no mode but a funnel.
+_DEEPEST = 1.0
+# Part of a vector outside the span of others that is not rounding, in single precision.
+_SPAN = 1e-3
+
+
+class Polished(NamedTuple):
+    """Where a polished descent ended.
+
+    Attributes
+    ----------
+    position : ndarray
+        Shape ``(d,)``.
+    potential : float
+        U there, in nats.
+    found : bool
+        Whether it is a mode that the posterior can lie around.
+    """
+
+    position: np.ndarray
+    potential: float
+    found: bool
+
+
+def polish(landscape: Landscape, start: np.ndarray, scale: np.ndarray) -> Polished:
+    """Follow U down to its mode by L-BFGS.
+
+    Where U falls further below its start than the mode of a normal law lies below its mass, d/2
+    nats on average, it falls into a funnel: the scale of effects that shrinks with them, say.
+
+    Parameters
+    ----------
+    landscape : Landscape
+        Of all rows.
+    start : ndarray
+        In the posterior's mass, ``(d,)``.
+    scale : ndarray
+        About the inverse root of the curvature of each parameter, ``(d,)``.
+
+    Returns
+    -------
+    Polished
+    """
+    first = float(landscape.gradient(start[None])[0][0])
+
+    def potential(z: np.ndarray) -> tuple[float, np.ndarray]:
+        values, gradients = landscape.gradient((start + scale * z)[None])
+        if not (np.isfinite(values[0]) and np.isfinite(gradients[0]).all()):
+            return 1e300, np.zeros_like(z)  # the line search turns back
+        return float(values[0]) - first, scale * gradients[0]
+
+    deepest = _DEEPEST * len(start) + 20
+
+    def watch(intermediate_result) -> None:
+        if intermediate_result.fun < -deepest:
+            raise StopIteration
+
+    result = minimize(
+        potential,
+        np.zeros_like(start),
+        jac=True,
+        method="L-BFGS-B",
+        callback=watch,
+        options={
+            "maxiter": _PASSES,
+            "maxcor": _REMEMBERED,
+            "ftol": _NATS / max(abs(first), len(start)),
+            "gtol": 0.0,
+        },
+    )
+    found = bool(np.isfinite(result.x).all() and -deepest <= result.fun <= 0)
+    return Polished(start + scale * result.x, first + float(result.fun), found)
+
+
+def curvatures(
+    landscape: Landscape,
+    coordinates: Coordinates,
+    position: np.ndarray,
+    rng: np.random.Generator,
+    vectors: int,
+) -> tuple[float, float]:
+    """Smallest and largest eigenvalue of Lᵀ H L at a position, about; nan where H is not finite.
+
+    Extreme Ritz values of Lanczos' method: the smallest is never below the eigenvalue, the largest
+    never above.
+
+    Parameters
+    ----------
+    landscape : Landscape
+    coordinates : Coordinates
+    position : ndarray
+        Shape ``(d,)``.
+    rng : numpy.random.Generator
+    vectors : int
+        Products with the Hessian that show it, at most.
+    """
+    d = len(position)
+    basis, images = np.zeros((0, d)), np.zeros((0, d))
+    vector = rng.normal(size=d)
+    while len(basis) < min(vectors, d):
+        before = np.linalg.norm(vector)
+        for _ in range(2):  # once leaves what rounding adds
+            vector = vector - basis.T @ (basis @ vector)
+        norm = np.linalg.norm(vector)
+        if norm < _SPAN * before:
+            break  # all that there is to see has been seen
+        basis = np.vstack([basis, vector / norm])
+        direction = coordinates.position(basis[-1]) - coordinates.centre
+        vector = coordinates.gradient(landscape.product(position, direction))
+        if not np.isfinite(vector).all():
+            return np.nan, np.nan
+        images = np.vstack([images, vector])
+    values = np.linalg.eigvalsh(basis @ images.T)
+    return float(values[0]), float(values[-1])
