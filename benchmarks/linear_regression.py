@@ -2,7 +2,7 @@
 
 Prints the error of the mean, in posterior standard deviations, and the ratio of sampled to exact
 variance along each eigenvector of the posterior covariance, stiffest first, with its Monte-Carlo
-error; with all rows and with minibatches, at the same step size.
+error; with all rows and with minibatches, independent or in sweeps, at the same step size.
 
     uv run python benchmarks/linear_regression.py [--condition 98] [--product 0.15]
 """
@@ -16,6 +16,7 @@ import pymc as pm
 import pymc_sgmcmc as sg
 
 SAMPLERS = (sg.SGLD, sg.SGHMC, sg.SGNHT, sg.ATMC)
+IN_SWEEPS = (sg.SGLD, sg.SGHMC)
 
 
 def make_data(n: int, d: int, condition: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--dimensions", type=int, default=8)
     parser.add_argument("--condition", type=float, default=10)
     parser.add_argument("--product", type=float, default=0.15, help="step size × stiffest ω")
+    parser.add_argument("--momentum-decay", type=float, default=0.9)
     parser.add_argument("--batch-size", type=int, default=50)
     parser.add_argument("--chains", type=int, default=64)
     parser.add_argument("--draws", type=int, default=1000)
@@ -69,35 +71,40 @@ def main() -> None:
         f"N={arguments.rows} d={arguments.dimensions} condition={arguments.condition:g} "
         f"hω={arguments.product:g} (h={step_size:.3g}), {arguments.chains} chains x "
         f"{arguments.draws} draws x {arguments.steps_per_draw} updates\n"
-        f"{'':6} {'batch':>5}  worst |mean error|/sd   variance / exact, stiffest to softest"
+        f"{'':6} {'batch':>12}  worst |mean error|/sd   variance / exact, stiffest to softest"
     )
-    for batch_size in (None, arguments.batch_size):
-        for sampler in SAMPLERS:
-            started = time.time()
-            with build_model(X, y):
-                step = sampler(
-                    batch_size=batch_size,
-                    step_size=step_size,
-                    steps_per_draw=arguments.steps_per_draw,
-                    dtype="float64",
-                )
-                idata = sg.sample(
-                    arguments.draws,
-                    tune=max(200, arguments.draws // 4),
-                    chains=arguments.chains,
-                    step=step,
-                    random_seed=1,
-                    progressbar=False,
-                )
-            error, error_se, ratio, ratio_se = compare(idata, mean, covariance)
-            worst = np.abs(error).argmax()
-            print(
-                f"{sampler.__name__:6} {batch_size or 'all':>5}  "
-                f"{abs(error[worst]):.3f} (se {error_se[worst]:.3f})      "
-                f"{' '.join(f'{r:.3f}' for r in ratio)}   se ≤ {ratio_se.max():.3f}   "
-                f"{time.time() - started:.0f} s",
-                flush=True,
+    size = arguments.batch_size
+    runs = [(sampler, rows, "independent") for rows in (None, size) for sampler in SAMPLERS]
+    for sampler, batch_size, batches in [*runs, *((s, size, "sweeps") for s in IN_SWEEPS)]:
+        started = time.time()
+        momentum = {} if sampler is sg.SGLD else {"momentum_decay": arguments.momentum_decay}
+        with build_model(X, y):
+            step = sampler(
+                batch_size=batch_size,
+                batches=batches,
+                step_size=step_size,
+                steps_per_draw=arguments.steps_per_draw,
+                dtype="float64",
+                **momentum,
             )
+            idata = sg.sample(
+                arguments.draws,
+                tune=max(200, arguments.draws // 4),
+                chains=arguments.chains,
+                step=step,
+                random_seed=1,
+                progressbar=False,
+            )
+        error, error_se, ratio, ratio_se = compare(idata, mean, covariance)
+        worst = np.abs(error).argmax()
+        rows = f"{batch_size or 'all'}{', sweeps' if batches == 'sweeps' else ''}"
+        print(
+            f"{sampler.__name__:6} {rows:>12}  "
+            f"{abs(error[worst]):.3f} (se {error_se[worst]:.3f})      "
+            f"{' '.join(f'{r:.3f}' for r in ratio)}   se ≤ {ratio_se.max():.3f}   "
+            f"{time.time() - started:.0f} s",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -38,6 +38,14 @@ starts = rng.normal(0, 0.1, (8, 4))
 state = engine.init(starts, seeds)
 draws, state = engine.run(state, np.full((5, 20), H), H)
 value, gradient = engine.evaluate(starts, {}, seeds[0])
+swept = sg.SGHMC(
+    batch_size=int(batch_size),
+    batches="sweeps" if int(batch_size) < N else "independent",
+    step_size=H,
+    engine=sg.JAX(shard=shard),
+    model=model,
+).compiled.engine()
+in_sweeps, _ = swept.run(swept.init(starts, seeds), np.full((5, 20), H), H)
 idata = sg.sample(
     20,
     tune=20,
@@ -53,6 +61,7 @@ np.savez(
     positions=draws.positions,
     value=value,
     gradient=gradient,
+    in_sweeps=in_sweeps.positions,
     b=idata.posterior["b"].values,
     **draws.statistics,
 )

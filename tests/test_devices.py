@@ -59,7 +59,8 @@ def test_chains_over_devices(alone, tmp_path):
 def test_rows_over_devices(alone, tmp_path, batch_size):
     spread = run(tmp_path / "spread.npz", 4, "rows", batch_size)
     assert spread.pop("devices") == 4
-    for name in ("positions", "value", "gradient", "potential_energy", "gradient_norm"):
+    names = ("positions", "in_sweeps", "value", "gradient", "potential_energy", "gradient_norm")
+    for name in names:
         np.testing.assert_allclose(spread[name], alone[batch_size][name], rtol=1e-10, err_msg=name)
     np.testing.assert_allclose(spread["b"], alone[batch_size]["b"], rtol=1e-6)
 

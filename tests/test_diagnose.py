@@ -240,6 +240,21 @@ def test_a_step_size_that_was_given_gets_one_as_advice():
     assert "Try step_size=0.11," in finding.message
 
 
+@pytest.mark.parametrize("name", ["kinetic_temperature", "configurational_temperature"])
+def test_sweeps_may_be_hotter(name):
+    """What a sweep is yet to take back is heat of momenta, and hardly of positions."""
+    for excess, batches, problems in (
+        (0.15, "independent", 1),
+        (0.15, "sweeps", 0),
+        (0.3, "sweeps", 1),
+        (-0.3, "sweeps", 1),
+    ):
+        statistics, attributes = good()
+        statistics[name] = statistics[name] + excess
+        attributes |= {"batches": batches, "batch_size": 10, "n_rows": 100}
+        assert len(signs_of_trouble(statistics, attributes)) == problems, (excess, batches)
+
+
 def test_draws_that_are_too_narrow_get_no_smaller_step_as_advice():
     for name in ("kinetic_temperature", "configurational_temperature"):
         statistics, attributes = good()

@@ -37,6 +37,21 @@ def test_no_row_repeats_and_none_is_out_of_range(draw, n, size):
     assert subsets.max() < n
 
 
+@pytest.mark.parametrize(("n", "size"), [(7, 3), (1000, 100), (1025, 33)])
+def test_parts_of_a_permutation_have_no_row_in_common(n, size):
+    firsts = range(0, n - size + 1, size)
+    key = jax.random.key(0)
+    by_jax = [subsets.random_subset(key, n, size, first) for first in firsts]
+    by_numba = [np.empty(size, np.int64) for _ in firsts]
+    for first, out in zip(firsts, by_numba, strict=True):
+        random.random_subset(np.uint32(1), np.uint32(2), random.ROWS, n, out, first)
+    for parts in (by_jax, by_numba):
+        rows = np.concatenate(parts)
+        assert len(set(rows.tolist())) == len(rows) == n // size * size
+        assert rows.min() >= 0
+        assert rows.max() < n
+
+
 @st.composite
 def sizes(draw, largest):
     """Rows, few or very many, and how many of them are drawn: all of them, often."""

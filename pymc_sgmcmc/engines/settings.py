@@ -58,7 +58,13 @@ class OneEngine(EngineSettings):
         return (self,)
 
     @abstractmethod
-    def engine(self, estimator: Estimator, dynamics: Dynamics, same_rows: Any = None) -> Engine:
+    def engine(
+        self,
+        estimator: Estimator,
+        dynamics: Dynamics,
+        same_rows: Any = None,
+        batches: str = "independent",
+    ) -> Engine:
         """Compile an engine; one that has loaded the same rows may share them."""
 
     @abstractmethod
@@ -122,11 +128,17 @@ class JAX(OneEngine):
             )
         refuse_forked_jax()
 
-    def engine(self, estimator: Estimator, dynamics: Dynamics, same_rows: Any = None) -> Engine:
+    def engine(
+        self,
+        estimator: Estimator,
+        dynamics: Dynamics,
+        same_rows: Any = None,
+        batches: str = "independent",
+    ) -> Engine:
         """Compile an engine by XLA; see `OneEngine.engine`."""
         from pymc_sgmcmc.engines.jax.engine import JaxEngine
 
-        return JaxEngine(estimator, dynamics, same_rows, **vars(self))
+        return JaxEngine(estimator, dynamics, same_rows, batches, **vars(self))
 
     def derivatives(
         self, potential: StochasticPotential, rows: Sequence[np.ndarray]
@@ -164,11 +176,17 @@ class Numba(OneEngine):
     name: ClassVar[str] = "numba"
     title: ClassVar[str] = "Numba"
 
-    def engine(self, estimator: Estimator, dynamics: Dynamics, same_rows: Any = None) -> Engine:
+    def engine(
+        self,
+        estimator: Estimator,
+        dynamics: Dynamics,
+        same_rows: Any = None,
+        batches: str = "independent",
+    ) -> Engine:
         """Compile an engine by Numba; see `OneEngine.engine`."""
         from pymc_sgmcmc.engines.numba.engine import NumbaEngine
 
-        return NumbaEngine(estimator, dynamics, same_rows, **vars(self))
+        return NumbaEngine(estimator, dynamics, same_rows, batches, **vars(self))
 
     def derivatives(
         self, potential: StochasticPotential, rows: Sequence[np.ndarray]

@@ -61,7 +61,8 @@ class Compiled:
             loaded = (engine for (whose, *_), engine in self._engines.items() if whose == settings)
             with naming_variables(plan.potential, settings):
                 estimator = self._estimator(*(kind or (None, False)))
-                made = settings.engine(estimator, dynamics, next(loaded, None))
+                batches = plan.settings.batches
+                made = settings.engine(estimator, dynamics, next(loaded, None), batches)
             self._engines[key] = made
         return self._engines[key]
 

@@ -129,3 +129,20 @@ def _check(potential: StochasticPotential, dynamics: Dynamics, settings: RunSett
             f"control_variate=True needs a step that samples all variables: the gradient at "
             f"the centre changes whenever another step moves {names}."
         )
+    if settings.batches == "sweeps":
+        _check_sweeps(potential, dynamics)
+
+
+def _check_sweeps(potential: StochasticPotential, dynamics: Dynamics) -> None:
+    """Raise a ValueError where sweeps make no sense, or a wrong law."""
+    if potential.batch_size is None:
+        raise ValueError(
+            'batches="sweeps" goes through the rows in minibatches, and here every update takes '
+            "all rows. Give batch_size=..., or leave batches out."
+        )
+    if "thermostat" in dynamics.auxiliaries:
+        raise ValueError(
+            'batches="sweeps" is not for a sampler with a thermostat, which would take for heat '
+            "what the second half of a sweep takes back, and make variances too small. Use SGHMC "
+            "or SGLD, or leave batches out: a thermostat absorbs the noise of independent ones."
+        )

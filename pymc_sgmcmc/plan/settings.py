@@ -143,6 +143,19 @@ class RunSettings(Settings):
         """Rows B in a minibatch; None takes all rows (or those of the model's own
         ``pm.Minibatch``).""",
     )
+    batches: Literal["independent", "sweeps"] = setting(
+        "independent",
+        '{"independent", "sweeps"}',
+        """How the rows of minibatches are drawn. "independent": anew in every update. "sweeps": a
+        random partition of the rows into ⌊N/B⌋ batches is gone through once and back, then another
+        one; the N mod B rows left out are other ones each time, and none is best. The second visit
+        takes most of a batch's noise back where a sweep is short beside the scale of the posterior
+        and friction: ``step_size`` up to about B/N of the smallest posterior standard deviation.
+        Give it: the warm-up finds the smaller one that independent batches need. For SGLD and SGHMC
+        only: a thermostat mistakes for heat what a sweep is yet to take back, and makes variances
+        up to half too small.""",
+        partial(one_of, allowed=("independent", "sweeps")),
+    )
     data: Sequence[str] | None = setting(
         None,
         "list of str, optional",

@@ -18,6 +18,7 @@ class Options(TypedDict, total=False):
     """Of every step."""
 
     batch_size: int | None
+    batches: Literal["independent", "sweeps"]
     data: Sequence[str] | None
     step_size: float | None
     steps_per_draw: int | Literal["auto"]

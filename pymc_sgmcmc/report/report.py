@@ -41,6 +41,8 @@ class Report(Record):
         Name of the engine that ran; None as long as it is open.
     batch_size : int or str
         Rows of a batch, N where all are taken; ``"all rows"`` where N need not be known.
+    batches : str or None
+        How the rows of batches were drawn.
     n_rows : int or None
         N.
     dtype : str
@@ -70,6 +72,7 @@ class Report(Record):
     clip_gradient: float | None = None
     backend: str | None = None
     batch_size: int | str = "all rows"
+    batches: str | None = None
     n_rows: int | None = None
     dtype: str | None = None
     control_variate: bool | None = None

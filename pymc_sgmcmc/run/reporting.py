@@ -54,6 +54,7 @@ def report_of(plan: Plan, sampler: str, run: Run | None = None) -> Report:
         target_bias=settings.warmup.target_bias,
         clip_gradient=settings.clip_gradient,
         batch_size=potential.batch_size or potential.n_rows or "all rows",
+        batches=settings.batches,
         n_rows=potential.n_rows,
         dtype=potential.dtype,
         network=is_network(potential.model),

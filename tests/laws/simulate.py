@@ -185,6 +185,36 @@ def sghmc_variance(h, momentum_decay, curvature=1.0, noise=0.0, temperature=1.0)
     return sghmc_covariance(h, momentum_decay, curvature, noise, temperature)[0, 0]
 
 
+def swept_covariance(sampler, h, n_rows, batch_size, noise, momentum_decay=None):
+    """Covariance of θ, or of (θ, p), on a standard normal in sweeps, averaged over their turns.
+
+    Exact at every h, where gradient noise does not depend on the position: `noise` is its variance
+    for rows drawn with replacement. The batches of a partition have the covariance of means of
+    disjoint parts of a finite population.
+    """
+    if sampler == "sgld":
+        recursion, drift = np.array([[1 - h**2 / 2]]), np.array([-(h**2) / 2])
+        source = np.array([[h**2]])
+    else:
+        a = momentum_decay
+        kicked = (1 - a) * h / -np.log(a)
+        recursion = np.array([[1 - h * kicked, h * a], [-kicked, a]])
+        drift = -kicked * np.array([h, 1.0])
+        source = (1 - a**2) * np.outer([h, 1.0], [h, 1.0])
+    parts = n_rows // batch_size
+    between = noise * batch_size / (n_rows - 1) * (n_rows / batch_size * np.eye(parts) - 1)
+    size = len(drift)
+    power, injected, response = np.eye(size), np.zeros((size, size)), np.zeros((size, parts))
+    turns = []
+    for part in [*range(parts), *reversed(range(parts))]:
+        power, response = recursion @ power, recursion @ response
+        injected = recursion @ injected @ recursion.T + source
+        response[:, part] += drift
+        turns.append((power, injected + response @ between @ response.T))
+    start = solve_discrete_lyapunov(*turns[-1])
+    return np.mean([power @ start @ power.T + added for power, added in turns], axis=0)
+
+
 def step_bias(h, friction):
     """Variance of θ over its target under a Gaussian thermostat with nearly constant friction β.
 

@@ -16,6 +16,7 @@ from tests.laws.simulate import (
     sgld_variance,
     simulate,
     step_bias,
+    swept_covariance,
 )
 
 
@@ -109,6 +110,22 @@ def temperatures():
             _row(f"{name} T={T:g}", *estimate(averages["q2"] / T), theory=theory, width=18)
 
 
+def sweeps():
+    """What `test_sweeps.py` holds both engines against."""
+    steps = np.array([0.01, 0.02, 0.05, 0.1])
+    _heading("SGHMC in sweeps, V = N/B: variance by step size", [f"h={h:g}" for h in steps])
+    for parts in (20, 40):
+        for name, decay in (("D=1", np.exp(-steps)), ("decay .9", np.full(4, 0.9))):
+            label = f"N/B={parts} {name}"
+            _row(label, sghmc_variance(steps, decay, noise=parts), width=20)
+            swept = [
+                swept_covariance("sghmc", h, 100 * parts, 100, parts, a)
+                for h, a in zip(steps, decay, strict=True)
+            ]
+            _row("  sweeps", [c[0, 0] for c in swept], width=20)
+            _row("  momentum in them", [c[1, 1] for c in swept], width=20)
+
+
 def schedules():
     columns = [f"hV/2D={0.01 * v / 2 / 10.5:.1g}" for v in ex.SCHEDULE_NOISE]
     _heading("Variance/target at the ends of cosine cycles", columns)
@@ -119,7 +136,15 @@ def schedules():
         _row(name, *estimate(ex.at_quarter_step(name)["ratio"]))
 
 
-TABLES = (noise_levels, discriminating, four_parameters, step_sizes, temperatures, schedules)
+TABLES = (
+    noise_levels,
+    discriminating,
+    four_parameters,
+    step_sizes,
+    temperatures,
+    sweeps,
+    schedules,
+)
 
 if __name__ == "__main__":
     start = time.perf_counter()

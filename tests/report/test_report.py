@@ -144,6 +144,7 @@ def test_a_run_records_what_it_found(model):
 
 OTHER = {
     "batch_size": 25,
+    "batches": "sweeps",
     "data": ["X", "y"],
     "step_size": 0.01,
     "steps_per_draw": 3,
@@ -268,7 +269,7 @@ def test_a_field_that_there_is_not():
 def test_settings_have_names_of_their_own():
     """Where a report has a field of that name, it is what `report_of` puts there of the setting."""
     filled = {"batch_size", "step_size", "steps_per_draw", "dtype", "clip_gradient", "target_bias"}
-    filled |= {"temperature", "momentum_decay", "control_variate"}
+    filled |= {"temperature", "momentum_decay", "control_variate", "batches"}
     every = declared(RunSettings, WarmUp, JAX, Numba, *(s.dynamics_class for s in SAMPLERS))
     assert {field.name for field in every} & names_of(Report) == filled
 

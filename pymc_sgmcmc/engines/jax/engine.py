@@ -40,8 +40,9 @@ class JaxEngine:
     Every chain has its own rows and its own noise, drawn from a key that depends on the chain's
     seed and the number of the update only; the same seed gives the same draws on the same device,
     however a run is cut into pieces. Rows are drawn with replacement below a tenth of all rows
-    and without from there on. An update that gives a number that is not finite is rejected: the
-    chain returns to the last position with a finite potential, with fresh momentum.
+    and without from there on; or in sweeps of 2n updates, n = ⌊N/B⌋, through the parts of a new
+    random partition, once and back. An update that gives a number that is not finite is rejected:
+    the chain returns to the last position with a finite potential, with fresh momentum.
 
     Parameters
     ----------
@@ -50,6 +51,8 @@ class JaxEngine:
     dynamics : Dynamics
     same_rows : JaxEngine, optional
         One that has loaded the row data already.
+    batches : {"independent", "sweeps"}
+        How rows are drawn for an update.
     shard : {"chains", "rows"}
         What is spread over several devices.
     matmul_precision : {"bfloat16", "tensorfloat32", "float32"}, optional
@@ -61,12 +64,14 @@ class JaxEngine:
         estimator: Estimator,
         dynamics: Dynamics,
         same_rows: Any = None,
+        batches: str = "independent",
         shard: str = "chains",
         matmul_precision: str | None = None,
     ) -> None:
         potential = estimator.potential
         self._matmul_precision = matmul_precision
         self._devices = Devices(shard)
+        self._in_sweeps = batches == "sweeps"
         self.dtype = potential.dtype
         self.size = potential.size
         self.batch_size = potential.batch_size
@@ -156,8 +161,8 @@ class JaxEngine:
         """Potential ``(chains,)`` and gradient ``(chains, d)`` from one random batch for each."""
 
         def one(position, others, parameters, key, rows):
-            batch_key = jax.random.wrap_key_data(key, impl=_GENERATOR)
-            return self.estimate(others, parameters, rows, position, batch_key)
+            batch = self._batch(jax.random.wrap_key_data(key, impl=_GENERATOR), rows)
+            return self.estimate(others, parameters, batch, position)
 
         with self.precision():
             keys = jax.random.split(key_of(jnp.asarray(seed), jnp.uint32(0)), len(positions))
@@ -220,7 +225,10 @@ class JaxEngine:
 
     def _run_chain(self, state, others, parameters, step_sizes, base_step_size, numbers, rows):
         n_draws, n_steps = numbers
-        estimate = functools.partial(self.estimate, others, parameters, rows)
+
+        def estimate(state):
+            batch = self._batch_of_update(state["key"], state["update"], rows)
+            return self.estimate(others, parameters, batch, state["position"])
 
         def draw(i, carry):
             def update(j, carry):
@@ -253,16 +261,15 @@ class JaxEngine:
         positions = jnp.zeros((capacity, self.size), self.dtype)
         return lax.fori_loop(0, n_draws, draw, (state, positions, empty))
 
-    def estimate(self, others, parameters, rows, position, key):
-        """Potential and its gradient from a random batch."""
-        batch = self._batch(key, rows)
+    def estimate(self, others, parameters, batch, position):
+        """Potential and its gradient from the rows of a batch."""
         return self._devices.average(self._gradient(position, *others, *parameters, *batch))
 
     def _update(self, state, estimate, step_size, base_step_size):
-        noise_key, batch_key = jax.random.split(key_of(state["key"], state["update"]))
+        noise_key, _ = jax.random.split(key_of(state["key"], state["update"]))
         noise = self._noise(noise_key)
         position = state["position"]
-        potential, gradient = estimate(position, batch_key)
+        potential, gradient = estimate(state)
         # XLA would otherwise fuse the noise's generator into the gradient's loop, and draw it
         # several times over.
         gradient, noise = lax.optimization_barrier((gradient, noise))
@@ -308,8 +315,8 @@ class JaxEngine:
 
     def _leave_infinite(self, state, estimate):
         """Return from a position whose potential the next update would find not finite."""
-        noise_key, batch_key = jax.random.split(key_of(state["key"], state["update"]))
-        potential, _ = estimate(state["position"], batch_key)
+        noise_key, _ = jax.random.split(key_of(state["key"], state["update"]))
+        potential, _ = estimate(state)
         leave = ~jnp.isfinite(potential)
         noise = self._noise(jax.random.fold_in(noise_key, 1))
         back = state["finite_position"]
@@ -323,6 +330,18 @@ class JaxEngine:
 
     def _noise(self, key):
         return jax.random.normal(key, (self.size,), self.dtype)
+
+    def _batch_of_update(self, seed, update, rows):
+        """Rows of a batch of its own, or of the part of a sweep whose turn it is."""
+        if not self._in_sweeps or self.batch_size is None:
+            _, key = jax.random.split(key_of(seed, update))
+            return self._batch(key, rows)
+        n, size = len(self._host_rows[0]), self.batch_size
+        parts = n // size
+        sweep, turn = update // (2 * parts), update % (2 * parts)
+        part = jnp.minimum(turn, 2 * parts - 1 - turn)
+        _, key = jax.random.split(key_of(seed, sweep))
+        return self._devices.take(rows, random_subset(key, n, size, part * size))
 
     def _batch(self, key, rows):
         """Rows of a batch, or all of them."""

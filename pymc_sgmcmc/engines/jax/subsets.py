@@ -9,12 +9,13 @@ from jax import lax
 _ROUNDS = 8
 
 
-def random_subset(key: jax.Array, n: int, size: int) -> jax.Array:
+def random_subset(key: jax.Array, n: int, size: int, first: jax.Array | int = 0) -> jax.Array:
     """Indices of `size` of `n` rows, without repeats; every subset is equally likely.
 
-    The images of 0, ..., size − 1 under a pseudo-random permutation of n: a generalised Feistel
-    network on a grid of just over n cells, walked on from where it leaves the n. It costs O(size)
-    where sorting n random numbers costs O(n log n).
+    The images of first, ..., first + size − 1 under a pseudo-random permutation of n: a generalised
+    Feistel network on a grid of just over n cells, walked on from where it leaves the n. It costs
+    O(size) where sorting n random numbers costs O(n log n), and subsets of one key that start
+    `size` apart have no row in common.
 
     Black & Rogaway (2002), Ciphers with arbitrary finite domains, method 3.
 
@@ -25,7 +26,9 @@ def random_subset(key: jax.Array, n: int, size: int) -> jax.Array:
     n : int
         Number of rows, below 2³¹.
     size : int
-        Length of the subset, at most n.
+        Length of the subset, at most n − first.
+    first : jax.Array or int
+        Where the subset begins in the permutation.
 
     Returns
     -------
@@ -46,7 +49,7 @@ def random_subset(key: jax.Array, n: int, size: int) -> jax.Array:
     def walk(x: jax.Array) -> jax.Array:
         return jnp.where(x >= n, permute(x), x)
 
-    start = permute(jnp.arange(size, dtype=jnp.uint32))
+    start = permute(jnp.uint32(first) + jnp.arange(size, dtype=jnp.uint32))
     return lax.while_loop(lambda x: jnp.any(x >= n), walk, start).astype(jnp.int32)
 
 

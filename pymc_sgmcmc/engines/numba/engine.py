@@ -38,9 +38,17 @@ class NumbaEngine:
     dynamics : Dynamics
     same_rows : NumbaEngine, optional
         One that has loaded the row data already.
+    batches : {"independent", "sweeps"}
+        How rows are drawn for an update.
     """
 
-    def __init__(self, estimator: Estimator, dynamics: Dynamics, same_rows: Any = None) -> None:
+    def __init__(
+        self,
+        estimator: Estimator,
+        dynamics: Dynamics,
+        same_rows: Any = None,
+        batches: str = "independent",
+    ) -> None:
         potential = estimator.potential
         self.dtype = potential.dtype
         self.size = potential.size
@@ -71,6 +79,7 @@ class NumbaEngine:
                 "position_of": position,
                 "renew_momentum": renew,
                 "n_state": 1 + len(self.auxiliaries),
+                "in_sweeps": batches == "sweeps",
             },
         )
         self._evaluate = loop.bind(loop.evaluate, {"gradient_of": gradient})

@@ -1,11 +1,12 @@
 """What the Numba engine does to arrays in every update: batches, sums and copies."""
 
+import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.core.extending import intrinsic, overload
 
-from pymc_sgmcmc.engines.numba.random import ROWS, random_rows, random_subset
+from pymc_sgmcmc.engines.numba.random import ROWS, random_rows, random_subset, threefry
 
 # Rows fetched ahead of the one that is copied, and bytes that the processor fetches at once.
 _AHEAD, _LINE = 16, 64
@@ -20,6 +21,22 @@ def take_batch(key0, key1, rows, batch, numbers):
             random_rows(key0, key1, ROWS, n, numbers)
         else:
             random_subset(key0, key1, ROWS, n, numbers)
+        gather(rows, numbers, batch)
+
+
+@njit(cache=True)
+def take_batch_of_update(key, update, in_sweeps, rows, batch, numbers):
+    """Copy rows into a batch of its own, or those of the part of a sweep whose turn it is."""
+    if not in_sweeps:
+        key0, key1 = threefry(key[0], key[1], np.uint32(update), np.uint32(0))
+        take_batch(key0, key1, rows, batch, numbers)
+    elif numbers.size > 0:
+        n = rows_of(rows)
+        parts = n // numbers.size
+        sweep, turn = update // (2 * parts), update % (2 * parts)
+        part = min(turn, 2 * parts - 1 - turn)
+        key0, key1 = threefry(key[0], key[1], np.uint32(sweep), np.uint32(0))
+        random_subset(key0, key1, ROWS, n, numbers, part * numbers.size)
         gather(rows, numbers, batch)
 
 

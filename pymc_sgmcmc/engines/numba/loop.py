@@ -20,6 +20,7 @@ from pymc_sgmcmc.engines.numba.kernels import (
     differ,
     products,
     take_batch,
+    take_batch_of_update,
     write_means,
 )
 from pymc_sgmcmc.engines.numba.random import ESCAPE, NOISE, normals, threefry
@@ -31,6 +32,7 @@ fresh_auxiliaries: Any = None
 position_of: Any = None
 momentum = 0
 n_state = 1
+in_sweeps = False
 
 _SOURCES = "".join(Path(m).read_text() for m in (__file__, kernels.__file__, random.__file__))
 
@@ -90,7 +92,7 @@ def run_chain(
         sums = np.zeros(n_statistics)
         for j in range(n_updates):
             key0, key1 = threefry(key[0], key[1], np.uint32(counters[0]), np.uint32(0))
-            take_batch(key0, key1, rows, batch, numbers)
+            take_batch_of_update(key, counters[0], in_sweeps, rows, batch, numbers)
             normals(key0, key1, NOISE, noise)
             value, gradient = gradient_of(position, *arguments)
             step_size[()] = step_sizes[i, j]
@@ -119,7 +121,7 @@ def run_chain(
 
         # Leave a position whose potential the next update would find not finite.
         key0, key1 = threefry(key[0], key[1], np.uint32(counters[0]), np.uint32(0))
-        take_batch(key0, key1, rows, batch, numbers)
+        take_batch_of_update(key, counters[0], in_sweeps, rows, batch, numbers)
         value, gradient = gradient_of(position, *arguments)
         left = 0
         if not np.isfinite(value.item()):

@@ -135,10 +135,11 @@ def random_rows(key0, key1, stream, n, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def random_subset(key0, key1, stream, n, out):
+def random_subset(key0, key1, stream, n, out, first=0):
     """Fill `out` with different rows out of `n`; every subset is equally likely.
 
-    The images of 0, 1, ... under a pseudo-random permutation, as in `engines.subsets`.
+    The images of first, first + 1, ... under a pseudo-random permutation, as in
+    `engines.jax.subsets`.
     """
     side = int(np.ceil(np.sqrt(n)))
     rows, columns = _u32(side), _u32(-(-n // side))
@@ -146,7 +147,7 @@ def random_subset(key0, key1, stream, n, out):
     for i in range(0, _FEISTEL_ROUNDS, 2):
         keys[i], keys[i + 1] = threefry(key0, key1, _u32(i), stream)
     for i in range(out.size):
-        x = _permuted(_u32(i), rows, columns, keys)
+        x = _permuted(_u32(first + i), rows, columns, keys)
         while x >= n:
             x = _permuted(x, rows, columns, keys)
         out[i] = x
