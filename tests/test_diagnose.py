@@ -201,7 +201,7 @@ PLANTED = {
     "potential energy": (
         {"potential_energy": lambda s: s["potential_energy"] + [[0], [20], [0], [0]]},
         {},
-        r"Chain 1 has .* 20.* above that of chain \d.*longer tune=",
+        r"Chain 1 has .* 20.* above that of chain \d.*longer tune=.*\.stack_chains\.",
     ),
     "curvature": ({}, {"curvature_ratio": 40.0}, "factor of 40 .*Reparametrise"),
 }

@@ -10,6 +10,7 @@ from pymc_sgmcmc.diagnostics.interval_coverage import coverage
 from pymc_sgmcmc.diagnostics.layers import layer_summary
 from pymc_sgmcmc.diagnostics.predictive import chainwise_rhat, predictive_ess, predictive_rhat
 from pymc_sgmcmc.diagnostics.scores import lppd, rmse
+from pymc_sgmcmc.diagnostics.stacking import stack_chains
 from pymc_sgmcmc.diagnostics.symmetry import symmetry_count
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "predictive_rhat",
     "reliability",
     "rmse",
+    "stack_chains",
     "symmetry_count",
     "temperatures",
 ]

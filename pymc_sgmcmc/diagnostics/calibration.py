@@ -11,6 +11,7 @@ from xarray import DataArray, Dataset, DataTree
 
 from pymc_sgmcmc.arguments import integer, one_of
 from pymc_sgmcmc.diagnostics.reading import observations, pick, quoted
+from pymc_sgmcmc.weights import pooled
 
 
 def reliability(
@@ -22,6 +23,7 @@ def reliability(
     classwise: bool = False,
     observed: ArrayLike | None = None,
     group: str | None = None,
+    weights: ArrayLike | None = None,
 ) -> Dataset:
     """Predicted probability against observed frequency, in bins of the probability.
 
@@ -48,6 +50,8 @@ def reliability(
         ``observed_data`` when None.
     group : str, optional
         By default the first of ``predictions``, ``posterior_predictive`` and ``posterior``.
+    weights : array_like, optional
+        Of each chain, from `stack_chains`; equal when None.
 
     Returns
     -------
@@ -92,7 +96,7 @@ def reliability(
     """
     bins = integer("bins", bins)
     probability, y = read_probabilities(idata, var_name, observed=observed, group=group)
-    p = probability.mean(("chain", "draw"))
+    p = pooled(probability, weights).mean(("chain", "draw"))
     if p.ndim == 1:
         return _table(p.values, y == 1, bins, adaptive)
     if not classwise:
@@ -112,6 +116,7 @@ def calibration_error(
     norm: Literal["l1", "l2", "max"] = "l1",
     observed: ArrayLike | None = None,
     group: str | None = None,
+    weights: ArrayLike | None = None,
 ) -> float:
     """Expected calibration error: how far predicted probabilities are from frequencies.
 
@@ -138,6 +143,8 @@ def calibration_error(
         Outcome of the predicted rows; group ``observed_data`` when None.
     group : str, optional
         By default the first of ``predictions``, ``posterior_predictive`` and ``posterior``.
+    weights : array_like, optional
+        Of each chain, from `stack_chains`; equal when None.
 
     Returns
     -------
@@ -185,6 +192,7 @@ def calibration_error(
         classwise=classwise,
         observed=observed,
         group=group,
+        weights=weights,
     )
     gap = abs(table["frequency"] - table["probability"])
     share = table["count"] / table["count"].sum("bin")
@@ -203,6 +211,7 @@ def brier_score(
     *,
     observed: ArrayLike | None = None,
     group: str | None = None,
+    weights: ArrayLike | None = None,
 ) -> float:
     """Brier score of the posterior-mean probability; smaller is better.
 
@@ -219,6 +228,8 @@ def brier_score(
         Outcome of the predicted rows; group ``observed_data`` when None.
     group : str, optional
         By default the first of ``predictions``, ``posterior_predictive`` and ``posterior``.
+    weights : array_like, optional
+        Of each chain, from `stack_chains`; equal when None.
 
     Returns
     -------
@@ -256,7 +267,7 @@ def brier_score(
     0.25
     """
     probability, y = read_probabilities(idata, var_name, observed=observed, group=group)
-    p = probability.mean(("chain", "draw")).values
+    p = pooled(probability, weights).mean(("chain", "draw")).values
     if p.ndim == 1:
         return float(np.mean((p - y) ** 2))
     hit = y[:, None] == np.arange(p.shape[1])

@@ -343,7 +343,8 @@ def _agreement(draws: Dataset, limit: float) -> Iterator[Finding]:
             "R-hat",
             True,
             f"The chains disagree: R-hat is {worst:.2f} for {name}. Run longer (draws and tune), "
-            "or with larger steps_per_draw; if it stays, their modes differ.",
+            "or with larger steps_per_draw; if it stays, their modes differ: weight the chains by "
+            "what they predict, diagnostics.stack_chains.",
         )
 
 

@@ -17,6 +17,7 @@ from pymc_sgmcmc.diagnostics.reading import (
     quoted,
     sampled,
 )
+from pymc_sgmcmc.weights import pooled
 
 
 def coverage(
@@ -26,6 +27,7 @@ def coverage(
     *,
     observed: ArrayLike | None = None,
     group: str | None = None,
+    weights: ArrayLike | None = None,
 ) -> Dataset:
     """Share of the observations that lie in central intervals of the posterior predictive.
 
@@ -43,6 +45,8 @@ def coverage(
         Outcome of the predicted rows; group ``observed_data`` when None.
     group : str, optional
         By default the first of ``predictions`` and ``posterior_predictive``.
+    weights : array_like, optional
+        Of each chain, from `stack_chains`; equal when None.
 
     Returns
     -------
@@ -77,8 +81,6 @@ def coverage(
     [0.5, 0.9]
     [0.3, 0.6]
     """
-    import arviz_stats
-
     levels = np.atleast_1d(np.asarray(probs, dtype=float))
     if not (levels.size and np.all((levels > 0) & (levels < 1))):
         raise ValueError(f"probs must be levels between 0 and 1, such as 0.9; got {probs!r}.")
@@ -91,14 +93,14 @@ def coverage(
         )
     draws = pick(idata, var_name, ("",), group, OUTCOMES)
     y = observations(idata, draws, observed)
-    shares = []
-    for level in levels:
-        interval = arviz_stats.eti(draws.astype(float), prob=level)
-        lower, upper = (interval.sel(ci_bound=bound).values for bound in ("lower", "upper"))
-        shares.append(np.mean((lower <= y) & (y <= upper)))
+    law = pooled(draws.astype(float), weights)
+    tails = np.concatenate([(1 - levels) / 2, (1 + levels) / 2])
+    limits = law.quantile(tails, dim=("chain", "draw"), skipna=False).values
+    lower, upper = np.split(limits, 2)
+    shares = np.mean((lower <= y) & (y <= upper), axis=tuple(range(1, y.ndim + 1)))
     error = np.sqrt(levels * (1 - levels) / y.size)
     return Dataset(
-        {"coverage": ("prob", np.array(shares)), "standard_error": ("prob", error)},
+        {"coverage": ("prob", shares), "standard_error": ("prob", error)},
         coords={"prob": levels},
         attrs={"rows": y.size},
     )

@@ -103,6 +103,16 @@ def _fitting(names: list[str], suffixes: Sequence[str], outcomes: list[str]) -> 
     return [name for name in names if not name.endswith(SUFFIXES)]
 
 
+def needs_log_likelihood(idata: DataTree) -> None:
+    """Raise an error where there are no log densities of observations."""
+    if "log_likelihood" not in idata.children:
+        raise ValueError(
+            "There is no group 'log_likelihood'. Give the outcomes of new rows to predict: "
+            "predict(idata, {..., 'y': y_test}); or, for the rows of the model, use "
+            "pm.compute_log_likelihood(idata, model=model)."
+        )
+
+
 def observations(
     idata: DataTree, prediction: DataArray, observed: ArrayLike | None = None, classes: bool = False
 ) -> np.ndarray:

@@ -7,7 +7,15 @@ from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 from xarray import DataArray, DataTree
 
-from pymc_sgmcmc.diagnostics.reading import find_group, observations, pick, quoted, sampled
+from pymc_sgmcmc.diagnostics.reading import (
+    find_group,
+    needs_log_likelihood,
+    observations,
+    pick,
+    quoted,
+    sampled,
+)
+from pymc_sgmcmc.weights import of_chains
 
 
 def lppd(
@@ -16,10 +24,12 @@ def lppd(
     *,
     per_chain: bool = False,
     running: bool = False,
+    weights: ArrayLike | None = None,
 ) -> DataArray:
     """Log pointwise predictive density, the mean per row (not the sum), in nats.
 
-    (1/N) Σ_i log (1/S) Σ_s p(y_i | θ_s), over N observations and S draws.
+    (1/N) Σ_i log (1/S) Σ_s p(y_i | θ_s), over N observations and S draws; with weights, the average
+    over draws is of each chain, and these are averaged by their weights.
 
     Parameters
     ----------
@@ -33,6 +43,8 @@ def lppd(
         Each chain as a posterior of its own, instead of all chains together.
     running : bool
         The value after 1, 2, ... draws (of every chain): flat where more draws would not help.
+    weights : array_like, optional
+        Of each chain, from `stack_chains`; equal when None.
 
     Returns
     -------
@@ -42,7 +54,8 @@ def lppd(
     Raises
     ------
     ValueError
-        If there is no log-likelihood, or several and no `var_name`.
+        If there is no log-likelihood, or several and no `var_name`; if the weights are not those of
+        the chains.
 
     See Also
     --------
@@ -70,18 +83,14 @@ def lppd(
     >>> round(float(lppd(new)), 2)
     -0.69
     """
-    if "log_likelihood" not in idata.children:
-        raise ValueError(
-            "There is no group 'log_likelihood'. Give the outcomes of new rows to predict: "
-            "predict(idata, {..., 'y': y_test}); or, for the rows of the model, use "
-            "pm.compute_log_likelihood(idata, model=model)."
-        )
+    needs_log_likelihood(idata)
     log_density = pick(idata, var_name, ("",), "log_likelihood").astype(float)
     values = log_density.values
-    chains, draws = values.shape[:2]
+    draws = values.shape[1]
+    w = _shares(log_density, weights, per_chain)
     # Both sums of exponentials at once: over chains where they count as one, then over draws.
     if not per_chain:
-        values = logsumexp(values, axis=0, keepdims=True)
+        values = logsumexp(values, axis=0, keepdims=True, b=w.reshape(-1, *[1] * (values.ndim - 1)))
     if running:
         values = np.logaddexp.accumulate(values, axis=1)
         used = np.arange(1, draws + 1)
@@ -89,7 +98,7 @@ def lppd(
         values = logsumexp(values, axis=1, keepdims=True)
         used = np.array([draws])
     rows = tuple(range(2, values.ndim))
-    mean = values.mean(axis=rows) - np.log(used * (1 if per_chain else chains))
+    mean = values.mean(axis=rows) - np.log(used)
     return _of_chain_and_draw(mean, log_density, "lppd", per_chain, running)
 
 
@@ -101,6 +110,7 @@ def rmse(
     group: str | None = None,
     per_chain: bool = False,
     running: bool = False,
+    weights: ArrayLike | None = None,
 ) -> DataArray:
     """Root mean square error of the mean prediction, in units of the outcome.
 
@@ -120,6 +130,8 @@ def rmse(
         The error of each chain's mean prediction.
     running : bool
         The error of the mean of the first 1, 2, ... draws (of every chain).
+    weights : array_like, optional
+        Of each chain, from `stack_chains`; equal when None.
 
     Returns
     -------
@@ -129,8 +141,8 @@ def rmse(
     Raises
     ------
     ValueError
-        If it is not clear what to compare, the rows of predictions and outcomes differ, or all
-        predictions are probabilities of classes.
+        If it is not clear what to compare, the rows of predictions and outcomes differ, all
+        predictions are probabilities of classes, or the weights are not those of the chains.
 
     See Also
     --------
@@ -155,8 +167,9 @@ def rmse(
     prediction = pick(idata, var_name, ("_mean", ""), group)
     y = observations(idata, prediction, observed)
     values = prediction.values.astype(float)
+    w = _shares(prediction, weights, per_chain)
     if not per_chain:
-        values = values.mean(axis=0, keepdims=True)
+        values = np.tensordot(w, values, 1)[None]
     if running:
         count = np.arange(1, values.shape[1] + 1).reshape(-1, *[1] * y.ndim)
         values = values.cumsum(axis=1) / count
@@ -175,6 +188,15 @@ def _refuse_probabilities(idata: DataTree, group: str | None) -> None:
             f"rmse is for numbers, and {quoted(names)} {'are' if len(names) > 1 else 'is'} of "
             "classes: use brier_score(idata), or lppd(idata)."
         )
+
+
+def _shares(x: DataArray, weights: ArrayLike | None, per_chain: bool) -> np.ndarray:
+    """Weights ``(chain,)`` of sum 1; an error where they are given and chains stay apart."""
+    if weights is None:
+        return np.full(x.sizes["chain"], 1 / x.sizes["chain"])
+    if per_chain:
+        raise ValueError("per_chain=True keeps chains apart: weights mean nothing. Give one only.")
+    return of_chains(weights, x["chain"]).values
 
 
 def _of_chain_and_draw(

@@ -38,6 +38,7 @@ def plot_reliability(
     classes: str = "top",
     bins: int = 10,
     adaptive: bool = False,
+    weights: ArrayLike | Mapping[str, ArrayLike] | None = None,
     ci_prob: float | None = None,
     labeller: BaseLabeller | None = None,
     plot_collection: PlotCollection | None = None,
@@ -72,6 +73,8 @@ def plot_reliability(
         Number of bins.
     adaptive : bool, default False
         Bins with about the same number of predictions rather than of the same width.
+    weights : array_like or mapping of str to array_like, optional
+        Of each chain, from `stack_chains`; of several models by name. Equal when None.
     ci_prob : float, optional
         Probability of the error bars; ArviZ's ``stats.ci_prob`` when None.
     labeller : arviz_base.labels.Labeller, optional
@@ -126,6 +129,7 @@ def plot_reliability(
             classwise=classes != "top",
             observed=observed,
             group=group,
+            weights=weights.get(model) if isinstance(weights, Mapping) else weights,
         )
         label = next((str(d) for d in table.dims if d != "bin"), None)
         if label is not None and classes == "each":

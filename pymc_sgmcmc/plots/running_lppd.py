@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from xarray import DataTree
 
 from pymc_sgmcmc.diagnostics.scores import lppd
@@ -27,6 +28,7 @@ def plot_running_lppd(
     dt: DataTree,
     *,
     var_name: str | None = None,
+    weights: ArrayLike | None = None,
     plot_collection: PlotCollection | None = None,
     backend: str | None = None,
     visuals: Visuals | None = None,
@@ -44,6 +46,8 @@ def plot_running_lppd(
         With log-likelihoods ``(chain, draw, row)``, in nats, in its group ``log_likelihood``.
     var_name : str, optional
         Outcome; the only one when None.
+    weights : array_like, optional
+        Of each chain, from `stack_chains`, for all chains together; equal when None.
     {common}
 
     Returns
@@ -53,7 +57,8 @@ def plot_running_lppd(
     Raises
     ------
     ValueError
-        If the log-likelihoods are not there, or are those of several outcomes.
+        If the log-likelihoods are not there, or are those of several outcomes; if the weights are
+        not those of the chains.
 
     See Also
     --------
@@ -72,7 +77,7 @@ def plot_running_lppd(
     >>> plot.savefig("running_lppd.png")
     """
     each = lppd(dt, var_name, running=True, per_chain=True)
-    together = lppd(dt, var_name, running=True).values
+    together = lppd(dt, var_name, running=True, weights=weights).values
     many = len(each) > 4  # a legend of so many lines would lie on them: it stands beside them
     canvas = Canvas(
         _VISUALS,

@@ -19,6 +19,7 @@ from pymc_sgmcmc.prediction.laws import parameters_of, resized
 from pymc_sgmcmc.prediction.new_rows import NewRows
 from pymc_sgmcmc.prediction.posterior import Posterior
 from pymc_sgmcmc.warn import warn_user
+from pymc_sgmcmc.weights import in_proportion
 
 
 def predict(
@@ -31,6 +32,7 @@ def predict(
     group: str = "posterior",
     dtype: str = "float32",
     random_seed: RandomState = None,
+    weights: ArrayLike | None = None,
 ) -> DataTree:
     """Predict new rows with every draw of a posterior, and score their outcomes if they are given.
 
@@ -61,6 +63,11 @@ def predict(
         Of what is returned.
     random_seed : int or numpy.random.Generator, optional
         For draws of outcomes.
+    weights : array_like, optional
+        Of each chain, from `stack_chains`. Each chain's draws are then taken in proportion, none
+        twice, and come back as one chain in which all count the same: for plots and means that know
+        no weights. (Scores take ``weights=`` themselves, and use every draw.) When None all draws,
+        in their chains.
 
     Returns
     -------
@@ -72,7 +79,8 @@ def predict(
     ------
     ValueError
         If a name is unknown, values are no numbers, of another shape or codes of groups that the
-        model has not seen, or draws of a variable are missing; the message says what to write.
+        model has not seen, draws of a variable are missing, or the weights are not those of the
+        chains; the message says what to write.
 
     Warns
     -----
@@ -81,6 +89,7 @@ def predict(
 
     See Also
     --------
+    pymc_sgmcmc.diagnostics.stack_chains : Weights for chains that don't mix.
     pymc_sgmcmc.diagnostics.lppd : The score of outcomes whose log-likelihood is here.
     pymc_sgmcmc.diagnostics.predictive_rhat : Whether the chains agree on the predictions.
 
@@ -118,6 +127,8 @@ def predict(
             f"idata has no group {group!r}, only {', '.join(map(repr, idata.children))}."
         )
     new, posterior = NewRows(model, data, coords or {}), idata.children[group]
+    if weights is not None:
+        posterior = DataTree(in_proportion(posterior.to_dataset(), weights), name=group)
     rng = get_random_generator(random_seed)
     asked = _asked(new, var_names)
     try:

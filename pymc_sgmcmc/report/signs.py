@@ -382,8 +382,9 @@ def _potentials(statistics: Statistics, report: Report) -> Iterator[Finding]:
             f"{_chains(worse, 'has', 'have')} a mean potential energy that is "
             f"{above[worse].min():.3g} nats{' or more' if worse.size > 1 else ''} above that of "
             f"chain {int(np.argmin(means))}: "
-            "not yet in the posterior's mass, or in a worse mode. Try a longer tune=..., or leave "
-            "out such chains: idata.sel(chain=[...]).",
+            "not yet in the posterior's mass, or in a worse mode. Try a longer tune=..., leave out "
+            "such chains, idata.sel(chain=[...]), or weight all by what they predict: "
+            "diagnostics.stack_chains.",
         )
 
 
