@@ -31,6 +31,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from benchmarks import json_lines
 from benchmarks.networks import protocols, results, tables
 from benchmarks.networks.settings import Settings
 
@@ -94,7 +95,7 @@ def _write(future: Future, output: Path) -> str:
         row = future.result()
     except Exception as error:  # the other runs are worth having
         return f"{type(error).__name__}: {error}"
-    results.append(output, row)
+    json_lines.append(output, row)
     return f"rmse {row['rmse']:.4f}, ll {row['ll']:.4f}, {row['seconds']:.0f} s"
 
 

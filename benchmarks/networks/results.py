@@ -1,10 +1,10 @@
-"""Finished runs, one JSON line each, so that a command that was stopped goes on where it was."""
+"""Finished runs by what makes them: protocol, set, split, method and noise."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import json_lines
 from benchmarks.networks.settings import OWN_NOISE
 
 Key = tuple[str, str, int, str, str]
@@ -15,16 +15,9 @@ def key(row: dict[str, Any]) -> Key:
     return row["protocol"], row["set"], row["split"], row["method"], row["noise"]
 
 
-def rows(path: Path) -> list[dict[str, Any]]:
-    """Lines of a file, in their order; none where there is no file."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-
-
 def read(path: Path) -> dict[Key, dict[str, Any]]:
     """Finished runs; of several of one key, the last."""
-    found = [{"noise": _noise_before(row), **row} for row in rows(path)]
+    found = [{"noise": _noise_before(row), **row} for row in json_lines.read(path)]
     return {key(row): row for row in found}
 
 
@@ -33,13 +26,6 @@ def _noise_before(row: dict[str, Any]) -> str:
     if row["protocol"] == "wiese":
         return "standard normal"
     return OWN_NOISE.get(row["method"], "learned")
-
-
-def append(path: Path, row: dict[str, Any]) -> None:
-    """Write one more."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
 
 
 def of_cell(
