@@ -13,9 +13,10 @@ Cases: ``gaussian``, varying intercepts, whose answer is exact (``effects/collap
 ``logit``, varying intercepts and a slope; ``poisson``, two crossed factors; ``negative_binomial``,
 a million sales by store and item; ``choice``, a random-coefficient logit. What the last four are
 held against is a run of nutpie with another seed, which ``--reference`` makes first and keeps
-beside the output; without one, errors are left out. ``truth`` needs none: errors of the means
-against the effects that were simulated, in posterior standard deviations, whose root mean square is
-1 for the right answer.
+beside the output if its chains agree; without one, errors are left out. References of crossed
+factors are made in coordinates in which NUTS mixes (``effects/crossed.py``). ``truth`` needs none:
+errors of the means against the effects that were simulated, in posterior standard deviations, whose
+root mean square is 1 for the right answer.
 
 Seconds are of the whole process, from the start of Python until the draws are there: imports,
 simulating the data, compilation, warm-up, sampling and the convergence checks of PyMC.
@@ -52,7 +53,7 @@ def key(row: dict[str, Any]) -> tuple:
 
 
 def timed(job: dict[str, Any], reference: Path, limit: float) -> dict[str, Any]:
-    """Make a run in a process of its own.
+    """Make a run in a process of its own; gives it with the machine's load at its end.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def timed(job: dict[str, Any], reference: Path, limit: float) -> dict[str, Any]:
         if process.returncode:
             lines = log.read_text().strip().split("\n")
             raise RuntimeError(f"exit status {process.returncode}: {lines[-1][:300]}")
-        return json.loads(result.read_text())
+        return json.loads(result.read_text()) | {"load": os.getloadavg()[0]}
 
 
 def jobs_of(a: argparse.Namespace) -> list[dict[str, Any]]:
@@ -126,6 +127,8 @@ def run_one(job: dict[str, Any], reference: Path, a: argparse.Namespace) -> None
     else:
         json_lines.append(a.output, row)
         told = f"ESS {row['ess']:,.0f}, R-hat {row['rhat']:.3f}, {row['seconds']:.1f} s"
+        if not row.get("kept", True):
+            told += "; its chains do not agree, so that nothing is held against it"
     print(f"{job['case']} {job['groups']:,} {job['method']}: {told}", flush=True)
 
 
@@ -148,6 +151,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     a = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a run ends with this process
     if not a.table:
         if (a.reference or "nutpie" in a.methods) and importlib.util.find_spec("nutpie") is None:
             raise SystemExit(

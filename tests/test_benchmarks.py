@@ -6,9 +6,11 @@ import numpy as np
 import pymc as pm
 import pytest
 from scipy.stats import halfnorm, multivariate_normal, norm
+from xarray import Dataset
 
 from benchmarks.effects import collapsed, scores
 from benchmarks.effects.cases import CASES
+from benchmarks.effects.crossed import Crossed
 from benchmarks.effects.moments import Moments
 from benchmarks.networks import protocols, results
 
@@ -102,8 +104,7 @@ def test_more_points_and_a_wider_grid_change_nothing(rows, monkeypatch):
 @pytest.mark.parametrize("name", CASES)
 def test_a_case_has_the_variables_it_names(name):
     case = CASES[name](16)
-    with case.model:
-        values = pm.draw([case.model[n] for n in (*case.effects, *case.hyper)], random_seed=1)
+    values = pm.draw([case.model[n] for n in (*case.effects, *case.hyper)], random_seed=1)
     shapes = dict(zip((*case.effects, *case.hyper), (np.shape(x) for x in values), strict=True))
     assert set(case.truth) == set(case.effects)
     for effect, truth in case.truth.items():
@@ -137,6 +138,40 @@ def test_scores_are_in_standard_deviations_of_the_reference(tmp_path):
     )
     truth = {"a": np.array([3.0, -4, 0, -5])}
     assert scores.distance_to_truth(found, truth) == pytest.approx(1)
+
+
+# -- crossed factors -------------------------------------------------------------------------------
+
+
+def crossed_model(apart):
+    """Two factors of 3 and 4 levels without data, and the standard deviations given."""
+    crossed = Crossed(2, {"a": "sd_a", "b": "sd_b"})
+    with pm.Model(coords={"first": range(3), "second": range(4)}) as model:
+        pm.HalfNormal("sd_a", 1)
+        pm.HalfNormal("sd_b", 1)
+        crossed.write(model, ("first", "second"), apart)
+    return crossed, pm.do(model, {"sd_a": 0.7, "sd_b": 1.5})
+
+
+def test_a_total_and_what_sums_to_zero_is_the_same_prior():
+    """Covariances of 40,000 draws: entries are within 5 standard errors, √(σᵢᵢσⱼⱼ + σᵢⱼ²)/200."""
+    crossed, model = crossed_model(apart=True)
+    names = ("total", "a", "b")
+    values = pm.draw([model[name] for name in names], draws=40_000, random_seed=8)
+    dims = {"total": (), "a": ("first",), "b": ("second",)}
+    draws = Dataset(
+        {n: (("chain", "draw", *dims[n]), x[None]) for n, x in zip(names, values, strict=True)}
+    )
+    apart = draws.assign(sd_a=0.7 + 0 * draws["total"], sd_b=1.5 + 0 * draws["total"])
+    found = crossed.restore(apart, seed=9)
+    assert set(found) == {"b0", "a", "b", "sd_a", "sd_b"}
+    sums = found["b0"] + found["a"].mean("first") + found["b"].mean("second")
+    np.testing.assert_allclose(sums, draws["total"], atol=1e-9)
+    columns = np.column_stack([found["b0"].values[0], found["a"].values[0], found["b"].values[0]])
+    expected = np.diag(np.square([2, *[0.7] * 3, *[1.5] * 4]))
+    diagonal = np.diag(expected)
+    error = np.sqrt(np.outer(diagonal, diagonal) + expected**2) / 200
+    assert (np.abs(np.cov(columns.T) - expected) < 5 * error).all()
 
 
 # -- results of networks ---------------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
 from benchmarks.effects import collapsed
+from benchmarks.effects.crossed import Crossed
 from benchmarks.effects.moments import Moments
 
 
@@ -26,6 +28,10 @@ class Case:
         Of our runs.
     exact : callable or None
         Computes the moments of the posterior, where there is a way.
+    easier : callable or None
+        Gives the same model in other coordinates, for a reference that mixes.
+    crossed : Crossed or None
+        Takes draws of it back.
     """
 
     model: pm.Model
@@ -34,6 +40,8 @@ class Case:
     truth: dict[str, np.ndarray]
     batch_size: int
     exact: Callable[[], Moments] | None = None
+    easier: Callable[[], pm.Model] | None = None
+    crossed: Crossed | None = None
 
 
 def gaussian(groups: int) -> Case:
@@ -74,14 +82,20 @@ def poisson(levels: int) -> Case:
     a, b = rng.normal(0, 0.5, n_first), rng.normal(0, 0.3, n_second)
     exposure = rng.uniform(0.5, 4, rows)
     y = rng.poisson(exposure * np.exp(0.3 + a[first] + b[second]))
-    with pm.Model(coords={"first": range(n_first), "second": range(n_second)}) as model:
-        b0 = pm.Normal("b0", 0, 2)
-        sd_a, sd_b = pm.HalfNormal("sd_a", 1), pm.HalfNormal("sd_b", 1)
-        of_first = pm.Normal("a", 0, sd_a, dims="first")
-        of_second = pm.Normal("b", 0, sd_b, dims="second")
-        rate = pm.math.exp(b0 + of_first[first] + of_second[second] + np.log(exposure))
-        pm.Poisson("y", rate, observed=y)
-    return Case(model, ("a", "b"), ("b0", "sd_a", "sd_b"), {"a": a, "b": b}, 1000)
+    crossed = Crossed(2, {"a": "sd_a", "b": "sd_b"})
+
+    def build(apart: bool) -> pm.Model:
+        with pm.Model(coords={"first": range(n_first), "second": range(n_second)}) as model:
+            pm.HalfNormal("sd_a", 1)
+            pm.HalfNormal("sd_b", 1)
+            b0, (of_first, of_second) = crossed.write(model, ("first", "second"), apart)
+            rate = pm.math.exp(b0 + of_first[first] + of_second[second] + np.log(exposure))
+            pm.Poisson("y", rate, observed=y)
+        return model
+
+    truth, hyper = {"a": a, "b": b}, ("b0", "sd_a", "sd_b")
+    easier = partial(build, apart=True)
+    return Case(build(False), tuple(truth), hyper, truth, 1000, easier=easier, crossed=crossed)
 
 
 def negative_binomial(levels: int) -> Case:
@@ -101,19 +115,24 @@ def negative_binomial(levels: int) -> Case:
     b_i = rng.normal(-0.7, 0.3, items)
     mu = days * np.exp(-0.5 + a_s[st] + a_i[it] + b_i[it] * price + 0.3 * promo)
     y = rng.negative_binomial(2, 2 / (2 + mu))
-    with pm.Model(coords={"store": range(stores), "item": range(items)}) as model:
-        b0 = pm.Normal("b0", 0, 2)
-        ss, si = pm.HalfNormal("sd_store", 1), pm.HalfNormal("sd_item", 1)
-        sb, mb = pm.HalfNormal("sd_slope", 1), pm.Normal("mu_slope", 0, 1)
-        store = pm.Normal("store_eff", 0, ss, dims="store")
-        item = pm.Normal("item_eff", 0, si, dims="item")
-        slope = pm.Normal("slope", mb, sb, dims="item")
-        g, alpha = pm.Normal("promo", 0, 1), pm.HalfNormal("alpha", 3)
-        linear = b0 + store[st] + item[it] + slope[it] * price + g * promo + np.log(days)
-        pm.NegativeBinomial("y", mu=pm.math.exp(linear), alpha=alpha, observed=y)
+    crossed = Crossed(2, {"store_eff": "sd_store", "item_eff": "sd_item"})
+
+    def build(apart: bool) -> pm.Model:
+        with pm.Model(coords={"store": range(stores), "item": range(items)}) as model:
+            pm.HalfNormal("sd_store", 1)
+            pm.HalfNormal("sd_item", 1)
+            sb, mb = pm.HalfNormal("sd_slope", 1), pm.Normal("mu_slope", 0, 1)
+            b0, (store, item) = crossed.write(model, ("store", "item"), apart)
+            slope = pm.Normal("slope", mb, sb, dims="item")
+            g, alpha = pm.Normal("promo", 0, 1), pm.HalfNormal("alpha", 3)
+            linear = b0 + store[st] + item[it] + slope[it] * price + g * promo + np.log(days)
+            pm.NegativeBinomial("y", mu=pm.math.exp(linear), alpha=alpha, observed=y)
+        return model
+
     hyper = ("b0", "sd_store", "sd_item", "sd_slope", "mu_slope", "promo", "alpha")
     truth = {"store_eff": a_s, "item_eff": a_i, "slope": b_i}
-    return Case(model, tuple(truth), hyper, truth, 500)
+    easier = partial(build, apart=True)
+    return Case(build(False), tuple(truth), hyper, truth, 500, easier=easier, crossed=crossed)
 
 
 def choice(people: int) -> Case:

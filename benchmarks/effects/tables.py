@@ -44,7 +44,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         row["method"],
         " + ".join("default" if n is None else f"{n:,}" for n in lengths),
         number("effects_error", ".3f"),
-        f"{number('sd_low', '.2f')}-{number('sd_high', '.2f')}",
+        f"{row['sd_low']:.2f}-{row['sd_high']:.2f}" if "sd_low" in row else "-",
         number("sd_error", ".3f"),
         number("hyper_error", ".3f"),
         number("truth", ".2f"),
