@@ -27,8 +27,8 @@ STEPS_PER_DRAW = 100
 
 def run(backend: str, draws: int, steps_per_draw: int, chains: int) -> None:
     """Sample, and print the peak and the size of what was recorded."""
+    from peak_memory import peak_megabytes
     from peers.ours import build_model, make_step
-    from peers.protocol import peak_megabytes
     from workloads import logistic
 
     import pymc_sgmcmc as sg
@@ -48,7 +48,7 @@ def run_on_rows(backend: str, n_rows: int, dtype: str, warm_up: int) -> None:
     """Sample a regression, and print the peak and the size of the data."""
     import numpy as np
     import pymc as pm
-    from peers.protocol import peak_megabytes
+    from peak_memory import peak_megabytes
 
     import pymc_sgmcmc as sg
 

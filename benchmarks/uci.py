@@ -9,12 +9,17 @@ stopped goes on where it was.
     uv run python -m benchmarks.uci --protocol wiese --methods ATMC Laplace --processes 2
     uv run python -m benchmarks.uci --sets yacht --splits 0 --draws 20 --tune 20 --chains 2
     uv run python -m benchmarks.uci --protocol bde --table              # print what is finished
+    uv run python -m benchmarks.uci --noise input                       # of all methods that can
+    uv run --with sklearn-contrib-bde==1.0.2 python -m benchmarks.uci --methods MILE
 
 Protocols: ``pbp``, one hidden layer and the splits of Hernández-Lobato & Adams (2015); ``wiese``,
 the two small networks that Wiese et al. (2023) sampled by NUTS; ``bde``, the airfoil set of the
-paper of the bde package. Methods: ATMC, MAP, ensemble, ADVI, Laplace, and NUTS for few rows. Their
-settings are in ``networks/settings.py``, the same for all sets. A run takes one core, and as many
-run at once as there are ``--processes``.
+paper of the bde package. Methods: ATMC, MAP, ensemble, ADVI, Laplace, NUTS for few rows, and MILE,
+the bde package's. Their settings are in ``networks/settings.py``, the same for all sets. A run
+takes one core, and as many run at once as there are ``--processes``. With ``--noise`` the networks
+of pbp and bde have one noise for all rows ("learned", the default) or one that depends on the
+input; results of both can be in one file. The ensemble and MILE always have the latter, and Laplace
+the former.
 """
 
 import argparse
@@ -26,10 +31,11 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from benchmarks import json_lines
 from benchmarks.networks import protocols, results, tables
 from benchmarks.networks.settings import Settings
 
-METHODS = ("ATMC", "MAP", "ensemble", "ADVI", "Laplace", "NUTS")
+METHODS = ("ATMC", "MAP", "ensemble", "ADVI", "Laplace", "NUTS", "MILE")
 _ONE_THREAD = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA")
 
 
@@ -45,13 +51,13 @@ def run(job: results.Key, settings: Settings, seed: int) -> dict[str, Any]:
     from benchmarks.networks.scores import score
 
     logging.getLogger("pymc").setLevel(logging.ERROR)
-    protocol, name, number, method = job
+    protocol, name, number, method, noise = job
     chosen = protocols.PROTOCOLS[protocol]
-    split, network = chosen.load(name, number), chosen.network(name)
+    split, network = chosen.load(name, number), chosen.network_with(name, noise)
     started = time.perf_counter()
     predicted = functions[method](split.X, split.y, split.X_test, network, settings, seed + number)
     return {
-        **{"protocol": protocol, "set": name, "split": number, "method": method},
+        **{"protocol": protocol, "set": name, "split": number, "method": method, "noise": noise},
         **score(predicted, split),
         "seconds": time.perf_counter() - started,
         **predicted.extras,
@@ -89,7 +95,7 @@ def _write(future: Future, output: Path) -> str:
         row = future.result()
     except Exception as error:  # the other runs are worth having
         return f"{type(error).__name__}: {error}"
-    results.append(output, row)
+    json_lines.append(output, row)
     return f"rmse {row['rmse']:.4f}, ll {row['ll']:.4f}, {row['seconds']:.0f} s"
 
 
@@ -112,6 +118,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sets", nargs="+", metavar="SET")
     parser.add_argument("--splits", nargs="+", type=int, metavar="NUMBER", help="all by default")
     parser.add_argument("--methods", nargs="+", default=["ATMC"], choices=METHODS)
+    parser.add_argument("--noise", choices=("input", "learned"), help="the protocol's by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/output/uci.jsonl"))
@@ -127,11 +134,11 @@ def main() -> None:
     chosen = protocols.PROTOCOLS[a.protocol]
     sets = chosen_sets(a.protocol, a.sets)
     runs = {name: chosen.splits(name) for name in sets}
-    settings = Settings().overridden(a.chains, a.draws, a.tune, a.updates)
+    settings = Settings(**chosen.settings).overridden(a.chains, a.draws, a.tune, a.updates)
     if not a.table:
         finished = results.read(a.output)
         jobs = [
-            (a.protocol, name, number, method)
+            (a.protocol, name, number, method, chosen.noise(name, method, a.noise))
             for method in a.methods
             for name in sets
             for number in (range(runs[name]) if a.splits is None else a.splits)

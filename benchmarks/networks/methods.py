@@ -6,6 +6,7 @@
 from collections.abc import Callable
 
 from benchmarks.networks.ensemble import deep_ensemble
+from benchmarks.networks.mile import mile
 from benchmarks.networks.mode import at_mode, laplace
 from benchmarks.networks.models import Predictive
 from benchmarks.networks.sampling import atmc, nuts
@@ -18,4 +19,5 @@ METHODS: dict[str, Callable[..., Predictive]] = {
     "ADVI": advi,
     "Laplace": laplace,
     "NUTS": nuts,
+    "MILE": mile,
 }

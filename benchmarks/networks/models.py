@@ -66,8 +66,19 @@ def sampled_names(model: pm.Model) -> list[str]:
     return [variable.name for variable in model.free_RVs]
 
 
+def predictions(idata: DataTree, model: pm.Model, X: np.ndarray) -> DataTree:
+    """Give a posterior with the group ``predictions`` of rows."""
+    return predict(idata, {"X": X}, var_names=None, model=model)
+
+
+def normal_laws(predicted: DataTree, **extras: Any) -> Predictive:
+    """Put the chains of `predictions` after one another."""
+    group = predicted["predictions"]
+    mean, sd = np.broadcast_arrays(group["y_mean"].values, group["y_sd"].values)
+    rows = mean.shape[-1]
+    return Predictive(mean.reshape(-1, rows), sd.reshape(-1, rows), extras)
+
+
 def predictive(idata: DataTree, model: pm.Model, X: np.ndarray, **extras: Any) -> Predictive:
     """Normal laws that the draws of a posterior predict for rows."""
-    group = predict(idata, {"X": X}, var_names=None, model=model)["predictions"]
-    mean, sd = np.broadcast_arrays(group["y_mean"].values, group["y_sd"].values)
-    return Predictive(mean.reshape(-1, len(X)), sd.reshape(-1, len(X)), extras)
+    return normal_laws(predictions(idata, model, X), **extras)

@@ -4,13 +4,13 @@ The files are looked for in the folder that ``PYMC_SGMCMC_DATA`` names.
 """
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.networks.settings import Network
+from benchmarks.networks.settings import OWN_NOISE, Network
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Protocol:
         Gives the split of a set and number.
     network : callable
         Gives the network of a set.
+    settings : mapping
+        `Settings` that differ from the usual ones.
     """
 
     about: str
@@ -53,6 +55,29 @@ class Protocol:
     splits: Callable[[str], int]
     load: Callable[[str, int], Split]
     network: Callable[[str], Network]
+    settings: Mapping[str, int] = field(default_factory=dict)
+
+    def noise(self, name: str, method: str, asked: str | None = None) -> str:
+        """Noise of a method's networks of a set: its own, what is asked, or the protocol's.
+
+        Raises
+        ------
+        SystemExit
+            If the protocol's networks have another head than `nn.regression` writes.
+        """
+        usual = self.network(name).head
+        if usual == "standard normal":
+            if asked is not None:
+                raise SystemExit(
+                    f"--noise {asked} is for the protocols pbp and bde; the networks of wiese have "
+                    "one noise with the prior of their paper. Leave it out."
+                )
+            return usual
+        return OWN_NOISE.get(method, asked or usual)
+
+    def network_with(self, name: str, noise: str) -> Network:
+        """Give the network of a set with this noise."""
+        return replace(self.network(name), head=noise)
 
 
 def data() -> Path:
@@ -161,5 +186,6 @@ PROTOCOLS = {
         lambda name: 5,
         _bde_split,
         lambda name: Network((16, 16, 16, 16)),
+        {"mile_members": 10, "mile_warmup": 50_000, "mile_updates": 1_000, "mile_thinning": 10},
     ),
 }

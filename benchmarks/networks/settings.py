@@ -3,6 +3,9 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+# Methods that model the noise in one way only, whatever they are asked.
+OWN_NOISE = {"ensemble": "input", "MILE": "input", "Laplace": "learned"}
+
 
 @dataclass(frozen=True)
 class Network:
@@ -39,6 +42,9 @@ class Settings:
         Networks of the ensemble, rows of its minibatches, share of the rows that stop its training.
     nuts_chains, nuts_draws, nuts_tune, nuts_rows : int
         Of NUTS, and the greatest number of rows that it is given.
+    mile_members, mile_warmup, mile_updates, mile_thinning : int
+        Chains of MILE, updates of its warm-up and after, of which every so-manieth is kept; about
+        as many in all as ATMC takes.
     """
 
     chains: int = 4
@@ -56,6 +62,10 @@ class Settings:
     nuts_draws: int = 300
     nuts_tune: int = 500
     nuts_rows: int = 1100
+    mile_members: int = 4
+    mile_warmup: int = 9_000
+    mile_updates: int = 13_000
+    mile_thinning: int = 13
 
     def batch_size(self, rows: int) -> int | None:
         """Rows of a minibatch of ATMC; None takes all."""
@@ -67,7 +77,8 @@ class Settings:
         """Give other lengths, for a quick look."""
         lengths = {"chains": chains, "draws": draws, "tune": tune}
         lengths |= {f"nuts_{name}": value for name, value in lengths.items()}
-        lengths |= {f"{name}_updates": updates for name in ("mode", "advi", "ensemble")}
+        lengths |= {f"{name}_updates": updates for name in ("mode", "advi", "ensemble", "mile")}
+        lengths |= {"mile_members": chains, "mile_warmup": updates}
         return replace(self, **{k: v for k, v in lengths.items() if v is not None})
 
     def as_json(self) -> dict[str, Any]:

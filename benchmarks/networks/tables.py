@@ -28,12 +28,13 @@ def show(rows: list[dict[str, Any]], protocol: str, runs: dict[str, int]) -> Non
     console = Console()
     if not console.is_terminal:
         console.width = 150
-    methods = list(dict.fromkeys(row["method"] for row in rows if row["protocol"] == protocol))
+    of_protocol = [row for row in rows if row["protocol"] == protocol]
+    methods = list(dict.fromkeys((row["method"], row["noise"]) for row in of_protocol))
     cells = {
-        (name, method): done
+        (name, method, noise): done
         for name in runs
-        for method in methods
-        if (done := of_cell(rows, protocol, name, method))
+        for method, noise in methods
+        if (done := of_cell(rows, protocol, name, method, noise))
     }
     if not cells:
         console.print(f"{protocol}: no run is finished.")
@@ -50,13 +51,14 @@ def _pm(value: float, error: float) -> str:
 
 def _ours(cells: dict, protocol: str, runs: dict[str, int]) -> Table:
     table = Table(title=f"{protocol}: {PROTOCOLS[protocol].about}; mean ± standard error")
-    for column in ("set", "method", "runs", *METRICS[protocol].values(), "seconds", "updates"):
-        table.add_column(column, justify="left" if column in ("set", "method") else "right")
-    for (name, method), done in cells.items():
+    texts = ("set", "method", "noise")
+    for column in (*texts, "runs", *METRICS[protocol].values(), "seconds", "updates"):
+        table.add_column(column, justify="left" if column in texts else "right")
+    for (name, method, noise), done in cells.items():
         scores = (_pm(*summary(done, metric)) for metric in METRICS[protocol])
         seconds = sum(run["seconds"] for run in done) / len(done)
         runs_done = f"{len(done)}/{runs[name]}"
-        table.add_row(name, method, runs_done, *scores, f"{seconds:.0f}", _work(done[0]))
+        table.add_row(name, method, noise, runs_done, *scores, f"{seconds:.0f}", _work(done[0]))
     return table
 
 
@@ -66,7 +68,9 @@ def _work(run: dict[str, Any]) -> str:
         updates = run["updates"] + run.get("warmup_updates", 0)
         batch = run["batch_size"]
         rows = f"{run['n_rows']:,} (all)" if batch == "all rows" else f"{batch:,}"
-        return f"{run['chains']} x {updates:,} of {rows} rows"
+        each = run.get("gradients_per_update", 1)
+        gradients = f", {each} gradients each" if each > 1 else ""
+        return f"{run['chains']} x {updates:,} of {rows} rows{gradients}"
     return f"{run['gradients']:,} gradients" if "gradients" in run else ""
 
 
@@ -77,10 +81,10 @@ def _beside(cells: dict, protocol: str, runs: dict[str, int]) -> Table:
         caption="~ it is not known what the published error is; taken as a standard error. What is "
         "not paired means little before all runs are finished.",
     )
-    for column in ("set", "ours", "theirs", "score", "ours ", "theirs ", "difference", "s.e.", ""):
-        left = column in ("set", "ours", "theirs", "score", "")
-        table.add_column(column, justify="left" if left else "right")
-    for (name, method), done in cells.items():
+    texts = ("set", "ours", "noise", "theirs", "score")
+    for column in (*texts, "ours ", "theirs ", "difference", "s.e.", ""):
+        table.add_column(column, justify="left" if column in (*texts, "") else "right")
+    for (name, method, noise), done in cells.items():
         for metric, label in METRICS[protocol].items():
             for theirs in figures(protocol, name, metric, runs[name]):
                 found = compare(done, metric, theirs)
@@ -88,6 +92,7 @@ def _beside(cells: dict, protocol: str, runs: dict[str, int]) -> Table:
                 table.add_row(
                     name,
                     method,
+                    noise,
                     theirs.method,
                     label,
                     f"{summary(done, metric)[0]:.4f}",

@@ -12,17 +12,16 @@ memory it had in use) or ``profile FOLDER`` (JAX's, of one block).
 import argparse
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import workloads
+from peak_memory import peak_megabytes
 from workloads import Workload
 
 IMPORTED = time.time()
@@ -41,16 +40,6 @@ class Prepared(NamedTuple):
 
     run: Callable[[], Sequence[np.ndarray]]
     gradient: Callable[[np.ndarray], np.ndarray]
-
-
-def peak_megabytes() -> float:
-    """Largest resident memory of this process so far."""
-    status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss may be that of the process which started this one
-        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def measure(prepared: Prepared, steps_per_draw: int, seconds: float) -> dict[str, Any]:
