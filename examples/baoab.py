@@ -45,7 +45,12 @@ class BAOABDynamics(MomentumDynamics):
     """
 
     def bias(
-        self, step_size: float, curvature: float, noise: np.ndarray, correlated: float = 0.0
+        self,
+        step_size: float,
+        curvature: float,
+        noise: np.ndarray,
+        correlated: float = 0.0,
+        spread: float = 10.0,
     ) -> float:
         """Largest relative error of a variance; see `Dynamics.bias`.
 

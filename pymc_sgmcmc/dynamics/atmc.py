@@ -103,18 +103,23 @@ class ATMCDynamics(MomentumDynamics):
         return np.maximum(self.decay_rate, adapted)
 
     def bias(
-        self, step_size: float, curvature: float, noise: np.ndarray, correlated: float = 0.0
+        self,
+        step_size: float,
+        curvature: float,
+        noise: np.ndarray,
+        correlated: float = 0.0,
+        spread: float = 10.0,
     ) -> float:
         """Largest relative error of a variance; see `Dynamics.bias`."""
         h, decay = step_size, self.decay_rate
         left = heating(h, correlated, decay, self.temperature)
-        error = leapfrog_bias(h, curvature) + thermostat_bias(self.friction(h, noise), decay, left)
+        friction = self.friction(h, noise)
+        error = leapfrog_bias(h, curvature) + thermostat_bias(friction, decay, left)
         if self.speed_limit is not None:
             # The noise of real batches varies with the position, and v² feels hot spells less than
-            # cold ones: E[pv] − T = 1.5 Var(T')/c² for a local temperature T'. Measured on linear
-            # regressions, Var(T') is about ten times the square of the mean heat.
-            heat = heating(h, noise, decay, self.temperature)
-            error += 15 * (heat / self.speed_limit) ** 2
+            # cold ones: E[pv] − T = 1.5 Var(T')/c² for a local temperature T'.
+            heat = heating(h, noise, float(np.max(friction)), self.temperature)
+            error += 1.5 * spread * (heat / self.speed_limit) ** 2
         return error
 
     def settled(self, step_size: float, noise: np.ndarray) -> dict[str, np.ndarray]:

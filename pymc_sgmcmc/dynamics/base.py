@@ -124,7 +124,12 @@ class Dynamics(Settings, ABC):
 
     @abstractmethod
     def bias(
-        self, step_size: float, curvature: float, noise: np.ndarray, correlated: float = 0.0
+        self,
+        step_size: float,
+        curvature: float,
+        noise: np.ndarray,
+        correlated: float = 0.0,
+        spread: float = 10.0,
     ) -> float:
         """Largest relative error of a variance that a step size leaves, as far as it depends on h.
 
@@ -141,6 +146,9 @@ class Dynamics(Settings, ABC):
         correlated : float
             Variance of the noise in any direction, beyond what `noise` explains; no thermostat
             absorbs it.
+        spread : float
+            Variance of V over positions, over V². About 10 is the greatest that was measured: that
+            of regressions with a control variate.
 
         Returns
         -------

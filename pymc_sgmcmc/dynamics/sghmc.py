@@ -36,7 +36,12 @@ class SGHMCDynamics(MomentumDynamics):
     """
 
     def bias(
-        self, step_size: float, curvature: float, noise: np.ndarray, correlated: float = 0.0
+        self,
+        step_size: float,
+        curvature: float,
+        noise: np.ndarray,
+        correlated: float = 0.0,
+        spread: float = 10.0,
     ) -> float:
         """Largest relative error of a variance; see `Dynamics.bias`."""
         heat = heating(

@@ -32,7 +32,12 @@ class SGLDDynamics(Dynamics):
         return np.full(np.shape(noise), np.inf)
 
     def bias(
-        self, step_size: float, curvature: float, noise: np.ndarray, correlated: float = 0.0
+        self,
+        step_size: float,
+        curvature: float,
+        noise: np.ndarray,
+        correlated: float = 0.0,
+        spread: float = 10.0,
     ) -> float:
         """Largest relative error of a variance; see `Dynamics.bias`."""
         noise_bias = step_size**2 * (np.max(noise) + correlated) / (4 * self.temperature)

@@ -76,7 +76,12 @@ class SGNHTDynamics(MomentumDynamics):
         return self.decay_rate + step_size * adapted
 
     def bias(
-        self, step_size: float, curvature: float, noise: np.ndarray, correlated: float = 0.0
+        self,
+        step_size: float,
+        curvature: float,
+        noise: np.ndarray,
+        correlated: float = 0.0,
+        spread: float = 10.0,
     ) -> float:
         """Largest relative error of a variance; see `Dynamics.bias`."""
         h, decay, T = step_size, self.decay_rate, self.temperature

@@ -21,6 +21,8 @@ class Place:
         Variance V of the gradient noise of each coordinate, ``(d,)``.
     correlated : float
         Variance of the noise in any direction, beyond what that of the coordinates explains.
+    spread : float
+        Variance of V over positions, over V².
     anchor : tuple of (float, ndarray), optional
         U in nats and ∇U ``(d,)`` of all rows at the centre, if that is a control variate's.
     """
@@ -29,6 +31,7 @@ class Place:
     noise: np.ndarray
     correlated: float
     anchor: tuple[float, np.ndarray] | None = None
+    spread: float = 10.0
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Parameters of the estimator."""

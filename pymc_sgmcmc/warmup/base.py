@@ -49,7 +49,7 @@ class BaseWarmUp(ABC):
         Parts of the tuning after which it measures where the chains have come to.
     points : int
         Positions at which curvature is measured.
-    leniency : float
+    leniency, leniency_of_noise : float
         How many times the target the error of a variance may be in the stiffest direction, and in
         the one with the most noise.
     found : Found
@@ -60,6 +60,7 @@ class BaseWarmUp(ABC):
     rounds: tuple[float, ...] = (1 / 2,)
     points: ClassVar[int] = 16
     leniency: ClassVar[float] = 1.0
+    leniency_of_noise: ClassVar[float] = 1.0
 
     def __init__(
         self,
@@ -193,12 +194,13 @@ class BaseWarmUp(ABC):
         dynamics, asked = self.plan.dynamics, self.plan.settings
         noise = np.stack([place.noise for place in places])
         curvature = self._curvature(places, place_of_chain, positions)
-        correlated = max(place.correlated for place in places) / self.leniency
+        correlated = max(place.correlated for place in places) / self.leniency_of_noise
         stiffest = max(float(curvature.max()), 1) / self.leniency
+        spread = max(place.spread for place in places) / self.leniency_of_noise
         softest = min(self._softest(places), stiffest)
         h = asked.step_size
         if h is None:
-            facts = (asked.warmup.target_bias, stiffest, noise, correlated)
+            facts = (asked.warmup.target_bias, stiffest, noise, correlated, spread)
             dynamics = with_best_friction(dynamics, *facts, softest)
             h = step_size(dynamics, *facts)
         if asked.steps_per_draw is not None:
@@ -214,7 +216,7 @@ class BaseWarmUp(ABC):
             curvature_ratio=curvature.max() / np.median(curvature),
             softest_curvature=softest,
             largest_noise=noise.max(),
-            expected_bias=dynamics.bias(h, stiffest, noise, correlated),
+            expected_bias=dynamics.bias(h, stiffest, noise, correlated, spread),
             search_updates=self._updates(len(place_of_chain)),
             warmup_seconds=self._seconds,
         )

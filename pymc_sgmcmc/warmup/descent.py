@@ -19,7 +19,7 @@ _FIRST, _SECOND, _SMALL = 0.9, 0.999, 1e-8
 _LARGEST_NOISE = 0.2
 _BLOCK = 200
 _BLOCKS = 50
-_RESTS = 2
+_RESTS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,12 @@ class DescentDynamics(Dynamics):
         return np.full(np.shape(noise), np.inf)
 
     def bias(
-        self, step_size: float, curvature: float, noise: np.ndarray, correlated: float = 0.0
+        self,
+        step_size: float,
+        curvature: float,
+        noise: np.ndarray,
+        correlated: float = 0.0,
+        spread: float = 10.0,
     ) -> float:
         """Not known, and not small; see `Dynamics.bias`."""
         return np.inf
@@ -124,7 +129,7 @@ def descend(
     """Descend until the potential stops falling, or for 10,000 updates.
 
     Where the mass of the law ∝ exp(−U/T) is, U lies about T d/2 nats above its minimum: the descent
-    ends when twice 200 updates lower no chain's potential by more than a tenth of that.
+    ends when four times 200 updates lower no chain's potential by more than a fiftieth of that.
 
     Parameters
     ----------
@@ -146,7 +151,7 @@ def descend(
     rates = np.full((1, _BLOCK), _LEARNING_RATE)
     state: dict[str, Any] = engine.init(starts, seeds)
     before, rests, blocks = np.full(len(starts), np.inf), 0, 0
-    enough = temperature * starts.shape[1] / 20
+    enough = temperature * starts.shape[1] / 100
     while rests < _RESTS and blocks < _BLOCKS:
         draws, state = engine.run(state, rates, _LEARNING_RATE, others, 1)
         blocks += 1

@@ -43,7 +43,7 @@ class EffectsWarmUp(LargeWarmUp):
     the mean of where the chains have been, as soon as they have been somewhere.
     """
 
-    leniency = 1.0
+    leniency = leniency_of_noise = 1.0
     points = 2
 
     def __init__(

@@ -21,6 +21,7 @@ def with_best_friction(
     curvature: float,
     noise: np.ndarray,
     correlated: float,
+    spread: float,
     softest: float,
 ) -> Dynamics:
     r"""Dynamics whose friction D and step size h together need the fewest updates.
@@ -40,7 +41,7 @@ def with_best_friction(
     Parameters
     ----------
     dynamics : Dynamics
-    target_bias, curvature, noise, correlated
+    target_bias, curvature, noise, correlated, spread
         As in `step_size`.
     softest : float
         ω² of the softest direction that matters.
@@ -55,7 +56,7 @@ def with_best_friction(
     tried = [dynamics.with_decay(float(np.exp(-rate))) for rate in _RATES]
     costs = []
     for one in tried:
-        h = step_size(one, target_bias, curvature, noise, correlated)
+        h = step_size(one, target_bias, curvature, noise, correlated, spread)
         beta = float(np.mean(one.friction(h, noise))) / h
         costs.append((beta / softest + 1 / beta) / h)
     return tried[int(np.argmin(costs))]

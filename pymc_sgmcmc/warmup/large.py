@@ -13,10 +13,10 @@ from pymc_sgmcmc.plan.tuning import Place
 from pymc_sgmcmc.warmup.base import BaseWarmUp
 from pymc_sgmcmc.warmup.descent import Descent, DescentDynamics, descend
 from pymc_sgmcmc.warmup.landscape import Landscape
-from pymc_sgmcmc.warmup.noise import correlated_part
+from pymc_sgmcmc.warmup.noise import correlated_part, spread_of
 
 # Rows on which curvature is measured, and pairs of batches that show the gradient's noise.
-_ROWS, _PAIRS = 2000, 64
+_ROWS, _PAIRS = 2000, 256
 # Products that show the diagonal of a Hessian.
 _SIGNS = 512
 # Positions whose gradients show the diagonal of the mean Hessian to a quarter.
@@ -39,8 +39,10 @@ class LargeWarmUp(BaseWarmUp):
     rounds = (1 / 8, 1 / 4, 1 / 2, 3 / 4)
 
     # A parameter is a mixture of thousands of directions, and soft ones make up its variance: the
-    # few stiffest may be further off than what is asked of a parameter.
-    leniency = 5.0
+    # few stiffest may be further off than what is asked of a parameter, and a larger step brings
+    # the soft ones to rest.
+    leniency = 12.0
+    leniency_of_noise = 5.0
 
     def __init__(
         self,
@@ -170,5 +172,9 @@ def place_of(
 ) -> Place:
     """Place with the noise that was sampled there, ``(k, d)``, in its coordinates."""
     return Place(
-        coordinates, np.square(noise).mean(0), correlated_part(noise, turned=False), anchor
+        coordinates,
+        np.square(noise).mean(0),
+        correlated_part(noise, turned=False),
+        anchor,
+        spread_of(noise),
     )

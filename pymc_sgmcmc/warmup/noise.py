@@ -22,6 +22,15 @@ def correlated_part(sample: np.ndarray, turned: bool) -> float:
     return max(largest / 10, float(np.linalg.eigvalsh(covariance)[-1]))
 
 
+def spread_of(sample: np.ndarray) -> float:
+    """Variance of V over positions, over V²: the kurtosis beyond that of normal noise, averaged."""
+    squares = np.square(sample)
+    variance = squares.mean(0)
+    seen = variance > 0
+    kurtosis = np.square(squares).mean(0)[seen] / np.square(variance[seen])
+    return max(0.0, float(kurtosis.mean()) / 3 - 1) if seen.any() else 0.0
+
+
 def gradient_noise(
     engine: Engine,
     coordinates: Coordinates,

@@ -23,6 +23,7 @@ def step_size(
     curvature: float,
     noise: np.ndarray,
     correlated: float = 0.0,
+    spread: float = 10.0,
 ) -> float:
     """Largest step size at which no variance is off by more than the target.
 
@@ -37,6 +38,8 @@ def step_size(
         Variance V of the gradient noise of each coordinate, ``(..., d)``.
     correlated : float
         Variance of the noise in any direction, beyond what `noise` explains.
+    spread : float
+        Variance of V over positions, over V².
 
     Returns
     -------
@@ -53,7 +56,7 @@ def step_size(
         )
 
     def excess(log_h: float) -> float:
-        return dynamics.bias(np.exp(log_h), curvature, noise, correlated) - target_bias
+        return dynamics.bias(np.exp(log_h), curvature, noise, correlated, spread) - target_bias
 
     largest = np.log(2 / np.sqrt(curvature))  # the limit of stability: the bias is at least 1 there
     smallest = largest - 35
