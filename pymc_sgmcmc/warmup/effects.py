@@ -43,7 +43,7 @@ class EffectsWarmUp(LargeWarmUp):
     the mean of where the chains have been, as soon as they have been somewhere.
     """
 
-    leniency = leniency_of_noise = 1.0
+    leniency = 1.0
     points = 2
 
     def __init__(
@@ -58,6 +58,7 @@ class EffectsWarmUp(LargeWarmUp):
         self._exact = Landscape(
             self.plan.potential.in_dtype("float64"), None, others, rng, engine
         )
+        self.leniency_of_correlation = self.leniency_of_spread = 1.0
         self._soft = 1.0
 
     def _landscapes(self) -> set[Landscape]:
