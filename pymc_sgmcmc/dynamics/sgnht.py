@@ -121,7 +121,9 @@ class SGNHTDynamics(MomentumDynamics):
             "kinetic_temperature": pt.sqr(p),
             "gradient_noise": 2 * T * zeta,
         }
-        return Transition(position, {"momentum": p, "friction": friction, "thermostat": zeta}, statistics)
+        return Transition(
+            position, {"momentum": p, "friction": friction, "thermostat": zeta}, statistics
+        )
 
 
 def refuse_cold(temperature: float) -> None:

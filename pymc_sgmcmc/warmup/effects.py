@@ -55,9 +55,7 @@ class EffectsWarmUp(LargeWarmUp):
     ) -> None:
         super().__init__(compiled, others, rng, engine)
         self.landscape = Landscape(self.plan.potential, None, others, rng, engine)
-        self._exact = Landscape(
-            self.plan.potential.in_dtype("float64"), None, others, rng, engine
-        )
+        self._exact = Landscape(self.plan.potential.in_dtype("float64"), None, others, rng, engine)
         self.leniency_of_correlation = self.leniency_of_spread = 1.0
         self._soft = 1.0
 
