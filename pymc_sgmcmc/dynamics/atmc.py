@@ -1,6 +1,5 @@
 """Adaptive Thermostat Monte Carlo."""
 
-import math
 from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar

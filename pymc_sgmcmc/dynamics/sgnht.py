@@ -1,6 +1,5 @@
 """Stochastic-gradient Nosé-Hoover thermostats."""
 
-import math
 from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar, Literal

@@ -425,12 +425,13 @@ def _heated(statistics: Statistics, report: Report) -> Iterator[Finding]:
         return
     chains = np.zeros(0, int) if found.hot_chains is None else found.hot_chains.astype(int)
     who = _chains(chains, "came", "came") if chains.size else "Chains came"
+    times = "once" if found.step_halved == 1 else f"{found.step_halved:.0f} times"
     yield Finding(
         "heat",
         True,
-        f"{who} to where the step was too large, and grew hot: the step was halved "
-        f"{'once' if found.step_halved == 1 else f'{found.step_halved:.0f} times'}. Draws before that are of no use in those chains. Try "
-        f"{_smaller_step(report)}, or leave them out, idata.sel(chain=[...]).",
+        f"{who} to where the step was too large, and grew hot: the step was halved {times}. Draws "
+        f"before that are of no use in those chains. Try {_smaller_step(report)}, or leave them "
+        "out, idata.sel(chain=[...]).",
     )
 
 

@@ -68,7 +68,7 @@ class Heat:
 def cooler(tuning: Tuning, hot: np.ndarray) -> Tuning:
     """Half the step, and the same friction in a unit of time, since some chains are hot."""
     decay, found = tuning.momentum_decay, tuning.found
-    known = [] if found.hot_chains is None else found.hot_chains
+    known = np.zeros(0) if found.hot_chains is None else found.hot_chains
     return dataclasses.replace(
         tuning,
         step_size=tuning.step_size / 2,

@@ -221,7 +221,9 @@ class BaseWarmUp(ABC):
             search_updates=self._updates(len(place_of_chain)),
             warmup_seconds=self._seconds,
         )
-        decay = None if dynamics is self.plan.dynamics else dynamics.momentum_decay
+        decay = (
+            None if dynamics is self.plan.dynamics else getattr(dynamics, "momentum_decay", None)
+        )
         return Tuning(h, steps, tuning_steps, places, place_of_chain, self.found, decay)
 
     def _curvature(

@@ -132,14 +132,16 @@ class EffectsWarmUp(LargeWarmUp):
         wanted = self.plan.settings.warmup.control_variate
         chosen = self.rng.choice(positions, _PAIRS, replace=len(positions) < _PAIRS)
         plain, _ = self._noise(otherwise, chosen)
-        best = otherwise, plain, None
+        anchor: tuple[float, np.ndarray] | None = None
+        best = otherwise, plain, anchor
         bound = np.inf if wanted is True else _largest(plain) / _WORTH_IT
         for coordinates in candidates if wanted else []:
             _, controlled = self._noise(coordinates, chosen)
             if _largest(controlled) < bound:
                 bound = _largest(controlled)
                 values, gradients = self._exact.gradient(coordinates.centre[None])
-                best = coordinates, controlled, (float(values[0]), gradients[0])
+                anchor = float(values[0]), gradients[0]
+                best = coordinates, controlled, anchor
         if not (len(plain) and np.isfinite(best[1]).all()):
             raise self._not_finite("The gradient where the chains are", chosen[0])
         return place_of(*best)
