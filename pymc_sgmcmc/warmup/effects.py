@@ -143,11 +143,11 @@ class EffectsWarmUp(LargeWarmUp):
         plain, _ = self._noise(otherwise, chosen)
         anchor: tuple[float, np.ndarray] | None = None
         best = otherwise, plain, anchor
-        bound = np.inf if wanted is True else _largest(plain) / _WORTH_IT
+        bound = np.inf if wanted is True else _mean(plain) / _WORTH_IT
         for coordinates in candidates if wanted else []:
             _, controlled = self._noise(coordinates, chosen)
-            if _largest(controlled) < bound:
-                bound = _largest(controlled)
+            if _mean(controlled) < bound:
+                bound = _mean(controlled)
                 values, gradients = self._exact.gradient(coordinates.centre[None])
                 anchor = float(values[0]), gradients[0]
                 best = coordinates, controlled, anchor
@@ -156,6 +156,9 @@ class EffectsWarmUp(LargeWarmUp):
         return place_of(*best)
 
 
-def _largest(noise: np.ndarray) -> float:
-    """Largest variance of noise, infinite where it is not finite."""
-    return float(np.nan_to_num(np.square(noise).mean(0), nan=np.inf).max(initial=0.0))
+def _mean(noise: np.ndarray) -> float:
+    """Mean variance of noise, infinite where it is not finite.
+
+    The largest is that of an effect with next to no rows, whatever the centre.
+    """
+    return float(np.nan_to_num(np.square(noise), nan=np.inf).mean()) if len(noise) else 0.0

@@ -3,16 +3,13 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import OptimizeResult, minimize
+from scipy.optimize import minimize
 
 from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.warmup.landscape import Landscape
 
 # Passes over the rows, corrections that are remembered, and nats that no longer matter.
 _PASSES, _REMEMBERED, _NATS = 300, 20, 1e-2
-# Nats for each dimension below the start from which on there is no mode but a funnel: half of one
-# is the way down from the mass of a normal law, and descents end somewhat above it.
-_DEEPEST = 3.0
 # Part of a vector outside the span of others that is not rounding, in single precision.
 _SPAN = 1e-3
 
@@ -38,8 +35,8 @@ class Polished(NamedTuple):
 def polish(landscape: Landscape, start: np.ndarray, scale: np.ndarray) -> Polished:
     """Follow U down to its mode by L-BFGS.
 
-    Where U falls further below its start than the mode of a normal law lies below its mass, d/2
-    nats on average, it falls into a funnel: the scale of effects that shrinks with them, say.
+    In a funnel U falls on and on, as where the scale of effects shrinks with them: no mode is found
+    before the passes over the rows are spent.
 
     Parameters
     ----------
@@ -62,18 +59,11 @@ def polish(landscape: Landscape, start: np.ndarray, scale: np.ndarray) -> Polish
             return 1e300, np.zeros_like(z)  # the line search turns back
         return float(values[0]) - first, scale * gradients[0]
 
-    deepest = _DEEPEST * len(start) + 20
-
-    def watch(intermediate_result: OptimizeResult) -> None:
-        if intermediate_result.fun < -deepest:
-            raise StopIteration
-
     result = minimize(
         potential,
         np.zeros_like(start),
         jac=True,
         method="L-BFGS-B",
-        callback=watch,
         options={
             "maxiter": _PASSES,
             "maxcor": _REMEMBERED,
@@ -81,7 +71,7 @@ def polish(landscape: Landscape, start: np.ndarray, scale: np.ndarray) -> Polish
             "gtol": 0.0,
         },
     )
-    found = bool(np.isfinite(result.x).all() and -deepest <= result.fun <= 0)
+    found = bool(result.success and np.isfinite(result.x).all() and result.fun <= 0)
     return Polished(start + scale * result.x, first + float(result.fun), found)
 
 
