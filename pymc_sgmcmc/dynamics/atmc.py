@@ -1,6 +1,5 @@
 """Adaptive Thermostat Monte Carlo."""
 
-import math
 from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar
@@ -153,7 +152,9 @@ class ATMCDynamics(MomentumDynamics):
             "kinetic_temperature": p * v,
             "gradient_noise": 2 * T * zeta,
         }
-        return Transition(position, {"momentum": p, "friction": friction, "thermostat": z}, statistics)
+        return Transition(
+            position, {"momentum": p, "friction": friction, "thermostat": z}, statistics
+        )
 
     def _mobility(self, p: TensorVariable) -> TensorVariable:
         """Velocity that a unit of momentum gives, w = 1/u."""

@@ -44,9 +44,7 @@ class SGHMCDynamics(MomentumDynamics):
         spread: float = 10.0,
     ) -> float:
         """Largest relative error of a variance; see `Dynamics.bias`."""
-        heat = heating(
-            step_size, np.max(noise) + correlated, self.decay_rate, self.temperature
-        )
+        heat = heating(step_size, np.max(noise) + correlated, self.decay_rate, self.temperature)
         return leapfrog_bias(step_size, curvature) + heat
 
     def transition(

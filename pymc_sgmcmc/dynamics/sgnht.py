@@ -1,6 +1,5 @@
 """Stochastic-gradient Nosé-Hoover thermostats."""
 
-import math
 from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar, Literal
@@ -121,7 +120,9 @@ class SGNHTDynamics(MomentumDynamics):
             "kinetic_temperature": pt.sqr(p),
             "gradient_noise": 2 * T * zeta,
         }
-        return Transition(position, {"momentum": p, "friction": friction, "thermostat": zeta}, statistics)
+        return Transition(
+            position, {"momentum": p, "friction": friction, "thermostat": zeta}, statistics
+        )
 
 
 def refuse_cold(temperature: float) -> None:

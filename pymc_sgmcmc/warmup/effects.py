@@ -27,6 +27,9 @@ _ROUGH = 0.1
 # Halvings of a start's way from the mode until U is finite there.
 _HALVINGS = 8
 
+# Coordinates, the noise in them, and U and ∇U of a control variate at their centre.
+_Best = tuple[Coordinates, np.ndarray, tuple[float, np.ndarray] | None]
+
 
 class Rough(Exception):
     """U curves down, as around the many modes of a network."""
@@ -55,9 +58,7 @@ class EffectsWarmUp(LargeWarmUp):
     ) -> None:
         super().__init__(compiled, others, rng, engine)
         self.landscape = Landscape(self.plan.potential, None, others, rng, engine)
-        self._exact = Landscape(
-            self.plan.potential.in_dtype("float64"), None, others, rng, engine
-        )
+        self._exact = Landscape(self.plan.potential.in_dtype("float64"), None, others, rng, engine)
         self._soft = 1.0
 
     def _landscapes(self) -> set[Landscape]:
@@ -133,7 +134,7 @@ class EffectsWarmUp(LargeWarmUp):
         wanted = self.plan.settings.warmup.control_variate
         chosen = self.rng.choice(positions, _PAIRS, replace=len(positions) < _PAIRS)
         plain, _ = self._noise(otherwise, chosen)
-        best = otherwise, plain, None
+        best: _Best = otherwise, plain, None
         bound = np.inf if wanted is True else _largest(plain) / _WORTH_IT
         for coordinates in candidates if wanted else []:
             _, controlled = self._noise(coordinates, chosen)

@@ -36,7 +36,7 @@ class LargeWarmUp(BaseWarmUp):
     scoring, ICML: the Fisher information is N/B times smaller than the noise's variance.
     """
 
-    rounds = (1 / 8, 1 / 4, 1 / 2, 3 / 4)
+    rounds: tuple[float, ...] = (1 / 8, 1 / 4, 1 / 2, 3 / 4)
 
     # A parameter is a mixture of thousands of directions, and soft ones make up its variance: the
     # few stiffest may be further off than what is asked of a parameter, and a larger step brings

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 
 from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.warmup.landscape import Landscape
@@ -63,7 +63,7 @@ def polish(landscape: Landscape, start: np.ndarray, scale: np.ndarray) -> Polish
 
     deepest = _DEEPEST * len(start) + 20
 
-    def watch(intermediate_result) -> None:
+    def watch(intermediate_result: OptimizeResult) -> None:
         if intermediate_result.fun < -deepest:
             raise StopIteration
 
