@@ -23,6 +23,10 @@ class Found(Record):
         Largest variance V of the gradient noise of a coordinate.
     expected_bias : float or None
         Relative error of a variance that the step size leaves.
+    step_halved : int or None
+        Times that the step was halved, since chains had grown hot.
+    hot_chains : ndarray or None
+        Chains that had.
     search_updates : int or None
         Updates of every chain that would have evaluated as many gradients as the search did.
     warmup_seconds : float or None
@@ -51,6 +55,8 @@ class Found(Record):
     softest_curvature: float | None = None
     largest_noise: float | None = None
     expected_bias: float | None = None
+    step_halved: int | None = None
+    hot_chains: np.ndarray | None = None
     search_updates: int | None = None
     warmup_seconds: float | None = None
     misfit: float | None = None

@@ -419,6 +419,22 @@ def _clipped(statistics: Statistics, report: Report) -> Iterator[Finding]:
     yield Finding("clipped gradient", often, message)
 
 
+def _heated(statistics: Statistics, report: Report) -> Iterator[Finding]:
+    found = report.found
+    if not found.step_halved:
+        return
+    chains = np.zeros(0, int) if found.hot_chains is None else found.hot_chains.astype(int)
+    who = _chains(chains, "came", "came") if chains.size else "Chains came"
+    times = "once" if found.step_halved == 1 else f"{found.step_halved:.0f} times"
+    yield Finding(
+        "heat",
+        True,
+        f"{who} to where the step was too large, and grew hot: the step was halved {times}. Draws "
+        f"before that are of no use in those chains. Try {_smaller_step(report)}, or leave them "
+        "out, idata.sel(chain=[...]).",
+    )
+
+
 def _descent(statistics: Statistics, report: Report) -> Iterator[Finding]:
     if report.found.descent_at_rest is False:
         updates = report.found.descent_updates
@@ -442,5 +458,6 @@ _CHECKS = {
     "potential energy": _potentials,
     "curvature": _curvature,
     "clipped gradient": _clipped,
+    "heat": _heated,
     "descent": _descent,
 }

@@ -104,6 +104,14 @@ class Chains:
             self.state |= {name: x.astype(dtype) for name, x in settled.items()}
         self._capacity = self._block or self.engine.capacity(len(z))
 
+    def cool(self, tuning: Tuning) -> None:
+        """Go on where the chains are, with another step size and friction."""
+        self.tuning = tuning
+        settled = self.dynamics.settled(tuning.step_size, np.zeros(self.state["position"].shape))
+        if "friction" in settled:
+            dtype = self.compiled.plan.potential.dtype
+            self.state["friction"] = settled["friction"].astype(dtype)
+
     @property
     def dynamics(self) -> Dynamics:
         """Those of the plan, with the friction that was found."""

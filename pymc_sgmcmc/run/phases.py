@@ -18,6 +18,7 @@ from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.plan.compiled import Compiled
 from pymc_sgmcmc.plan.tuning import Tuning
 from pymc_sgmcmc.run.chains import Chains
+from pymc_sgmcmc.run.heat import Heat, cooler
 from pymc_sgmcmc.run.starts import Evaluate, Point, starting_positions
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Run:
         self.made = self.steps = self.tuning_updates = 0
         self._warm_up: BaseWarmUp | None = None
         self._visited: list[np.ndarray] = []
+        self._heat = Heat(compiled.plan.dynamics.temperature, compiled.plan.potential.size)
 
     def start(self) -> Run:
         """Find where the chains begin, and what with; nothing is drawn yet.
@@ -167,6 +169,7 @@ class Run:
         self.tuning = self._warm_up.settle(self.tuning, visited)
         self.chains.begin(self.engine, self.tuning, positions)
         self._visited = []
+        self._heat.begin(self.tuning, self.steps)
         if self._round()[1] == self.tune:
             self._warm_up = None
 
@@ -204,12 +207,28 @@ class Run:
         return self.chains.updates
 
     def _advance(self, n_draws: int, steps: int) -> Draws:
-        draws = self.chains.advance(n_draws, steps)
+        if steps != self.steps:
+            self._heat.begin(self.tuning, steps)
+        draws = self.chains.advance(min(n_draws, self._heat.left), steps)
         self.made, self.steps = self.made + draws.positions.shape[1], steps
+        self._cool(draws)
         if self.made <= self.tune:
             self.tuning_updates = self.chains.updates
         self.chains.refuse_stuck(draws, steps)
         return draws
+
+    def _cool(self, draws: Draws) -> None:
+        """Halve a step that was found, where it heats chains.
+
+        While they are still on their way, the potential energy that they lose heats them, too.
+        """
+        hot = self._heat.hot(draws)
+        if self._heat.left > 0:
+            return
+        if hot.size and self._warm_up is None and self.compiled.plan.settings.step_size is None:
+            self.tuning = cooler(self.tuning, hot)
+            self.chains.cool(self.tuning)
+        self._heat.begin(self.tuning, self.steps)
 
     def _choose_engine(self) -> OneEngine:
         """Engine of this run; the first in the order of preference that can compile the model."""

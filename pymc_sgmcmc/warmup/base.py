@@ -50,9 +50,9 @@ class BaseWarmUp(ABC):
         Parts of the tuning after which it measures where the chains have come to.
     points : int
         Positions at which curvature is measured.
-    leniency, leniency_of_noise : float
-        How many times the target the error of a variance may be in the stiffest direction, and in
-        the one with the most noise.
+    leniency, leniency_of_correlation, leniency_of_spread : float
+        How many times the target the error of a variance may be: in the stiffest direction, in the
+        one with the most noise, and where noise is greater than elsewhere.
     found : Found
         What was found besides the tuning.
     """
@@ -61,7 +61,8 @@ class BaseWarmUp(ABC):
     rounds: tuple[float, ...] = (1 / 2,)
     points: ClassVar[int] = 16
     leniency: ClassVar[float] = 1.0
-    leniency_of_noise: ClassVar[float] = 1.0
+    leniency_of_correlation: float = 1.0
+    leniency_of_spread: float = 1.0
 
     def __init__(
         self,
@@ -195,9 +196,9 @@ class BaseWarmUp(ABC):
         dynamics, asked = self.plan.dynamics, self.plan.settings
         noise = np.stack([place.noise for place in places])
         curvature = self._curvature(places, place_of_chain, positions)
-        correlated = max(place.correlated for place in places) / self.leniency_of_noise
+        correlated = max(place.correlated for place in places) / self.leniency_of_correlation
         stiffest = max(float(curvature.max()), 1) / self.leniency
-        spread = max(place.spread for place in places) / self.leniency_of_noise
+        spread = max(place.spread for place in places) / self.leniency_of_spread
         softest = min(self._softest(places), stiffest)
         h = asked.step_size
         if h is None:

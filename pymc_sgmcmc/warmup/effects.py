@@ -27,9 +27,6 @@ _ROUGH = 0.1
 # Halvings of a start's way from the mode until U is finite there.
 _HALVINGS = 8
 
-# Coordinates, the noise in them, and U and ∇U of a control variate at their centre.
-_Best = tuple[Coordinates, np.ndarray, tuple[float, np.ndarray] | None]
-
 
 class Rough(Exception):
     """U curves down, as around the many modes of a network."""
@@ -46,7 +43,7 @@ class EffectsWarmUp(LargeWarmUp):
     the mean of where the chains have been, as soon as they have been somewhere.
     """
 
-    leniency = leniency_of_noise = 1.0
+    leniency = 1.0
     points = 2
 
     def __init__(
@@ -59,6 +56,7 @@ class EffectsWarmUp(LargeWarmUp):
         super().__init__(compiled, others, rng, engine)
         self.landscape = Landscape(self.plan.potential, None, others, rng, engine)
         self._exact = Landscape(self.plan.potential.in_dtype("float64"), None, others, rng, engine)
+        self.leniency_of_correlation = self.leniency_of_spread = 1.0
         self._soft = 1.0
 
     def _landscapes(self) -> set[Landscape]:
@@ -134,14 +132,16 @@ class EffectsWarmUp(LargeWarmUp):
         wanted = self.plan.settings.warmup.control_variate
         chosen = self.rng.choice(positions, _PAIRS, replace=len(positions) < _PAIRS)
         plain, _ = self._noise(otherwise, chosen)
-        best: _Best = otherwise, plain, None
+        anchor: tuple[float, np.ndarray] | None = None
+        best = otherwise, plain, anchor
         bound = np.inf if wanted is True else _largest(plain) / _WORTH_IT
         for coordinates in candidates if wanted else []:
             _, controlled = self._noise(coordinates, chosen)
             if _largest(controlled) < bound:
                 bound = _largest(controlled)
                 values, gradients = self._exact.gradient(coordinates.centre[None])
-                best = coordinates, controlled, (float(values[0]), gradients[0])
+                anchor = float(values[0]), gradients[0]
+                best = coordinates, controlled, anchor
         if not (len(plain) and np.isfinite(best[1]).all()):
             raise self._not_finite("The gradient where the chains are", chosen[0])
         return place_of(*best)

@@ -12,14 +12,29 @@ def correlated_part(sample: np.ndarray, turned: bool) -> float:
     """Largest variance of noise in any direction, beyond what that of the coordinates explains.
 
     Where the coordinates were turned to the axes of another sample, a tenth of the largest
-    variance is left, by the error of its covariance.
+    variance is left, by the error of its covariance. Of a sample that is smaller than the
+    dimensions, one half shows the direction and the other half the variance.
     """
     largest = float(np.square(sample).mean(0).max())
-    if turned or len(sample) < sample.shape[1]:
+    if turned:
         return largest / 10
+    if len(sample) < sample.shape[1]:
+        return max(largest / 10, _held_out(*np.array_split(sample, 2)))
     covariance = sample.T @ sample / len(sample)
     np.fill_diagonal(covariance, 0)
     return max(largest / 10, float(np.linalg.eigvalsh(covariance)[-1]))
+
+
+def _held_out(first: np.ndarray, second: np.ndarray) -> float:
+    """Variance of the second sample in the first's direction of most noise, beyond that of axes."""
+    weights = np.linalg.eigh(first @ first.T)[1][:, -1]
+    direction = weights @ first
+    norm = np.linalg.norm(direction)
+    if norm == 0:
+        return 0.0
+    direction = direction / norm
+    alone = np.square(second).mean(0) @ np.square(direction)
+    return float(np.square(second @ direction).mean() - alone)
 
 
 def spread_of(sample: np.ndarray) -> float:
