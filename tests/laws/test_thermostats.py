@@ -114,11 +114,11 @@ class SummedHeat(SGNHTDynamics):
 
     def transition(self, position, auxiliaries, gradient, noise, step_size, base_step_size):
         new = super().transition(position, auxiliaries, gradient, noise, step_size, base_step_size)
-        scale = -np.log(self.momentum_decay) / (self.thermostat_time * base_step_size**2)
+        scale = auxiliaries["friction"] / (self.thermostat_time * base_step_size**2)
         p = new.auxiliaries["momentum"]
         heat = scale * (step_size / base_step_size) * (pt.sum(p**2) - self.temperature)
-        auxiliaries = {"momentum": p, "thermostat": auxiliaries["thermostat"] + heat}
-        return Transition(new.position, auxiliaries, new.statistics)
+        thermostat = {"thermostat": auxiliaries["thermostat"] + heat}
+        return Transition(new.position, new.auxiliaries | thermostat, new.statistics)
 
 
 @pytest.mark.parametrize("sampler", [SGNHTDynamics, SummedHeat])
@@ -158,7 +158,7 @@ def test_statistics(dynamics):
     )
     temperature = averages["kinetic_temperature"][:, 0]
     if isinstance(dynamics, SGHMCDynamics):
-        D = -np.log(dynamics.momentum_decay) / h
+        D = dynamics.decay_rate / h
         check(temperature, 2.0 + h * noise / (2 * D), 0.02)
     else:
         check(temperature, 2.0, 0.005)
