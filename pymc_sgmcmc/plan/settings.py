@@ -178,8 +178,9 @@ class RunSettings(Settings):
         "auto",
         'int or "auto"',
         """Updates between two draws. "auto" makes successive draws about independent where that
-        takes at most 250, and takes a quarter to a third as many in tuning; it is 100 where the
-        scale of the posterior is not known (a given step size, a schedule, a network).""",
+        takes at most 250, and takes a quarter as many in tuning; it is 100 where the scale of the
+        posterior is not known (a given step size, a schedule), and 80, 54 of them in tuning, where
+        the posterior is far from normal (a network).""",
         _steps_per_draw,
     )
     schedule: str | schedules.Schedule | None = setting(

@@ -29,7 +29,7 @@ _HALVINGS = 8
 
 
 class Rough(Exception):
-    """U curves down, as around the many modes of a network."""
+    """There is no mode that the posterior lies around: U curves down, or is another U elsewhere."""
 
 
 class EffectsWarmUp(LargeWarmUp):
@@ -65,6 +65,10 @@ class EffectsWarmUp(LargeWarmUp):
     def _about_normal(self) -> bool:
         return True
 
+    @property
+    def _may_control(self) -> bool:
+        return bool(self.plan.settings.warmup.control_variate)
+
     def _softest(self, places: tuple[Place, ...]) -> float:
         return self._soft
 
@@ -78,35 +82,40 @@ class EffectsWarmUp(LargeWarmUp):
             fitted = self._fitted(mode.position)
             begin = np.stack([self._begin(fitted) for _ in starts])
             place = self._chosen([fitted], begin, fitted)
+            if self.plan.potential.batch_size and place.anchor is None and self._may_control:
+                raise Rough
         else:
+            some = Landscape(self.plan.potential, _ROWS, self.others, self.rng, self.engine)
+            self._refuse_network(some, rough, _GLANCE)
             begin, place = ends.positions, self._chosen([], ends.positions, rough)
         self.rounds = (1 / 2,) if mode.found else type(self).rounds
         return (place,), np.zeros(len(starts), int), begin
 
     def _rough(self, position: np.ndarray) -> Coordinates:
-        """Coordinates around a position, from the noise of gradients there.
+        """Coordinates around a position, from the noise of gradients there."""
+        unscaled = Coordinates(position, np.ones(self.size))
+        plain, _ = self._noise(unscaled, np.resize(position, (_PAIRS, self.size)))
+        return Coordinates(position, self._scale(np.square(plain).mean(0), position[None]))
+
+    def _fitted(self, position: np.ndarray) -> Coordinates:
+        """Coordinates around a mode, from the curvature there."""
+        curvature = self._diagonal(self.landscape, position[None], _SIGNS)
+        fitted = Coordinates(position, 1 / np.sqrt(curvature))
+        self._soft = self._refuse_network(self.landscape, fitted, _VECTORS)
+        return fitted
+
+    def _refuse_network(self, landscape: Landscape, fitted: Coordinates, vectors: int) -> float:
+        """Smallest curvature at a centre, or next to none where U curves down a little.
 
         Raises
         ------
         Rough
             If U curves down there as much as it does in a network.
         """
-        unscaled = Coordinates(position, np.ones(self.size))
-        plain, _ = self._noise(unscaled, np.resize(position, (_PAIRS, self.size)))
-        rough = Coordinates(position, self._scale(np.square(plain).mean(0), position[None]))
-        some = Landscape(self.plan.potential, _ROWS, self.others, self.rng, self.engine)
-        least, largest = curvatures(some, rough, position, self.rng, _GLANCE)
+        least, largest = curvatures(landscape, fitted, fitted.centre, self.rng, vectors)
         if least < -_ROUGH * largest:
             raise Rough
-        return rough
-
-    def _fitted(self, position: np.ndarray) -> Coordinates:
-        """Coordinates around a mode, from the curvature there."""
-        curvature = self._diagonal(self.landscape, position[None], _SIGNS)
-        fitted = Coordinates(position, 1 / np.sqrt(curvature))
-        least, largest = curvatures(self.landscape, fitted, position, self.rng, _VECTORS)
-        self._soft = max(least, largest / 1e6)
-        return fitted
+        return max(least, largest / 1e6)
 
     def _begin(self, fitted: Coordinates) -> np.ndarray:
         """Draw a start from the normal that was fitted, closer to its centre if U is not finite."""

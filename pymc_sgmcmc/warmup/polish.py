@@ -10,8 +10,9 @@ from pymc_sgmcmc.warmup.landscape import Landscape
 
 # Passes over the rows, corrections that are remembered, and nats that no longer matter.
 _PASSES, _REMEMBERED, _NATS = 300, 20, 1e-2
-# Nats for each dimension below the law's typical U from which on there is no mode but a funnel.
-_DEEPEST = 1.0
+# Nats for each dimension below the start from which on there is no mode but a funnel: half of one
+# is the way down from the mass of a normal law, and descents end somewhat above it.
+_DEEPEST = 3.0
 # Part of a vector outside the span of others that is not rounding, in single precision.
 _SPAN = 1e-3
 
