@@ -21,7 +21,7 @@ BAOABDynamics = {s.__name__: s for s in SAMPLERS}["BAOAB"].dynamics_class
 def ours(dynamics, h):
     """Of the momentum after an update (of the position for SGLD), by unit vectors."""
     position, momentum, gradient, noise = np.eye(4)
-    given = {"momentum": momentum, "thermostat": np.zeros(4)}
+    given = {"momentum": momentum} | dynamics.settled(h, np.zeros(4))
     auxiliaries = [given[name] for name in dynamics.auxiliaries]
     with jax.enable_x64(True):
         outputs = compiled(dynamics, 4, "float64")(position, *auxiliaries, gradient, noise, h, h)

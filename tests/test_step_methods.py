@@ -435,8 +435,8 @@ def test_another_step_for_the_same_variable_is_refused(small):
             ValueError,
             "momentum_decay must be greater than 0",
         ),
-        (SGNHT, {"momentum_decay": 1.0}, ValueError, "less than 1, got 1.0"),
-        (ATMC, {"momentum_decay": 1.1}, ValueError, "less than 1, got 1.1"),
+        (SGNHT, {"momentum_decay": 1.0}, ValueError, 'less than 1, or "auto", got 1.0'),
+        (ATMC, {"momentum_decay": 1.1}, ValueError, 'less than 1, or "auto", got 1.1'),
         (ATMC, {"speed_limit": 0}, ValueError, "speed_limit must be greater than 0"),
         (SGNHT, {"thermostat_time": 0}, ValueError, "thermostat_time must be greater than 0"),
         (SGNHT, {"thermostat": "both"}, ValueError, "thermostat must be .*got 'both'"),
@@ -552,7 +552,7 @@ def test_typos_are_met_with_a_suggestion(model):
             ATMC(500, step_size=0.01)
         with pytest.raises(TypeError, match="published must be True or False, got 'no'"):
             ATMC(step_size=0.01, published="no")
-        with pytest.raises(TypeError, match="momentum_decay must be a number, got 'x'"):
+        with pytest.raises(TypeError, match=r"must be a number, or .auto., got 'x'"):
             ATMC(step_size=0.01, momentum_decay="x")
 
 
@@ -564,7 +564,7 @@ def test_the_signature_spells_out_every_argument():
         "warmup": WarmUp(),
         "engine": "auto",
         "temperature": 1,
-        "momentum_decay": 0.9,
+        "momentum_decay": "auto",
     }
     assert {name: parameters[name].default for name in defaults} == defaults
     assert "options" not in parameters

@@ -20,7 +20,7 @@ from pymc_sgmcmc.run.phases import Run
 from pymc_sgmcmc.warmup.descent import DescentDynamics, descend
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.mode import newton
-from pymc_sgmcmc.warmup.noise import gradient_noise
+from pymc_sgmcmc.warmup.noise import correlated_part, gradient_noise, spread_of
 from pymc_sgmcmc.warmup.scale import laplace, refine
 from pymc_sgmcmc.warmup.step_size import largest_curvature, step_size, steps_per_draw
 from tests.moments import regression_posterior, standard_error
@@ -194,6 +194,43 @@ def test_gradient_noise_has_the_exact_covariance(batch_size, controlled):
     error = products.std(0) / np.sqrt(len(noise))
     assert (np.abs(products.mean(0) - expected) < 5 * error).all()
     assert (error < 0.1 * np.abs(expected).max()).all()
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.3])
+def test_noise_that_parameters_share_is_seen_in_fewer_samples_than_parameters(shared):
+    n, d = 256, 1000
+    own, common = (np.random.default_rng(0).normal(size=(n, k)) for k in (d, 1))
+    found = correlated_part(own + shared * common, turned=False)
+    if shared:
+        # Of 128 squares; the direction itself is known to cos² = 0.99 and more.
+        assert found == pytest.approx((d - 1) * shared**2, rel=5 * np.sqrt(2 / 128))
+    else:
+        largest = 1 + 5 * np.sqrt(2 / n)
+        assert found < max(largest / 10, 5 * np.sqrt(2 / 128))
+
+
+def test_noise_of_constant_variance_has_no_spread():
+    n, d = 4000, 50
+    noise = np.random.default_rng(0).normal(size=(n, d)) * np.geomspace(0.01, 100, d)
+    # A sample's kurtosis has the variance 24/n.
+    assert spread_of(noise) < 5 * np.sqrt(24 / n / d) / 3
+    noise[:, ::2] = 0  # parameters of which a batch says nothing
+    assert spread_of(noise) < 5 * np.sqrt(24 / n / (d / 2)) / 3
+    assert spread_of(np.zeros((n, d))) == 0
+
+
+@pytest.mark.parametrize(("high", "share"), [(9.0, 0.25), (4.0, 0.5), (25.0, 0.1)])
+def test_the_spread_of_noise_is_that_of_its_variance(high, share):
+    """V is `high` at some positions and 1 at others, for all parameters together."""
+    rng = np.random.default_rng(0)
+    variance = np.where(rng.random((40, 5000, 1)) < share, high, 1.0)
+    noise = rng.normal(size=(40, 5000, 8)) * variance**0.5
+    mean = 1 + share * (high - 1)
+    expected = share * (1 - share) * (high - 1) ** 2 / mean**2
+    found = np.array([spread_of(sample) for sample in noise])
+    error = found.std(ddof=1) / np.sqrt(len(found))
+    assert abs(found.mean() - expected) < 5 * error
+    assert error < 0.02 * expected
 
 
 # -- step size and updates between draws ---------------------------------------------------------

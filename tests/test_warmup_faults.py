@@ -239,7 +239,7 @@ def test_the_control_variate_is_decided_anew_where_the_chains_went(logistic):
     assert not settled.control_variate
     # And what was about normal where the search ended is not called so there.
     assert settled.found.misfit > 0.5
-    assert settled.steps_per_draw == 100
+    assert settled.steps_per_draw == 80
 
 
 def test_the_prior_of_a_large_model_reads_no_rows():

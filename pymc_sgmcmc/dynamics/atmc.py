@@ -138,7 +138,7 @@ class ATMCDynamics(MomentumDynamics):
     ) -> Transition:
         """One update; see `Dynamics.transition`."""
         T, h, h0 = self.temperature, step_size, base_step_size
-        p, friction, z = (auxiliaries[k] for k in self.auxiliaries)
+        p, friction, z = (auxiliaries[k] for k in ("momentum", "friction", "thermostat"))
         D = friction / h0
         xi = z if self.published else h * z
         beta = pt.maximum(D, xi)

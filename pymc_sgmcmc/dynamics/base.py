@@ -323,10 +323,15 @@ class MomentumDynamics(Dynamics):
     statistics: ClassVar[tuple[str, ...]] = ("kinetic_temperature",)
 
     @property
+    def decay(self) -> float:
+        """Momentum decay that is in use: 0.9 where none was given or found."""
+        given = self.momentum_decay
+        return _USUAL_DECAY if isinstance(given, str) else given
+
+    @property
     def decay_rate(self) -> float:
         """λ = −log momentum_decay, the momentum that constant friction takes in one update."""
-        decay = self.momentum_decay
-        return -math.log(_USUAL_DECAY if isinstance(decay, str) else decay)
+        return -math.log(self.decay)
 
     def with_decay(self, momentum_decay: float) -> Self:
         """Give these dynamics with a momentum decay that was found."""

@@ -36,13 +36,13 @@ class Options(TypedDict, total=False):
 class SGHMCOptions(Options, total=False):
     """Of `SGHMC`."""
 
-    momentum_decay: float
+    momentum_decay: float | Literal["auto"]
 
 
 class SGNHTOptions(Options, total=False):
     """Of `SGNHT`."""
 
-    momentum_decay: float
+    momentum_decay: float | Literal["auto"]
     thermostat_time: float
     thermostat: Literal["parameter", "scalar"]
 
@@ -50,7 +50,7 @@ class SGNHTOptions(Options, total=False):
 class ATMCOptions(Options, total=False):
     """Of `ATMC`."""
 
-    momentum_decay: float
+    momentum_decay: float | Literal["auto"]
     speed_limit: float | None
     thermostat_time: float | None
     published: bool

@@ -42,9 +42,16 @@ class Heat:
         self._seen: list[np.ndarray] = []
         self.left = _LEAST
 
-    def begin(self, tuning: Tuning, steps: int) -> None:
-        """Open a window for chains that move with a tuning, `steps` updates a draw."""
-        self._rate = -math.log(tuning.momentum_decay or 0.9) * steps
+    def begin(self, friction: float, steps: int) -> None:
+        """Open a window for chains with `steps` updates a draw, whose energy friction takes.
+
+        Parameters
+        ----------
+        friction : float
+            Momentum lost to friction in one update, as `Dynamics.friction` gives it.
+        steps : int
+        """
+        self._rate = friction * steps
         wanted = max(_RELAXATIONS / self._rate, _UPDATES / steps)
         self.left = int(np.clip(wanted, _LEAST, _MOST))
         self._seen = []

@@ -169,7 +169,7 @@ class Run:
         self.tuning = self._warm_up.settle(self.tuning, visited)
         self.chains.begin(self.engine, self.tuning, positions)
         self._visited = []
-        self._heat.begin(self.tuning, self.steps)
+        self._watch(self.steps)
         if self._round()[1] == self.tune:
             self._warm_up = None
 
@@ -208,7 +208,7 @@ class Run:
 
     def _advance(self, n_draws: int, steps: int) -> Draws:
         if steps != self.steps:
-            self._heat.begin(self.tuning, steps)
+            self._watch(steps)
         draws = self.chains.advance(min(n_draws, self._heat.left), steps)
         self.made, self.steps = self.made + draws.positions.shape[1], steps
         self._cool(draws)
@@ -216,6 +216,11 @@ class Run:
             self.tuning_updates = self.chains.updates
         self.chains.refuse_stuck(draws, steps)
         return draws
+
+    def _watch(self, steps: int) -> None:
+        """Begin to look for heat anew, by the friction that chains move with."""
+        friction = self.chains.dynamics.friction(self.tuning.step_size, np.zeros(1))
+        self._heat.begin(float(friction[0]), steps)
 
     def _cool(self, draws: Draws) -> None:
         """Halve a step that was found, where it heats chains.
@@ -228,7 +233,7 @@ class Run:
         if hot.size and self._warm_up is None and self.compiled.plan.settings.step_size is None:
             self.tuning = cooler(self.tuning, hot)
             self.chains.cool(self.tuning)
-        self._heat.begin(self.tuning, self.steps)
+        self._watch(self.steps)
 
     def _choose_engine(self) -> OneEngine:
         """Engine of this run; the first in the order of preference that can compile the model."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pymc_sgmcmc.dynamics import Dynamics, MomentumDynamics
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
 from pymc_sgmcmc.model.graphs import is_network
 from pymc_sgmcmc.plan.plan import Plan
@@ -34,8 +35,8 @@ def report_of(plan: Plan, sampler: str, run: Run | None = None) -> Report:
     if step_size is None:
         step_size = NotMeasured("the step size is to be found")
     recorded = _recorded(settings) | _recorded(plan.dynamics)
-    momentum_decay: Any = recorded.get("momentum_decay")
-    if momentum_decay == "auto":
+    momentum_decay: Any = _decay(plan.dynamics)
+    if settings.step_size is None and recorded.get("momentum_decay") == "auto":
         momentum_decay = NotMeasured("the friction is to be found")
     if run is not None:
         recorded |= _recorded(run.engine)
@@ -70,7 +71,7 @@ def _of_run(report: Report, run: Run) -> Report:
     tuning = run.tuning
     return report.but(
         backend=run.engine.name,
-        momentum_decay=getattr(run.chains.dynamics, "momentum_decay", None),
+        momentum_decay=_decay(run.chains.dynamics),
         step_size=tuning.step_size,
         steps_per_draw=tuning.steps_per_draw,
         control_variate=tuning.control_variate,
@@ -79,6 +80,13 @@ def _of_run(report: Report, run: Run) -> Report:
         warmup_updates=run.tuning_updates + (tuning.found.search_updates or 0),
         found=tuning.found,
     )
+
+
+def _decay(dynamics: Dynamics) -> float | None:
+    """Momentum decay in use, of dynamics that have one."""
+    if isinstance(dynamics, MomentumDynamics):
+        return dynamics.decay
+    return getattr(dynamics, "momentum_decay", None)
 
 
 def _recorded(settings: Settings) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from pymc.exceptions import SamplingError
 
+from pymc_sgmcmc.dynamics import MomentumDynamics
 from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.model.hierarchy import non_centred
@@ -221,9 +222,9 @@ class BaseWarmUp(ABC):
             search_updates=self._updates(len(place_of_chain)),
             warmup_seconds=self._seconds,
         )
-        decay = (
-            None if dynamics is self.plan.dynamics else getattr(dynamics, "momentum_decay", None)
-        )
+        decay = None
+        if isinstance(dynamics, MomentumDynamics) and dynamics is not self.plan.dynamics:
+            decay = dynamics.decay
         return Tuning(h, steps, tuning_steps, places, place_of_chain, self.found, decay)
 
     def _curvature(

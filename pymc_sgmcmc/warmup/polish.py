@@ -51,12 +51,14 @@ def polish(landscape: Landscape, start: np.ndarray, scale: np.ndarray) -> Polish
     -------
     Polished
     """
-    first = float(landscape.gradient(start[None])[0][0])
+    first, wall = float(landscape.gradient(start[None])[0][0]), 3.0 * len(start) + 20
+    deepest = _DEEPEST * len(start) + 20
 
     def potential(z: np.ndarray) -> tuple[float, np.ndarray]:
         values, gradients = landscape.gradient((start + scale * z)[None])
         if not (np.isfinite(values[0]) and np.isfinite(gradients[0]).all()):
-            return 1e300, np.zeros_like(z)  # the line search turns back
+            # Higher than all, and no higher than a line search interpolates: it turns back.
+            return wall, np.zeros_like(z)
         return float(values[0]) - first, scale * gradients[0]
 
     result = minimize(

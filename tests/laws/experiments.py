@@ -20,7 +20,7 @@ from pymc_sgmcmc.dynamics import (
     SGNHTDynamics,
     Transition,
 )
-from pymc_sgmcmc.dynamics.base import friction_coefficient, kick
+from pymc_sgmcmc.dynamics.base import kick
 from pymc_sgmcmc.schedules import CyclicalCosine, factors
 from tests.laws.simulate import gaussian, simulate
 
@@ -90,17 +90,18 @@ class Planted(ATMCDynamics):
 
     def transition(self, position, auxiliaries, gradient, noise, step_size, base_step_size):
         T, h, h0 = self.temperature, step_size, base_step_size
-        p, zeta = auxiliaries["momentum"], auxiliaries["thermostat"]
-        D = friction_coefficient(self.momentum_decay, h0)
+        p, rate, zeta = (auxiliaries[k] for k in ("momentum", "friction", "thermostat"))
+        D = rate / h0
         beta = pt.maximum(D, h * zeta)
         friction = beta * self._mobility(p) if self.friction_on_velocity else beta
         injected = beta - h * zeta
         p = kick(p, gradient, noise, h, friction, injected, T if self.noise_temperature else 1.0)
         w = self._mobility(p)
         position = position + h * w * p
-        zeta = zeta + self._thermostat_rate(h, h0) * self.heat(p, w * p, w, T)
+        zeta = zeta + self._thermostat_rate(rate, h, h0) * self.heat(p, w * p, w, T)
         statistics = {"kinetic_temperature": w * p * p, "gradient_noise": zeta}
-        return Transition(position, {"momentum": p, "thermostat": zeta}, statistics)
+        new = {"momentum": p, "friction": rate, "thermostat": zeta}
+        return Transition(position, new, statistics)
 
 
 DISCRIMINATING: dict[str, dict] = {

@@ -98,7 +98,7 @@ def simulate(
             if name == "momentum":
                 mobility = 1.0 if c is None else 1 / jnp.sqrt(1 + (value / c) ** 2)
                 seen |= {"p2": value**2, "pv": mobility * value**2}
-            else:
+            elif name == "thermostat":
                 xi = value if published else h0[:, None] * value
                 seen |= {"xi": xi, "xi2": xi**2}
         named = zip(dynamics.statistics, statistics, strict=True)

@@ -22,7 +22,8 @@ from tests.laws.simulate import (
 def coefficients(dynamics, h, h0=None, zeta=0.0):
     """Coefficients of position, momentum, gradient and noise in one update, by unit vectors."""
     position, momentum, gradient, noise = np.eye(4)
-    given = {"momentum": momentum, "thermostat": np.full(4, zeta)}
+    given = {"momentum": momentum} | dynamics.settled(h0 or h, np.zeros(4))
+    given |= {"thermostat": np.full(4, zeta)}
     auxiliaries = [given[k] for k in dynamics.auxiliaries]
     with jax.enable_x64(True):
         update = compiled(dynamics, 4, "float64")

@@ -114,11 +114,11 @@ class SummedHeat(SGNHTDynamics):
 
     def transition(self, position, auxiliaries, gradient, noise, step_size, base_step_size):
         new = super().transition(position, auxiliaries, gradient, noise, step_size, base_step_size)
-        scale = -np.log(self.momentum_decay) / (self.thermostat_time * base_step_size**2)
+        scale = auxiliaries["friction"] / (self.thermostat_time * base_step_size**2)
         p = new.auxiliaries["momentum"]
         heat = scale * (step_size / base_step_size) * (pt.sum(p**2) - self.temperature)
-        auxiliaries = {"momentum": p, "thermostat": auxiliaries["thermostat"] + heat}
-        return Transition(new.position, auxiliaries, new.statistics)
+        thermostat = {"thermostat": auxiliaries["thermostat"] + heat}
+        return Transition(new.position, new.auxiliaries | thermostat, new.statistics)
 
 
 @pytest.mark.parametrize("sampler", [SGNHTDynamics, SummedHeat])
@@ -134,6 +134,49 @@ def test_scalar_thermostat_of_many_parameters(sampler):
     else:
         with pytest.raises(AssertionError, match="Wrong"):
             check(variance, 1.0, 0.005)
+
+
+# -- how soon thermostats adapt --------------------------------------------------------------------
+
+
+class OwnClock(SGNHTDynamics):
+    """A thermostat that adapts as fast at any friction."""
+
+    def transition(self, position, auxiliaries, *rest):
+        new = super().transition(position, auxiliaries, *rest)
+        before, rate = auxiliaries["thermostat"], auxiliaries["friction"]
+        moved = (new.auxiliaries["thermostat"] - before) * 0.1 / rate
+        return new._replace(auxiliaries=new.auxiliaries | {"thermostat": before + moved})
+
+
+def left_of_a_thermostat(sampler, decay, n=10_000, h=0.3, **options):
+    """Mean over n updates of how far ζ still is from where it settles, beside the start.
+
+    Of pairs of groups that start on both sides, which leaves out what is of second order.
+    """
+    dynamics = sampler(momentum_decay=decay, thermostat_time=n, **options)
+    away = 0.1 * dynamics.decay_rate / h**2  # little beside the friction there is
+    averages = simulate(
+        dynamics, gaussian(), (2, 3000), h, draws=n // 20, burn_in=0, factors=np.ones(20),
+        start={"thermostat": np.array([away, -away])},
+    )  # fmt: skip
+    above, below = averages["xi"] / h
+    return (above - below) / (2 * away)
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.99])
+@pytest.mark.parametrize(
+    ("sampler", "options"), [(SGNHTDynamics, {}), (ATMCDynamics, {"speed_limit": None})]
+)
+def test_thermostats_adapt_in_their_time_at_any_friction(sampler, options, decay):
+    """As e^(−k/n) after k updates, to the 1/λ of them in which the energy follows."""
+    left = left_of_a_thermostat(sampler, decay, **options)
+    check(left, 1 - np.exp(-1), allowance=0.02)
+
+
+def test_a_thermostat_with_a_clock_of_its_own_is_seen():
+    with pytest.raises(AssertionError, match="Wrong"):
+        check(left_of_a_thermostat(OwnClock, 0.99), 1 - np.exp(-1), allowance=0.02)
 
 
 # -- statistics ----------------------------------------------------------------------------------
@@ -158,7 +201,7 @@ def test_statistics(dynamics):
     )
     temperature = averages["kinetic_temperature"][:, 0]
     if isinstance(dynamics, SGHMCDynamics):
-        D = -np.log(dynamics.momentum_decay) / h
+        D = dynamics.decay_rate / h
         check(temperature, 2.0 + h * noise / (2 * D), 0.02)
     else:
         check(temperature, 2.0, 0.005)

@@ -128,7 +128,9 @@ def test_a_run_records_what_it_found(model):
     step = ATMC(batch_size=20, model=model)
     idata = run(model, step)
     report = Report.read(idata.posterior.attrs)
-    assert (report.sampler, report.temperature, report.momentum_decay) == ("ATMC", 1.0, 0.9)
+    assert (report.sampler, report.temperature) == ("ATMC", 1.0)
+    assert 0.0 < report.friction < 0.3  # what was found
+    assert report.found.softest_curvature == 1.0  # whitened, that of every direction
     assert (report.batch_size, report.n_rows, report.in_batches) == (20, 200, True)
     assert (report.step_size_given, report.network, report.backend) == (False, False, "jax")
     assert report.free_variables == ("slopes",)
@@ -140,6 +142,16 @@ def test_a_run_records_what_it_found(model):
     assert report.found.descent_at_rest is None  # there was no descent
     assert report.updates == report.tuning_updates + 20 * report.steps_per_draw
     assert report.warmup_updates == report.tuning_updates + report.found.search_updates
+
+
+@pytest.mark.parametrize(("given", "told"), [({}, 0.9), ({"momentum_decay": 0.97}, 0.97)])
+def test_a_friction_is_told_where_none_was_found(model, given, told):
+    """Nobody looks for one beside a step size that was given: there the usual one runs."""
+    step = ATMC(batch_size=20, step_size=0.01, model=model, **given)
+    assert step.run_report().momentum_decay == told
+    report = Report.read(run(model, step).posterior.attrs)
+    assert report.momentum_decay == told
+    assert report.friction == pytest.approx(-np.log(told))
 
 
 OTHER = {

@@ -1,0 +1,88 @@
+"""Regressions with more effects than a Hessian is for, beside the exact answer."""
+
+import arviz as az
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+import pytest
+
+from benchmarks.effects import collapsed
+from pymc_sgmcmc import ATMC, sample
+from pymc_sgmcmc.run.phases import Run
+from pymc_sgmcmc.warmup.effects import EffectsWarmUp
+from pymc_sgmcmc.warmup.large import LargeWarmUp
+
+GROUPS = 1100
+
+
+def intercepts(rows):
+    """Centred varying intercepts, `rows` in each group: the model, and the rows."""
+    rng = np.random.default_rng(2)
+    g = np.repeat(np.arange(GROUPS), rows)
+    y = rng.normal(rng.normal(1.0, 0.5, GROUPS)[g], 1.0)
+    with pm.Model() as model:
+        mu, sigma, tau = pm.Normal("mu", 0, 5), pm.HalfNormal("sigma", 2), pm.HalfNormal("tau", 2)
+        effect = pm.Normal("a", mu, tau, shape=GROUPS)
+        pm.Normal("y", effect[g], sigma, observed=y)
+    return model, (g, y)
+
+
+def searched(model):
+    """Run of two chains that has searched, and drawn nothing."""
+    step = ATMC(batch_size=200, model=model)
+    points, rngs = [model.initial_point(0)] * 2, [np.random.default_rng(i) for i in (1, 2)]
+    return Run(step.compiled, points, rngs, tune=16, draws=1).start()
+
+
+@pytest.mark.slow
+def test_varying_intercepts_are_those_of_the_collapsed_model():
+    model, rows = intercepts(rows=20)
+    exact = collapsed.moments(*rows, GROUPS)
+    step = ATMC(batch_size=200, model=model)
+    idata = sample(
+        400, tune=400, chains=4, step=step, model=model, random_seed=1, progressbar=False
+    )
+    posterior, attributes = idata.posterior, idata.posterior.attrs
+    assert attributes["mode_polished"]
+    assert attributes["control_variate"]
+    assert 0 < attributes["softest_curvature"] < 1
+    away = (posterior["a"].mean(("chain", "draw")).values - exact.mean["a"]) / exact.sd["a"]
+    assert np.sqrt(np.mean(away**2)) < 0.15
+    for name in ("mu", "sigma", "tau"):
+        assert float(az.rhat(posterior)[name]) < 1.05
+        assert abs(float(posterior[name].mean()) - exact.mean[name]) < 0.3 * exact.sd[name]
+    spread = posterior["a"].std(("chain", "draw")).values / exact.sd["a"]
+    assert np.mean(spread**2) == pytest.approx(1, abs=0.1)
+
+
+def test_effects_with_rows_have_a_mode_for_a_control_variate():
+    run = searched(intercepts(rows=20)[0])
+    assert isinstance(run._warm_up, EffectsWarmUp)
+    assert run.tuning.found.mode_polished
+    assert run.tuning.control_variate
+    (place,) = run.tuning.places
+    # Effects are in units of their standard deviation, about (20/σ² + 1/τ²)^(-1/2).
+    assert np.median(place.coordinates.factor) == pytest.approx(24**-0.5, rel=0.1)
+
+
+@pytest.mark.slow
+def test_effects_whose_scale_shrinks_without_end_have_none():
+    run = searched(intercepts(rows=2)[0])
+    assert isinstance(run._warm_up, EffectsWarmUp)
+    assert not run.tuning.found.mode_polished
+    assert not run.tuning.control_variate
+    assert run._warm_up.rounds == LargeWarmUp.rounds
+
+
+@pytest.mark.slow
+def test_a_network_of_plain_pymc_is_no_regression():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 10))
+    with pm.Model() as model:
+        first, second = pm.Normal("first", shape=(10, 40)), pm.Normal("second", shape=(40, 20))
+        signal = pt.tanh(pt.tanh(pm.Data("X", X) @ first) @ second) @ pm.Normal("third", shape=20)
+        pm.Normal("y", signal, 1.0, observed=X[:, 0] * X[:, 1])
+    run = searched(model)
+    assert type(run._warm_up) is LargeWarmUp
+    assert run.tuning.found.mode_polished is None
+    assert run.tuning.steps_per_draw == 80
