@@ -10,6 +10,8 @@ from pymc_sgmcmc.warmup.landscape import Landscape
 
 # Passes over the rows, corrections that are remembered, and nats that no longer matter.
 _PASSES, _REMEMBERED, _NATS = 300, 20, 1e-2
+# Mean square of the slope, in units in which it is about 1 in the posterior's mass, at a mode.
+_FLAT = 0.1
 # Part of a vector outside the span of others that is not rounding, in single precision.
 _SPAN = 1e-3
 
@@ -52,7 +54,6 @@ def polish(landscape: Landscape, start: np.ndarray, scale: np.ndarray) -> Polish
     Polished
     """
     first, wall = float(landscape.gradient(start[None])[0][0]), 3.0 * len(start) + 20
-    deepest = _DEEPEST * len(start) + 20
 
     def potential(z: np.ndarray) -> tuple[float, np.ndarray]:
         values, gradients = landscape.gradient((start + scale * z)[None])
@@ -73,7 +74,8 @@ def polish(landscape: Landscape, start: np.ndarray, scale: np.ndarray) -> Polish
             "gtol": 0.0,
         },
     )
-    found = bool(result.success and np.isfinite(result.x).all() and result.fun <= 0)
+    flat = np.square(result.jac).mean() < _FLAT
+    found = bool(result.success and flat and np.isfinite(result.x).all() and result.fun <= 0)
     return Polished(start + scale * result.x, first + float(result.fun), found)
 
 
