@@ -106,7 +106,7 @@ def ends_of(matrix, factor=None, vectors=32, seed=0):
 def test_both_ends_of_a_spectrum_are_seen(lowest, seed):
     """Ritz values lie within the eigenvalues, and the extreme ones are near them."""
     eigenvalues = np.append(lowest, np.geomspace(1.5, 20, D - 1))
-    least, largest = ends_of(with_spectrum(eigenvalues, seed), seed=seed)
+    least, largest, _ = ends_of(with_spectrum(eigenvalues, seed), seed=seed)
     assert lowest <= least + 1e-9
     assert largest <= 20 + 1e-9
     assert least == pytest.approx(lowest, rel=0.1)
@@ -114,11 +114,15 @@ def test_both_ends_of_a_spectrum_are_seen(lowest, seed):
 
 
 def test_a_glance_tells_curvature_that_turns_down():
-    """As that of a network does, in a third of all directions."""
+    """As that of a network does, in a quarter of all directions here."""
     matrix = with_spectrum(np.linspace(-3, 10, D))
-    least, largest = ends_of(matrix, vectors=12)
-    assert -3 <= least < -0.1 * largest
-    assert 8 < largest <= 10
+    seen = ends_of(matrix, vectors=12)
+    assert -3 <= seen.least < -0.1 * seen.largest
+    assert 8 < seen.largest <= 10
+    # The weight of a random vector in a quarter of D = 200 directions has an error of .04.
+    assert seen.downward == pytest.approx(3 / 13, abs=0.16)
+    one = with_spectrum(np.append(-3.0, np.linspace(1, 10, D - 1)))
+    assert ends_of(one, vectors=12).downward < 0.05
 
 
 def test_the_spectrum_is_that_of_the_samplers_coordinates():
@@ -126,13 +130,13 @@ def test_the_spectrum_is_that_of_the_samplers_coordinates():
     factor = rng.uniform(0.5, 2, 30)
     matrix = with_spectrum(np.geomspace(1, 5, 30))
     expected = np.linalg.eigvalsh(factor[:, None] * matrix * factor)[[0, -1]]
-    np.testing.assert_allclose(ends_of(matrix, factor), expected, rtol=1e-6)
+    np.testing.assert_allclose(ends_of(matrix, factor)[:2], expected, rtol=1e-6)
 
 
 def test_there_is_no_more_to_see_than_there_are_directions():
-    np.testing.assert_allclose(ends_of(np.eye(D)), 1)
+    np.testing.assert_allclose(ends_of(np.eye(D)), (1, 1, 0), atol=1e-9)
     matrix = with_spectrum(np.array([-2.0, 0.0, 1.0]))
-    np.testing.assert_allclose(ends_of(matrix), (-2, 1), atol=1e-9)
+    np.testing.assert_allclose(ends_of(matrix)[:2], (-2, 1), atol=1e-9)
 
 
 def test_a_curvature_that_is_not_finite_is_told():

@@ -22,8 +22,8 @@ _SIGNS = 48
 _VECTORS, _GLANCE = 32, 12
 # A control variate costs a second gradient: it must divide the noise's variance by this.
 _WORTH_IT = 4
-# Share of the largest curvature by which U may curve down in a regression: a network's does more.
-_ROUGH = 0.1
+# Share of the directions in which U may curve down in a regression, by chance: in networks 2% to 40%.
+_ROUGH = 0.01
 # Halvings of a start's way from the mode until U is finite there.
 _HALVINGS = 8
 
@@ -110,12 +110,12 @@ class EffectsWarmUp(LargeWarmUp):
         Raises
         ------
         Rough
-            If U curves down there as much as it does in a network.
+            If U curves down there in as many directions as in a network.
         """
-        least, largest = curvatures(landscape, fitted, fitted.centre, self.rng, vectors)
-        if least < -_ROUGH * largest:
+        seen = curvatures(landscape, fitted, fitted.centre, self.rng, vectors)
+        if seen.downward > _ROUGH:
             raise Rough
-        return max(least, largest / 1e6)
+        return max(seen.least, seen.largest / 1e6)
 
     def _begin(self, fitted: Coordinates) -> np.ndarray:
         """Draw a start from the normal that was fitted, closer to its centre if U is not finite."""

@@ -79,17 +79,33 @@ def polish(landscape: Landscape, start: np.ndarray, scale: np.ndarray) -> Polish
     return Polished(start + scale * result.x, first + float(result.fun), found)
 
 
+class Spectrum(NamedTuple):
+    """What is seen of the spectrum of Lᵀ H L; nan where H is not finite.
+
+    Attributes
+    ----------
+    least, largest : float
+        Ends: the least is never below the smallest eigenvalue, the largest never above the largest.
+    downward : float
+        Share of the directions in which U curves down, about.
+    """
+
+    least: float
+    largest: float
+    downward: float
+
+
 def curvatures(
     landscape: Landscape,
     coordinates: Coordinates,
     position: np.ndarray,
     rng: np.random.Generator,
     vectors: int,
-) -> tuple[float, float]:
-    """Smallest and largest eigenvalue of Lᵀ H L at a position, about; nan where H is not finite.
+) -> Spectrum:
+    """Spectrum of Lᵀ H L at a position, by Lanczos' method.
 
-    Extreme Ritz values of Lanczos' method: the smallest is never below the eigenvalue, the largest
-    never above.
+    Ritz values are its ends; their weights in the random vector that the method begins with make a
+    quadrature, which shows what share of the spectrum lies where.
 
     Parameters
     ----------
@@ -115,7 +131,8 @@ def curvatures(
         direction = coordinates.position(basis[-1]) - coordinates.centre
         vector = coordinates.gradient(landscape.product(position, direction))
         if not np.isfinite(vector).all():
-            return np.nan, np.nan
+            return Spectrum(np.nan, np.nan, np.nan)
         images = np.vstack([images, vector])
-    values = np.linalg.eigvalsh(basis @ images.T)
-    return float(values[0]), float(values[-1])
+    values, vectors = np.linalg.eigh(basis @ images.T)
+    downward = np.square(vectors[0])[values < 0].sum()
+    return Spectrum(float(values[0]), float(values[-1]), float(downward))
