@@ -22,7 +22,7 @@ _SIGNS = 48
 _VECTORS, _GLANCE = 32, 12
 # A control variate costs a second gradient: it must divide the noise's variance by this.
 _WORTH_IT = 4
-# Share of the directions in which U may curve down in a regression, by chance: in networks 2% to 40%.
+# Share of the directions in which U may curve down in a regression: in networks it is 2% to 40%.
 _ROUGH = 0.01
 # Halvings of a start's way from the mode until U is finite there.
 _HALVINGS = 8

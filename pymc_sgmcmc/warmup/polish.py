@@ -133,6 +133,6 @@ def curvatures(
         if not np.isfinite(vector).all():
             return Spectrum(np.nan, np.nan, np.nan)
         images = np.vstack([images, vector])
-    values, vectors = np.linalg.eigh(basis @ images.T)
-    downward = np.square(vectors[0])[values < 0].sum()
+    values, axes = np.linalg.eigh(basis @ images.T)
+    downward = np.square(axes[0])[values < 0].sum()
     return Spectrum(float(values[0]), float(values[-1]), float(downward))
