@@ -22,6 +22,8 @@ _SIGNS = 48
 _VECTORS, _GLANCE = 32, 12
 # A control variate costs a second gradient: it must divide the noise's variance by this.
 _WORTH_IT = 4
+# Noise of an effect over the median's, from which on it alone would bound the step.
+_NOISIEST = 10
 # Share of the directions in which U may curve down in a regression: in networks it is 2% to 40%.
 _ROUGH = 0.01
 # Halvings of a start's way from the mode until U is finite there.
@@ -153,7 +155,27 @@ class EffectsWarmUp(LargeWarmUp):
                 best = coordinates, controlled, anchor
         if not (len(plain) and np.isfinite(best[1]).all()):
             raise self._not_finite("The gradient where the chains are", chosen[0])
-        return place_of(*best)
+        return place_of(*self._quieter(*best))
+
+    def _quieter(
+        self,
+        coordinates: Coordinates,
+        noise: np.ndarray,
+        anchor: tuple[float, np.ndarray] | None,
+    ) -> tuple[Coordinates, np.ndarray, tuple[float, np.ndarray] | None]:
+        """Make smaller steps in effects so noisy that they would bound those of all.
+
+        Noise is what they take their time for: a scale s divides their noise and their curvature by
+        s², and the updates that they need, V/ω², stay as they were.
+        """
+        variance = np.square(noise).mean(0)
+        bound = _NOISIEST * np.median(variance)
+        shrunk = np.sqrt(np.minimum(1.0, bound / np.maximum(variance, 1e-300)))
+        if bound == 0 or shrunk.min() == 1:
+            return coordinates, noise, anchor
+        self._soft = min(self._soft, float(shrunk.min()) ** 2)
+        scaled = dataclasses.replace(coordinates, factor=coordinates.factor * shrunk)
+        return scaled, noise * shrunk, anchor
 
 
 def _mean(noise: np.ndarray) -> float:
