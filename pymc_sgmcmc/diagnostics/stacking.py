@@ -26,7 +26,7 @@ def stack_chains(idata: DataTree, var_name: str | None = None, *, loo: bool = Tr
     """Weights of chains that make their mixture predict best: for chains that don't mix.
 
     Chains of a network end in modes that differ, and how many end in one says nothing of its
-    worth. Stacking maximises the mean over observations of log Σ_c w_c p_c(y_i | y_-i), the
+    worth. Stacking maximises the mean over observations of ``log Σ_c w_c p_c(y_i | y_-i)``, the
     leave-one-out score of the mixture. The density of an observation by the rest is estimated from
     the chain's own draws, by Pareto-smoothed importance sampling.
 
