@@ -50,8 +50,9 @@ def test_chains_over_devices(alone, tmp_path):
     assert spread.pop("devices") == 4
     # The warm-up's measurements are sums, which differ by rounding.
     np.testing.assert_allclose(spread.pop("b"), alone[BATCH]["b"], rtol=1e-6)
+    # XLA vectorises another number of chains another way, which rounds the last bits otherwise.
     for name, x in spread.items():
-        np.testing.assert_array_equal(x, alone[BATCH][name], err_msg=name)
+        np.testing.assert_allclose(x, alone[BATCH][name], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 @pytest.mark.parametrize("batch_size", [BATCH, ALL])
