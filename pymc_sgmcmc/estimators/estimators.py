@@ -109,18 +109,29 @@ class Preconditioned(Estimator):
     inner : Estimator
     dense : bool
         Whether L is a ``(d, d)`` matrix rather than the diagonal ``(d,)`` of one.
+    axes : int, optional
+        Axes that are given beside a diagonal L, and no others where it is 0; see `Axes`.
     """
 
-    def __init__(self, inner: Estimator, dense: bool) -> None:
+    def __init__(self, inner: Estimator, dense: bool, axes: int | None = None) -> None:
         super().__init__(inner.potential)
         self.inner = inner
         size = inner.potential.size
         factor = (size, size) if dense else (size,)
         self.parameters = {"centre": (size,), "factor": factor} | inner.parameters
+        if axes is not None:
+            self.parameters |= {
+                "reflectors": (axes, size),
+                "triangle": (axes, axes),
+                "lengths": (size,),
+            }
 
     def position(self, coordinates: TensorVariable, parameters: Symbols) -> TensorVariable:
         """Position θ = μ + L z, shape ``(d,)``."""
-        return parameters["centre"] + _times(parameters["factor"], coordinates)
+        z = coordinates
+        if "lengths" in parameters:
+            z = _turned(parameters["lengths"] * z, parameters, parameters["triangle"])
+        return parameters["centre"] + _times(parameters["factor"], z)
 
     def value_and_gradient(
         self,
@@ -132,7 +143,11 @@ class Preconditioned(Estimator):
         """Estimate of U and of its gradient."""
         position = self.position(coordinates, parameters)
         value, gradient = self.inner.value_and_gradient(position, others, rows, parameters)
-        return value, _times(parameters["factor"].T, gradient)
+        gradient = _times(parameters["factor"].T, gradient)
+        if "lengths" in parameters:
+            turned = _turned(gradient, parameters, parameters["triangle"].T)
+            gradient = parameters["lengths"] * turned
+        return value, gradient
 
 
 class Clipped(Estimator):
@@ -172,6 +187,13 @@ class Clipped(Estimator):
         largest = pt.maximum(pt.abs(gradient).max(), longest)
         norm = largest * pt.sqrt(pt.square(gradient / largest).sum())
         return value, gradient * (longest / pt.maximum(norm, longest))
+
+
+def _turned(
+    vector: TensorVariable, parameters: Symbols, triangle: TensorVariable
+) -> TensorVariable:
+    reflectors = parameters["reflectors"]
+    return vector - pt.dot(pt.dot(triangle, pt.dot(reflectors, vector)), reflectors)
 
 
 def _times(factor: TensorVariable, vector: TensorVariable) -> TensorVariable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymc_sgmcmc.dynamics.base import Dynamics
 from pymc_sgmcmc.engines.base import Engine
@@ -10,7 +10,21 @@ from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.engines.unknown import naming_variables
 from pymc_sgmcmc.estimators.estimators import Clipped, ControlVariate, Estimator, Preconditioned
 from pymc_sgmcmc.plan.plan import Plan
-from pymc_sgmcmc.plan.tuning import Tuning
+from pymc_sgmcmc.plan.tuning import Place, Tuning
+
+
+class _Kind(NamedTuple):
+    """What of a place is compiled; all else are numbers."""
+
+    dense: bool
+    axes: int | None
+    controlled: bool
+
+
+def _kind(place: Place) -> _Kind:
+    c = place.coordinates
+    axes = None if c.axes is None else len(c.axes.triangle)
+    return _Kind(c.dense, axes, place.anchor is not None)
 
 
 class Compiled:
@@ -55,12 +69,12 @@ class Compiled:
         settings = settings or plan.settings.engine.candidates[0]
         dynamics = dynamics or plan.dynamics
         places = tuning.places if tuning is not None else ()
-        kind = (places[0].coordinates.dense, places[0].anchor is not None) if places else None
+        kind = _kind(places[0]) if places else None
         key = settings, kind, dynamics
         if key not in self._engines:
             loaded = (engine for (whose, *_), engine in self._engines.items() if whose == settings)
             with naming_variables(plan.potential, settings):
-                estimator = self._estimator(*(kind or (None, False)))
+                estimator = self._estimator(kind)
                 batches = plan.settings.batches
                 made = settings.engine(estimator, dynamics, next(loaded, None), batches)
             self._engines[key] = made
@@ -96,16 +110,16 @@ class Compiled:
         for engine in self._engines.values():
             engine.release()
 
-    def _estimator(self, dense: bool | None, controlled: bool) -> Estimator:
-        """Estimator in coordinates that are dense or not, or in the model's own."""
+    def _estimator(self, kind: _Kind | None) -> Estimator:
+        """Estimator in coordinates of a kind, or in the model's own."""
         estimator = Estimator(self.plan.potential)
-        if controlled:
+        if kind is not None and kind.controlled:
             estimator = ControlVariate(estimator)
-        if dense is not None:
-            estimator = Preconditioned(estimator, dense)
+        if kind is not None:
+            estimator = Preconditioned(estimator, kind.dense, kind.axes)
         length = self.plan.settings.clip_gradient
         # What a warm-up looks at is the gradient itself.
-        if length is not None and (dense is not None or not self.plan.warms_up):
+        if length is not None and (kind is not None or not self.plan.warms_up):
             estimator = Clipped(estimator, length)
         return estimator
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,8 +36,10 @@ class Place:
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Parameters of the estimator."""
-        centre = self.coordinates.centre
+        centre, axes = self.coordinates.centre, self.coordinates.axes
         found = {"centre": centre, "factor": self.coordinates.factor}
+        if axes is not None:
+            found |= dataclasses.asdict(axes)
         if self.anchor is None:
             return found
         value, gradient = self.anchor

@@ -7,12 +7,12 @@ import dataclasses
 import numpy as np
 
 from pymc_sgmcmc.engines.settings import OneEngine
-from pymc_sgmcmc.estimators.coordinates import Coordinates
+from pymc_sgmcmc.estimators.coordinates import Coordinates, axes_along
 from pymc_sgmcmc.plan.compiled import Compiled
 from pymc_sgmcmc.plan.tuning import Place
 from pymc_sgmcmc.warmup.landscape import Landscape
-from pymc_sgmcmc.warmup.large import _ROWS, LargeWarmUp, place_of
-from pymc_sgmcmc.warmup.polish import curvatures, polish
+from pymc_sgmcmc.warmup.large import _ROWS, LargeWarmUp, place_of, twice
+from pymc_sgmcmc.warmup.polish import Soft, Spectrum, curvatures, polish
 
 # Pairs of batches that show the noise of effects which few of the batches touch.
 _PAIRS = 512
@@ -59,7 +59,8 @@ class EffectsWarmUp(LargeWarmUp):
         self.landscape = Landscape(self.plan.potential, None, others, rng, engine)
         self._exact = Landscape(self.plan.potential.in_dtype("float64"), None, others, rng, engine)
         self.leniency_of_correlation = self.leniency_of_spread = 1.0
-        self._soft = 1.0
+        self._least = self._softest_left = 1.0
+        self._soft = Soft(np.zeros((0, self.size)), np.zeros(0))
 
     def _landscapes(self) -> set[Landscape]:
         return {self.landscape, self._exact, self._prior}
@@ -72,7 +73,7 @@ class EffectsWarmUp(LargeWarmUp):
         return bool(self.plan.settings.warmup.control_variate)
 
     def _softest(self, places: tuple[Place, ...]) -> float:
-        return self._soft
+        return self._softest_left
 
     def _locate(self, starts: np.ndarray) -> tuple[tuple[Place, ...], np.ndarray, np.ndarray]:
         ends = self._descended(starts)
@@ -103,11 +104,12 @@ class EffectsWarmUp(LargeWarmUp):
         """Coordinates around a mode, from the curvature there."""
         curvature = self._diagonal(self.landscape, position[None], _SIGNS)
         fitted = Coordinates(position, 1 / np.sqrt(curvature))
-        self._soft = self._refuse_network(self.landscape, fitted, _VECTORS)
+        seen = self._refuse_network(self.landscape, fitted, _VECTORS)
+        self._least, self._soft = max(seen.least, seen.largest / 1e6), seen.soft
         return fitted
 
-    def _refuse_network(self, landscape: Landscape, fitted: Coordinates, vectors: int) -> float:
-        """Smallest curvature at a centre, or next to none where U curves down a little.
+    def _refuse_network(self, landscape: Landscape, fitted: Coordinates, vectors: int) -> Spectrum:
+        """Curvatures at a centre.
 
         Raises
         ------
@@ -117,7 +119,7 @@ class EffectsWarmUp(LargeWarmUp):
         seen = curvatures(landscape, fitted, fitted.centre, self.rng, vectors)
         if seen.downward > _ROUGH:
             raise Rough
-        return max(seen.least, seen.largest / 1e6)
+        return seen
 
     def _begin(self, fitted: Coordinates) -> np.ndarray:
         """Draw a start from the normal that was fitted, closer to its centre if U is not finite."""
@@ -132,7 +134,7 @@ class EffectsWarmUp(LargeWarmUp):
     def _settled(self, places: tuple[Place, ...], visited: list[np.ndarray]) -> tuple[Place, ...]:
         """Decide anew on the control variate, and on its centre."""
         (place,), (positions,) = places, visited
-        here = place.coordinates
+        here = self._unstretched
         mean = dataclasses.replace(here, centre=positions.mean(0))
         return (self._chosen([here, mean] if place.anchor else [mean], positions, here),)
 
@@ -141,7 +143,7 @@ class EffectsWarmUp(LargeWarmUp):
     ) -> Place:
         """Place around the best of some centres for a control variate, if one pays."""
         wanted = self.plan.settings.warmup.control_variate
-        chosen = self.rng.choice(positions, _PAIRS, replace=len(positions) < _PAIRS)
+        chosen = twice(self.rng, positions, _PAIRS)
         plain, _ = self._noise(otherwise, chosen)
         anchor: tuple[float, np.ndarray] | None = None
         best = otherwise, plain, anchor
@@ -155,27 +157,37 @@ class EffectsWarmUp(LargeWarmUp):
                 best = coordinates, controlled, anchor
         if not (len(plain) and np.isfinite(best[1]).all()):
             raise self._not_finite("The gradient where the chains are", chosen[0])
-        return place_of(*self._quieter(*best))
+        coordinates, noise, anchor = best
+        self._unstretched = coordinates
+        return place_of(*self._shaped(coordinates, noise), anchor)
 
-    def _quieter(
-        self,
-        coordinates: Coordinates,
-        noise: np.ndarray,
-        anchor: tuple[float, np.ndarray] | None,
-    ) -> tuple[Coordinates, np.ndarray, tuple[float, np.ndarray] | None]:
-        """Make smaller steps in effects so noisy that they would bound those of all.
+    def _shaped(
+        self, coordinates: Coordinates, noise: np.ndarray
+    ) -> tuple[Coordinates, np.ndarray]:
+        """Axes along the directions that are soft, and the length of a step on every axis.
 
-        Noise is what they take their time for: a scale s divides their noise and their curvature by
-        s², and the updates that they need, V/ω², stay as they were.
+        All curvatures become 1 so far as the noise allows it. Noise is what an effect of few rows
+        takes its time for: a length l multiplies its noise and its curvature by l², and the updates
+        that it needs, V/ω², stay as they were; on no axis may it be such that it alone would bound
+        the step of all.
         """
+        axes, soft = axes_along(self._soft.directions)
+        noise = axes.along(noise)
         variance = np.square(noise).mean(0)
         bound = _NOISIEST * np.median(variance)
-        shrunk = np.sqrt(np.minimum(1.0, bound / np.maximum(variance, 1e-300)))
-        if bound == 0 or shrunk.min() == 1:
-            return coordinates, noise, anchor
-        self._soft = min(self._soft, float(shrunk.min()) ** 2)
-        scaled = dataclasses.replace(coordinates, factor=coordinates.factor * shrunk)
-        return scaled, noise * shrunk, anchor
+        lengths = np.ones(self.size)
+        lengths[soft] = 1 / np.sqrt(self._soft.curvatures)
+        if bound > 0:
+            lengths = np.minimum(lengths, np.sqrt(bound / np.maximum(variance, 1e-300)))
+        left = np.square(lengths) * self._least
+        left[soft] = np.square(lengths[soft]) * self._soft.curvatures
+        self._softest_left = min(1.0, left.min())
+        if not len(soft):
+            scaled = dataclasses.replace(coordinates, factor=coordinates.factor * lengths)
+        else:
+            axes = dataclasses.replace(axes, lengths=lengths)
+            scaled = dataclasses.replace(coordinates, axes=axes)
+        return scaled, noise * lengths
 
 
 def _mean(noise: np.ndarray) -> float:

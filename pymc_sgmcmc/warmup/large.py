@@ -112,7 +112,7 @@ class LargeWarmUp(BaseWarmUp):
     def _settled(self, places: tuple[Place, ...], visited: list[np.ndarray]) -> tuple[Place, ...]:
         (place,), (positions,) = places, visited
         unscaled = Coordinates(place.coordinates.centre, np.ones(self.size))
-        chosen = self.rng.choice(positions, _PAIRS, replace=len(positions) < _PAIRS)
+        chosen = twice(self.rng, positions, _PAIRS)
         plain, controlled = self._noise(unscaled, chosen)
         noise = controlled if place.anchor else plain
         if not (len(noise) and np.isfinite(noise).all()):
@@ -172,6 +172,11 @@ class LargeWarmUp(BaseWarmUp):
         if not finite.any():
             raise self._not_finite("The curvature of U where the chains are", positions[0])
         return np.abs((signs * turned)[finite].mean(0))
+
+
+def twice(rng: np.random.Generator, positions: np.ndarray, n: int) -> np.ndarray:
+    """`n` of some positions, each one followed by itself."""
+    return np.repeat(rng.choice(positions, n // 2, replace=len(positions) < n // 2), 2, axis=0)
 
 
 def place_of(

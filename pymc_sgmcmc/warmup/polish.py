@@ -12,6 +12,9 @@ from pymc_sgmcmc.warmup.landscape import Landscape
 _PASSES, _REMEMBERED, _NATS = 300, 20, 1e-2
 # Mean square of the slope, in units in which it is about 1 in the posterior's mass, at a mode.
 _FLAT = 0.1
+# Curvature below which a direction is softer than the rest, and the part of it by which a direction
+# may be coupled to them.
+_SOFT, _COUPLED = 0.25, 0.1
 # Part of a vector outside the span of others that is not rounding, in single precision.
 _SPAN = 1e-3
 
@@ -79,20 +82,39 @@ def polish(landscape: Landscape, start: np.ndarray, scale: np.ndarray) -> Polish
     return Polished(start + scale * result.x, first + float(result.fun), found)
 
 
+class Soft(NamedTuple):
+    """Directions in which U curves up less than elsewhere, of unit length and orthogonal.
+
+    Attributes
+    ----------
+    directions : ndarray
+        Shape ``(k, d)``.
+    curvatures : ndarray
+        ω² along each, ``(k,)``, ascending.
+    """
+
+    directions: np.ndarray
+    curvatures: np.ndarray
+
+
 class Spectrum(NamedTuple):
     """What is seen of the spectrum of Lᵀ H L; nan where H is not finite.
 
     Attributes
     ----------
     least, largest : float
-        Ends: the least is never below the smallest eigenvalue, the largest never above the largest.
+        Ends, the directions in `soft` left out: the least is never below the smallest eigenvalue,
+        the largest never above the largest.
     downward : float
         Share of the directions in which U curves down, about.
+    soft : Soft
+        Directions that are softer than the rest.
     """
 
     least: float
     largest: float
     downward: float
+    soft: Soft
 
 
 def curvatures(
@@ -131,8 +153,14 @@ def curvatures(
         direction = coordinates.position(basis[-1]) - coordinates.centre
         vector = coordinates.gradient(landscape.product(position, direction))
         if not np.isfinite(vector).all():
-            return Spectrum(np.nan, np.nan, np.nan)
+            return Spectrum(np.nan, np.nan, np.nan, Soft(np.zeros((0, d)), np.zeros(0)))
         images = np.vstack([images, vector])
     values, axes = np.linalg.eigh(basis @ images.T)
     downward = np.square(axes[0])[values < 0].sum()
-    return Spectrum(float(values[0]), float(values[-1]), float(downward))
+    directions = axes.T @ basis
+    missed = np.square(axes.T @ images - values[:, None] * directions).sum(1)
+    # Stretched to a curvature of 1, they must hardly be coupled to the rest.
+    soft = (values > 0) & (values < _SOFT) & (missed < _COUPLED * values)
+    found = Soft(directions[soft], values[soft])
+    least = min(values[~soft], default=values[0])
+    return Spectrum(float(least), float(values[-1]), float(downward), found)
