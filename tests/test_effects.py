@@ -10,6 +10,7 @@ from benchmarks.effects import collapsed
 from pymc_sgmcmc import ATMC, sample
 from pymc_sgmcmc.run.phases import Run
 from pymc_sgmcmc.warmup.effects import EffectsWarmUp
+from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.large import LargeWarmUp
 
 GROUPS = 1100
@@ -86,3 +87,42 @@ def test_a_network_of_plain_pymc_is_no_regression():
     assert type(run._warm_up) is LargeWarmUp
     assert run.tuning.found.mode_polished is None
     assert run.tuning.steps_per_draw == 80
+
+
+def test_directions_that_effects_share_have_axes_of_their_own():
+    """Of a store and an item in every row: a constant can move from one to the other."""
+    rng = np.random.default_rng(3)
+    stores, items, n = 400, 700, 20_000
+    s, i = rng.integers(stores, size=n), rng.integers(items, size=n)
+    with pm.Model() as model:
+        mean = pm.Normal("mean", 0, 2)
+        store = pm.Normal("store", 0, 0.5, shape=stores)
+        item = pm.Normal("item", 0, 0.5, shape=items)
+        pm.Normal("y", mean + store[s] + item[i], 1, observed=rng.normal(size=n))
+    run = searched(model)
+    (place,) = run.tuning.places
+    axes = place.coordinates.axes
+    assert axes is not None
+    # The mean is known to 1/√20,000 if the effects are, and to about .5/√400 as it is.
+    assert run.tuning.found.softest_curvature > 0.1
+    z = place.coordinates.axes.out(np.random.default_rng(0).normal(size=(4000, 1101)))
+    theta = z * place.coordinates.factor
+    assert theta[:, 0].std() == pytest.approx(0.5 / np.sqrt(400) * np.sqrt(1 + 400 / 700), rel=0.25)
+
+
+def test_curvature_is_that_of_all_pieces_of_the_rows(monkeypatch):
+    """In files that are sorted, the first piece has nothing of the last groups."""
+    rng = np.random.default_rng(4)
+    monkeypatch.setattr("pymc_sgmcmc.warmup.landscape._PIECE", 64)
+    g = np.repeat(np.arange(5), 30)
+    with pm.Model():
+        effect = pm.Normal("effect", 0, 1, shape=5)
+        pm.Normal("y", effect[g], 1, observed=rng.normal(size=150))
+        step = ATMC(batch_size=10)
+    engine = step.plan.settings.engine.candidates[0]
+    landscape = Landscape(step.plan.potential, None, {}, rng, engine)
+    turned = landscape.products(np.zeros((1, 5)), np.ones((1, 5)))
+    np.testing.assert_allclose(turned, 31.0, rtol=1e-6)
+    np.testing.assert_allclose(
+        landscape.hessian(np.zeros((1, 5)))[2], 31.0 * np.eye(5)[None], rtol=1e-6
+    )

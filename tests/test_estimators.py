@@ -9,6 +9,7 @@ import pytest
 
 from pymc_sgmcmc.engines.jax.functions import compile_position, jax_function
 from pymc_sgmcmc.engines.programs import gradient_program
+from pymc_sgmcmc.estimators.axes import axes_along
 from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.estimators.estimators import Clipped, ControlVariate, Estimator, Preconditioned
 from pymc_sgmcmc.model.potential import StochasticPotential
@@ -111,6 +112,22 @@ def test_preconditioned_coordinates(potential, kind):
     with jax.enable_x64(True):
         (theta,) = compile_position(estimator)(Z, CENTRE, factor)
     np.testing.assert_allclose(theta, position, rtol=1e-12)
+
+
+def test_preconditioned_coordinates_with_axes(potential):
+    axes, numbers = axes_along(np.linalg.qr(np.ones((D, 1)))[0].T)
+    axes = axes.scaled(np.geomspace(1, 3, D)).turned(numbers, np.array([[2.0]]))
+    place = Place(Coordinates(CENTRE, FACTORS["diagonal"], axes), np.zeros(D), 0.0)
+    estimator = Preconditioned(Estimator(potential), dense=False, axes=2)
+    values, gradients = epoch(compiled(estimator, place.parameters()), Z)
+    value, gradient = exact(potential, place.coordinates.position(Z))
+    np.testing.assert_allclose(values.mean(), value, rtol=1e-10)
+    expected = place.coordinates.gradient(gradient)
+    np.testing.assert_allclose(gradients.mean(0), expected, rtol=1e-9)
+    with jax.enable_x64(True):
+        known = [place.parameters()[name] for name in estimator.parameters]
+        (theta,) = compile_position(estimator)(Z, *known)
+    np.testing.assert_allclose(theta, place.coordinates.position(Z), rtol=1e-12)
 
 
 @dense_and_diagonal

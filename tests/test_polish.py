@@ -20,8 +20,8 @@ class Quadratic:
         slopes = away @ self.matrix
         return (away * slopes).sum(1) / 2, slopes
 
-    def product(self, position, direction):
-        return self.matrix @ direction
+    def products(self, positions, directions):
+        return directions @ self.matrix
 
 
 class Funnel:
@@ -98,7 +98,7 @@ def ends_of(matrix, factor=None, vectors=32, seed=0):
     d = len(matrix)
     coordinates = Coordinates(np.full(d, 0.3), np.ones(d) if factor is None else factor)
     landscape = Quadratic(matrix, np.zeros(d))
-    return curvatures(landscape, coordinates, np.ones(d), np.random.default_rng(seed), vectors)
+    return curvatures(landscape, coordinates, np.ones((1, d)), np.random.default_rng(seed), vectors)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -106,7 +106,7 @@ def ends_of(matrix, factor=None, vectors=32, seed=0):
 def test_both_ends_of_a_spectrum_are_seen(lowest, seed):
     """Ritz values lie within the eigenvalues, and the extreme ones are near them."""
     eigenvalues = np.append(lowest, np.geomspace(1.5, 20, D - 1))
-    least, largest, _ = ends_of(with_spectrum(eigenvalues, seed), seed=seed)
+    least, largest, *_ = ends_of(with_spectrum(eigenvalues, seed), seed=seed)
     assert lowest <= least + 1e-9
     assert largest <= 20 + 1e-9
     assert least == pytest.approx(lowest, rel=0.1)
@@ -134,7 +134,7 @@ def test_the_spectrum_is_that_of_the_samplers_coordinates():
 
 
 def test_there_is_no_more_to_see_than_there_are_directions():
-    np.testing.assert_allclose(ends_of(np.eye(D)), (1, 1, 0), atol=1e-9)
+    np.testing.assert_allclose(ends_of(np.eye(D))[:3], (1, 1, 0), atol=1e-9)
     matrix = with_spectrum(np.array([-2.0, 0.0, 1.0]))
     np.testing.assert_allclose(ends_of(matrix)[:2], (-2, 1), atol=1e-9)
 
@@ -143,4 +143,38 @@ def test_a_curvature_that_is_not_finite_is_told():
     matrix = np.eye(5)
     matrix[2, 2] = np.inf
     with np.errstate(invalid="ignore"):
-        assert np.isnan(ends_of(matrix)).all()
+        seen = ends_of(matrix)
+    assert np.isnan([seen.least, seen.largest, seen.downward, seen.left]).all()
+    assert len(seen.apart.curvatures) == 0
+
+
+def test_directions_that_are_apart_are_found_at_both_ends():
+    eigenvalues = np.concatenate([[1e-3, 0.05], np.linspace(0.5, 2, D - 3), [30.0]])
+    matrix = with_spectrum(eigenvalues)
+    seen = ends_of(matrix)
+    np.testing.assert_allclose(seen.apart.curvatures, [1e-3, 0.05, 30.0], rtol=1e-6)
+    assert 0.5 - 1e-9 <= seen.left < 0.55
+    assert seen.least == seen.apart.curvatures[0]
+    turned = seen.apart.directions @ matrix
+    expected = seen.apart.curvatures[:, None] * seen.apart.directions
+    np.testing.assert_allclose(turned, expected, atol=1e-4)
+
+
+def test_a_direction_that_is_not_yet_found_is_not_apart():
+    """A continuum down to 0: every Ritz vector of the few at hand is a mixture."""
+    seen = ends_of(with_spectrum(np.linspace(0.01, 3, D)), vectors=5)
+    assert seen.least < 0.25
+    assert len(seen.apart.curvatures) == 0
+    assert seen.left == seen.least
+
+
+def test_the_spectrum_is_that_of_the_mean_over_positions():
+    class Growing(Quadratic):
+        def products(self, positions, directions):
+            return positions[:, :1] * directions
+
+    landscape = Growing(np.eye(3), np.zeros(3))
+    positions = np.outer([1.0, 3.0], np.ones(3))
+    scaled = Coordinates(np.zeros(3), np.ones(3))
+    seen = curvatures(landscape, scaled, positions, np.random.default_rng(0), 8)
+    np.testing.assert_allclose([seen.least, seen.largest], 2.0)

@@ -1,81 +1,11 @@
 """Coordinates in which the posterior is about a standard normal: θ = μ + L z."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Axes:
-    """Orthogonal axes of which a few are given, and a length on each: A = (I − Yᵀ T Y) diag(l).
-
-    Parameters
-    ----------
-    reflectors : ndarray
-        Y, ``(k, d)``.
-    triangle : ndarray
-        T, ``(k, k)``.
-    lengths : ndarray
-        l, positive, ``(d,)``.
-    """
-
-    reflectors: np.ndarray
-    triangle: np.ndarray
-    lengths: np.ndarray
-
-    def out(self, vectors: np.ndarray) -> np.ndarray:
-        """A v of vectors ``(..., d)``."""
-        return self._turned(vectors * self.lengths, self.triangle)
-
-    def back(self, vectors: np.ndarray) -> np.ndarray:
-        """A⁻¹ v of vectors ``(..., d)``."""
-        return self._turned(vectors, self.triangle.T) / self.lengths
-
-    def along(self, vectors: np.ndarray) -> np.ndarray:
-        """Aᵀ v of vectors ``(..., d)``."""
-        return self._turned(vectors, self.triangle.T) * self.lengths
-
-    def _turned(self, vectors: np.ndarray, triangle: np.ndarray) -> np.ndarray:
-        return vectors - (vectors @ self.reflectors.T) @ triangle.T @ self.reflectors
-
-
-def axes_along(directions: np.ndarray) -> tuple[Axes, np.ndarray]:
-    """Axes of length 1, some of which are given directions.
-
-    All others stay as near to where they were as they can; each direction takes the place of the
-    axis nearest to it.
-
-    Parameters
-    ----------
-    directions : ndarray
-        Orthonormal, ``(k, d)``.
-
-    Returns
-    -------
-    Axes
-    numbers : ndarray
-        Which axes are the directions, ``(k,)``.
-
-    References
-    ----------
-    Schreiber & Van Loan (1989), A storage-efficient WY representation for products of Householder
-    transformations.
-    """
-    k, d = directions.shape
-    reflectors, triangle, numbers = np.zeros((k, d)), np.zeros((k, k)), np.zeros(k, int)
-    free = np.ones(d, bool)
-    for i, direction in enumerate(directions):
-        # What the reflections until here leave of it; they hold the axes that are taken.
-        left = direction - (direction @ reflectors.T) @ triangle @ reflectors
-        left = np.where(free, left, 0.0)
-        j = numbers[i] = int(np.argmax(np.abs(left)))
-        free[j] = False
-        mirror = left.copy()
-        mirror[j] += np.copysign(np.linalg.norm(left), left[j])
-        rate = 2 / (mirror @ mirror)
-        triangle[:i, i] = -rate * triangle[:i, :i] @ (reflectors[:i] @ mirror)
-        triangle[i, i], reflectors[i] = rate, mirror
-    return Axes(reflectors, triangle, np.ones(d)), numbers
+from pymc_sgmcmc.estimators.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -126,9 +56,15 @@ class Coordinates:
         """Second derivatives with respect to z, ``(..., d, d)``."""
         return self.gradient(self.gradient(hessian).swapaxes(-1, -2)).swapaxes(-1, -2)
 
+    def shortened(self, lengths: np.ndarray) -> "Coordinates":
+        """These, with z = lengths · z'."""
+        if self.axes is None:
+            return dataclasses.replace(self, factor=self.factor * lengths)
+        return dataclasses.replace(self, axes=self.axes.scaled(lengths))
+
     def turned(self, rotation: np.ndarray) -> "Coordinates":
         """These, with z = Q z': μ and the law of z stay if it is a standard normal."""
-        factor = self.gradient(np.eye(len(self.centre))).T
+        factor = self.gradient(np.eye(len(self.centre)))
         return Coordinates(self.centre, factor @ rotation)
 
 

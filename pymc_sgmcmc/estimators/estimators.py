@@ -110,7 +110,7 @@ class Preconditioned(Estimator):
     dense : bool
         Whether L is a ``(d, d)`` matrix rather than the diagonal ``(d,)`` of one.
     axes : int, optional
-        Axes that are given beside a diagonal L, and no others where it is 0; see `Axes`.
+        Rank k of `Axes` beside a diagonal L, if there are such.
     """
 
     def __init__(self, inner: Estimator, dense: bool, axes: int | None = None) -> None:
@@ -120,17 +120,14 @@ class Preconditioned(Estimator):
         factor = (size, size) if dense else (size,)
         self.parameters = {"centre": (size,), "factor": factor} | inner.parameters
         if axes is not None:
-            self.parameters |= {
-                "reflectors": (axes, size),
-                "triangle": (axes, axes),
-                "lengths": (size,),
-            }
+            self.parameters |= {"lengths": (size,), "left": (axes, size), "right": (axes, size)}
 
     def position(self, coordinates: TensorVariable, parameters: Symbols) -> TensorVariable:
         """Position θ = μ + L z, shape ``(d,)``."""
         z = coordinates
         if "lengths" in parameters:
-            z = _turned(parameters["lengths"] * z, parameters, parameters["triangle"])
+            lengths, left, right = (parameters[k] for k in ("lengths", "left", "right"))
+            z = lengths * z + pt.dot(pt.dot(right, z), left)
         return parameters["centre"] + _times(parameters["factor"], z)
 
     def value_and_gradient(
@@ -145,8 +142,8 @@ class Preconditioned(Estimator):
         value, gradient = self.inner.value_and_gradient(position, others, rows, parameters)
         gradient = _times(parameters["factor"].T, gradient)
         if "lengths" in parameters:
-            turned = _turned(gradient, parameters, parameters["triangle"].T)
-            gradient = parameters["lengths"] * turned
+            lengths, left, right = (parameters[k] for k in ("lengths", "left", "right"))
+            gradient = lengths * gradient + pt.dot(pt.dot(left, gradient), right)
         return value, gradient
 
 
@@ -187,13 +184,6 @@ class Clipped(Estimator):
         largest = pt.maximum(pt.abs(gradient).max(), longest)
         norm = largest * pt.sqrt(pt.square(gradient / largest).sum())
         return value, gradient * (longest / pt.maximum(norm, longest))
-
-
-def _turned(
-    vector: TensorVariable, parameters: Symbols, triangle: TensorVariable
-) -> TensorVariable:
-    reflectors = parameters["reflectors"]
-    return vector - pt.dot(pt.dot(triangle, pt.dot(reflectors, vector)), reflectors)
 
 
 def _times(factor: TensorVariable, vector: TensorVariable) -> TensorVariable:

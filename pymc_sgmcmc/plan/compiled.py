@@ -23,7 +23,7 @@ class _Kind(NamedTuple):
 
 def _kind(place: Place) -> _Kind:
     c = place.coordinates
-    axes = None if c.axes is None else len(c.axes.triangle)
+    axes = None if c.axes is None else len(c.axes.left)
     return _Kind(c.dense, axes, place.anchor is not None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,7 +38,7 @@ class Place:
         centre, axes = self.coordinates.centre, self.coordinates.axes
         found = {"centre": centre, "factor": self.coordinates.factor}
         if axes is not None:
-            found |= dataclasses.asdict(axes)
+            found |= vars(axes)
         if self.anchor is None:
             return found
         value, gradient = self.anchor

@@ -22,6 +22,8 @@ from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.noise import gradient_noise
 from pymc_sgmcmc.warmup.step_size import largest_curvature, step_size, steps_per_draw
 
+# Mean square of ∇U − z over d from which on the curvature at a mode says little of the posterior.
+MISLEADING = 10.0
 # Updates between two draws where the posterior is far from normal: 134 for a draw and one of the
 # tuning, which has most of the way to go.
 _FAR_FROM_NORMAL = 80

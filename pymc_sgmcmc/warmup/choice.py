@@ -11,7 +11,7 @@ from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.model.graphs import is_network
 from pymc_sgmcmc.plan.compiled import Compiled
 from pymc_sgmcmc.plan.tuning import Tuning
-from pymc_sgmcmc.warmup.base import BaseWarmUp
+from pymc_sgmcmc.warmup.base import MISLEADING, BaseWarmUp
 from pymc_sgmcmc.warmup.effects import EffectsWarmUp, Rough
 from pymc_sgmcmc.warmup.large import LargeWarmUp
 from pymc_sgmcmc.warmup.small import SmallWarmUp
@@ -24,8 +24,6 @@ _QUICK = 100
 # and Hessians to look at: they lead a regression to where hardly a direction does, while of a
 # network every third still does.
 _ROUGH, _LOOKS = 0.1, 8
-# Mean square of ∇U − z over d from which on the curvature at a mode says little of the posterior.
-_MISLEADING = 10.0
 
 
 def warm_up(
@@ -93,7 +91,7 @@ def _warm_up(
     if not dense and len(begin[0]) > _QUICK and _downward(small, begin[0]) > _ROUGH:
         return large()
     tuning, positions = small.search(begin)
-    if wanted.whitens and not dense and small.misfit > _MISLEADING:
+    if wanted.whitens and not dense and small.misfit > MISLEADING:
         # A small network, say: what is known of its modes stands, their scale does not.
         return large(after=small)
     return small, tuning, positions

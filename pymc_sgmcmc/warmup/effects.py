@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 
 import numpy as np
 
 from pymc_sgmcmc.engines.settings import OneEngine
-from pymc_sgmcmc.estimators.coordinates import Coordinates, axes_along
+from pymc_sgmcmc.estimators.axes import axes_along
+from pymc_sgmcmc.estimators.coordinates import Coordinates
+from pymc_sgmcmc.model.layout import Block
 from pymc_sgmcmc.plan.compiled import Compiled
 from pymc_sgmcmc.plan.tuning import Place
+from pymc_sgmcmc.warmup.base import MISLEADING
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.large import _ROWS, LargeWarmUp, place_of, twice
-from pymc_sgmcmc.warmup.polish import Soft, Spectrum, curvatures, polish
+from pymc_sgmcmc.warmup.polish import Spectrum, curvatures, polish
 
 # Pairs of batches that show the noise of effects which few of the batches touch.
 _PAIRS = 512
@@ -26,6 +30,10 @@ _WORTH_IT = 4
 _NOISIEST = 10
 # Share of the directions in which U may curve down in a regression: in networks it is 2% to 40%.
 _ROUGH = 0.01
+# Positions whose mean curvature shows that of the posterior's mass.
+_VISITED = 4
+# Parameters that count as few, and what ranks of axes are rounded up to.
+_SHARED, _RANKS = 32, 8
 # Halvings of a start's way from the mode until U is finite there.
 _HALVINGS = 8
 
@@ -59,8 +67,8 @@ class EffectsWarmUp(LargeWarmUp):
         self.landscape = Landscape(self.plan.potential, None, others, rng, engine)
         self._exact = Landscape(self.plan.potential.in_dtype("float64"), None, others, rng, engine)
         self.leniency_of_correlation = self.leniency_of_spread = 1.0
-        self._least = self._softest_left = 1.0
-        self._soft = Soft(np.zeros((0, self.size)), np.zeros(0))
+        self._curvatures, self._softest_left = np.ones(self.size), 1.0
+        self._shared = np.zeros(0, int)
 
     def _landscapes(self) -> set[Landscape]:
         return {self.landscape, self._exact, self._prior}
@@ -78,48 +86,63 @@ class EffectsWarmUp(LargeWarmUp):
     def _locate(self, starts: np.ndarray) -> tuple[tuple[Place, ...], np.ndarray, np.ndarray]:
         ends = self._descended(starts)
         lowest = ends.positions[ends.potentials.argmin()]
-        rough = self._rough(lowest)
+        rough = self._rough(lowest[None])
         mode = polish(self._exact, lowest, rough.factor)
         self.found = self.found.but(mode_polished=mode.found)
         if mode.found:
-            fitted = self._fitted(mode.position)
+            curvature = self._diagonal(self.landscape, mode.position[None], _SIGNS)
+            scaled = Coordinates(mode.position, 1 / np.sqrt(curvature))
+            fitted = self._fitted(scaled, mode.position[None])
             begin = np.stack([self._begin(fitted) for _ in starts])
+            self._refuse_far_from_normal(fitted, begin)
             place = self._chosen([fitted], begin, fitted)
-            if self.plan.potential.batch_size and place.anchor is None and self._may_control:
-                raise Rough
         else:
             some = Landscape(self.plan.potential, _ROWS, self.others, self.rng, self.engine)
-            self._refuse_network(some, rough, _GLANCE)
+            self._refuse_network(some, rough, lowest[None], _GLANCE)
             begin, place = ends.positions, self._chosen([], ends.positions, rough)
         self.rounds = (1 / 2,) if mode.found else type(self).rounds
         return (place,), np.zeros(len(starts), int), begin
 
-    def _rough(self, position: np.ndarray) -> Coordinates:
-        """Coordinates around a position, from the noise of gradients there."""
-        unscaled = Coordinates(position, np.ones(self.size))
-        plain, _ = self._noise(unscaled, np.resize(position, (_PAIRS, self.size)))
-        return Coordinates(position, self._scale(np.square(plain).mean(0), position[None]))
+    def _rough(self, positions: np.ndarray) -> Coordinates:
+        """Coordinates around some positions, from the noise of gradients there."""
+        centre = positions.mean(0)
+        unscaled = Coordinates(centre, np.ones(self.size))
+        plain, _ = self._noise(unscaled, twice(self.rng, positions, _PAIRS))
+        return Coordinates(centre, self._scale(np.square(plain).mean(0), positions))
 
-    def _fitted(self, position: np.ndarray) -> Coordinates:
-        """Coordinates around a mode, from the curvature there."""
-        curvature = self._diagonal(self.landscape, position[None], _SIGNS)
-        fitted = Coordinates(position, 1 / np.sqrt(curvature))
-        seen = self._refuse_network(self.landscape, fitted, _VECTORS)
-        self._least, self._soft = max(seen.least, seen.largest / 1e6), seen.soft
-        return fitted
-
-    def _refuse_network(self, landscape: Landscape, fitted: Coordinates, vectors: int) -> Spectrum:
-        """Curvatures at a centre.
+    def _fitted(self, scaled: Coordinates, positions: np.ndarray) -> Coordinates:
+        """Coordinates in which the mean curvature at some positions is about 1: axes on a scale.
 
         Raises
         ------
         Rough
             If U curves down there in as many directions as in a network.
         """
-        seen = curvatures(landscape, fitted, fitted.centre, self.rng, vectors)
+        seen = self._refuse_network(self.landscape, scaled, positions, _VECTORS)
+        axes, numbers = axes_along(seen.apart.directions)
+        lengths = np.ones(self.size)
+        lengths[numbers] = 1 / np.sqrt(seen.apart.curvatures)
+        self._curvatures = np.full(self.size, max(seen.left, seen.largest / 1e6))
+        self._curvatures[numbers] = 1.0
+        self._shared = np.union1d(numbers, _of_few(self.plan.potential.layout))
+        return dataclasses.replace(scaled, axes=axes.scaled(lengths))
+
+    def _refuse_network(
+        self, landscape: Landscape, scaled: Coordinates, positions: np.ndarray, vectors: int
+    ) -> Spectrum:
+        """Mean curvatures at some positions; `Rough` if U curves down there as in a network."""
+        seen = curvatures(landscape, scaled, positions, self.rng, vectors)
         if seen.downward > _ROUGH:
             raise Rough
         return seen
+
+    def _refuse_far_from_normal(self, fitted: Coordinates, positions: np.ndarray) -> None:
+        """Raise `Rough` if slopes at positions of a normal are not those of that normal."""
+        _, gradients = self.landscape.gradient(positions)
+        misfit = np.square(fitted.gradient(gradients) - fitted.of(positions)).mean()
+        self.found = self.found.but(misfit=float(misfit))
+        if not misfit < MISLEADING:
+            raise Rough
 
     def _begin(self, fitted: Coordinates) -> np.ndarray:
         """Draw a start from the normal that was fitted, closer to its centre if U is not finite."""
@@ -134,7 +157,11 @@ class EffectsWarmUp(LargeWarmUp):
     def _settled(self, places: tuple[Place, ...], visited: list[np.ndarray]) -> tuple[Place, ...]:
         """Decide anew on the control variate, and on its centre."""
         (place,), (positions,) = places, visited
-        here = self._unstretched
+        here = self._fitted_there
+        if not self.found.mode_polished:
+            some = self.rng.choice(positions, min(_VISITED, len(positions)), replace=False)
+            with suppress(Rough):
+                here = self._fitted(self._rough(positions), some)
         mean = dataclasses.replace(here, centre=positions.mean(0))
         return (self._chosen([here, mean] if place.anchor else [mean], positions, here),)
 
@@ -158,36 +185,45 @@ class EffectsWarmUp(LargeWarmUp):
         if not (len(plain) and np.isfinite(best[1]).all()):
             raise self._not_finite("The gradient where the chains are", chosen[0])
         coordinates, noise, anchor = best
-        self._unstretched = coordinates
+        self._fitted_there = coordinates
         return place_of(*self._shaped(coordinates, noise), anchor)
 
     def _shaped(
         self, coordinates: Coordinates, noise: np.ndarray
     ) -> tuple[Coordinates, np.ndarray]:
-        """Axes along the directions that are soft, and the length of a step on every axis.
+        """Axes along which noise is not correlated, and shorter ones where there is most of it.
 
-        All curvatures become 1 so far as the noise allows it. Noise is what an effect of few rows
-        takes its time for: a length l multiplies its noise and its curvature by l², and the updates
-        that it needs, V/ω², stay as they were; on no axis may it be such that it alone would bound
-        the step of all.
+        A thermostat absorbs the noise of its own axis. What all rows have a part in, and what is
+        apart in curvature, has noise in common; the axes of curvature 1 can be turned.
+
+        Noise is what an effect of few rows takes its time for: a length l multiplies its noise and
+        its curvature by l², and the updates that it needs, V/ω², stay as they were; on no axis may
+        it be such that it alone would bound the step of all.
         """
-        axes, soft = axes_along(self._soft.directions)
-        noise = axes.along(noise)
+        curvatures = self._curvatures.copy()
+        if coordinates.axes is not None:
+            shared = self._shared
+            _, rotation = np.linalg.eigh(noise[:, shared].T @ noise[:, shared])
+            noise = noise.copy()
+            noise[:, shared] = noise[:, shared] @ rotation
+            axes = coordinates.axes.turned(shared, rotation).padded(_RANKS)
+            coordinates = dataclasses.replace(coordinates, axes=axes)
+            curvatures[shared] = curvatures[shared].min()
         variance = np.square(noise).mean(0)
-        bound = _NOISIEST * np.median(variance)
-        lengths = np.ones(self.size)
-        lengths[soft] = 1 / np.sqrt(self._soft.curvatures)
-        if bound > 0:
-            lengths = np.minimum(lengths, np.sqrt(bound / np.maximum(variance, 1e-300)))
-        left = np.square(lengths) * self._least
-        left[soft] = np.square(lengths[soft]) * self._soft.curvatures
-        self._softest_left = min(1.0, left.min())
-        if not len(soft):
-            scaled = dataclasses.replace(coordinates, factor=coordinates.factor * lengths)
-        else:
-            axes = dataclasses.replace(axes, lengths=lengths)
-            scaled = dataclasses.replace(coordinates, axes=axes)
-        return scaled, noise * lengths
+        bound = _NOISIEST * np.median(variance) or np.inf
+        shorter = np.sqrt(np.minimum(1.0, bound / np.maximum(variance, 1e-300)))
+        self._softest_left = min(1.0, float((np.square(shorter) * curvatures).min()))
+        return coordinates.shortened(shorter), noise * shorter
+
+
+def _of_few(layout: tuple[Block, ...]) -> np.ndarray:
+    """Numbers of the parameters of small variables, which effects in thousands share."""
+    few: list[int] = []
+    for block in sorted(layout, key=lambda block: block.stop - block.start):
+        if len(few) + block.stop - block.start > _SHARED:
+            break
+        few += range(block.start, block.stop)
+    return np.array(few, int)
 
 
 def _mean(noise: np.ndarray) -> float:

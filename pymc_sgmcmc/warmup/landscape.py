@@ -1,9 +1,10 @@
 """The potential on fixed rows, for the warm-up: values, slopes, curvature."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from pymc_sgmcmc.engines.base import Derivatives
 from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.engines.unknown import naming_variables
 from pymc_sgmcmc.model.potential import StochasticPotential
@@ -62,27 +63,32 @@ class Landscape:
     def gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """U ``(k,)`` and ∇U ``(k, d)`` at positions ``(k, d)``."""
         self.row_gradients += len(positions) * self.n_rows
-        if len(self._pieces) == 1:
-            return self._derivatives.gradient(positions, self._others)
-        value, gradient = np.zeros(len(positions)), np.zeros(positions.shape)
-        for piece in self._pieces:
-            # Each stands for all rows: their mean by number is the sum over all.
-            of_piece = self._of_length[len(piece[0])].of(piece)
-            part, slope = of_piece.gradient(positions, self._others)
-            share = len(piece[0]) / self.n_rows
-            value, gradient = value + share * part, gradient + share * slope
+        value, gradient = self._mean(lambda some: some.gradient(positions, self._others))
         return value, gradient
 
     def hessian(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """U ``(k,)``, ∇U ``(k, d)`` and the Hessian ``(k, d, d)`` at positions ``(k, d)``."""
         self.row_gradients += 2 * positions.size * self.n_rows
-        return self._derivatives.hessian(positions, self._others)
+        value, gradient, hessian = self._mean(lambda some: some.hessian(positions, self._others))
+        return value, gradient, hessian
 
     def products(self, positions: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """Hessian at each position ``(k, d)`` times the direction of the same number."""
         self.row_gradients += 2 * len(positions) * self.n_rows
-        return self._derivatives.products(positions, directions, self._others)
+        (found,) = self._mean(lambda some: (some.products(positions, directions, self._others),))
+        return found
 
     def product(self, position: np.ndarray, direction: np.ndarray) -> np.ndarray:
         """Hessian at a position times a direction, shape ``(d,)``."""
         return self.products(position[None], direction[None])[0]
+
+    def _mean(self, evaluate: Callable[[Derivatives], tuple[np.ndarray, ...]]) -> list[np.ndarray]:
+        """Mean over all rows of what is evaluated on a piece of them, which stands for all."""
+        if len(self._pieces) == 1:
+            return list(evaluate(self._derivatives))
+        total: list[np.ndarray] = []
+        for piece in self._pieces:
+            share = len(piece[0]) / self.n_rows
+            parts = [share * x for x in evaluate(self._of_length[len(piece[0])].of(piece))]
+            total = [x + part for x, part in zip(total, parts, strict=True)] if total else parts
+        return total

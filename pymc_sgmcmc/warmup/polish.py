@@ -12,9 +12,9 @@ from pymc_sgmcmc.warmup.landscape import Landscape
 _PASSES, _REMEMBERED, _NATS = 300, 20, 1e-2
 # Mean square of the slope, in units in which it is about 1 in the posterior's mass, at a mode.
 _FLAT = 0.1
-# Curvature below which a direction is softer than the rest, and the part of it by which a direction
-# may be coupled to them.
-_SOFT, _COUPLED = 0.25, 0.1
+# Curvatures below and above which a direction is apart from the rest, and the part of it by which
+# it may be coupled to them.
+_SOFT, _STIFF, _COUPLED = 0.25, 4.0, 0.1
 # Part of a vector outside the span of others that is not rounding, in single precision.
 _SPAN = 1e-3
 
@@ -82,8 +82,8 @@ def polish(landscape: Landscape, start: np.ndarray, scale: np.ndarray) -> Polish
     return Polished(start + scale * result.x, first + float(result.fun), found)
 
 
-class Soft(NamedTuple):
-    """Directions in which U curves up less than elsewhere, of unit length and orthogonal.
+class Apart(NamedTuple):
+    """Directions in which U curves up less or more than elsewhere, orthogonal and of unit length.
 
     Attributes
     ----------
@@ -103,28 +103,30 @@ class Spectrum(NamedTuple):
     Attributes
     ----------
     least, largest : float
-        Ends, the directions in `soft` left out: the least is never below the smallest eigenvalue,
-        the largest never above the largest.
+        Ends: the least is never below the smallest eigenvalue, the largest never above the largest.
     downward : float
         Share of the directions in which U curves down, about.
-    soft : Soft
-        Directions that are softer than the rest.
+    apart : Apart
+        Directions that are softer or stiffer than the rest.
+    left : float
+        Least of the rest.
     """
 
     least: float
     largest: float
     downward: float
-    soft: Soft
+    apart: Apart
+    left: float
 
 
 def curvatures(
     landscape: Landscape,
     coordinates: Coordinates,
-    position: np.ndarray,
+    positions: np.ndarray,
     rng: np.random.Generator,
     vectors: int,
 ) -> Spectrum:
-    """Spectrum of Lᵀ H L at a position, by Lanczos' method.
+    """Spectrum of the mean of Lᵀ H L over some positions, by Lanczos' method.
 
     Ritz values are its ends; their weights in the random vector that the method begins with make a
     quadrature, which shows what share of the spectrum lies where.
@@ -133,34 +135,37 @@ def curvatures(
     ----------
     landscape : Landscape
     coordinates : Coordinates
-    position : ndarray
-        Shape ``(d,)``.
+    positions : ndarray
+        Shape ``(k, d)``.
     rng : numpy.random.Generator
     vectors : int
         Products with the Hessian that show it, at most.
     """
-    d = len(position)
+    d = positions.shape[1]
     basis, images = np.zeros((0, d)), np.zeros((0, d))
-    vector = rng.normal(size=d)
+    vector = rng.normal(size=(d,))
     while len(basis) < min(vectors, d):
-        before = np.linalg.norm(vector)
+        before = float(np.linalg.norm(vector))
         for _ in range(2):  # once leaves what rounding adds
             vector = vector - basis.T @ (basis @ vector)
-        norm = np.linalg.norm(vector)
+        norm = float(np.linalg.norm(vector))
         if norm < _SPAN * before:
             break  # all that there is to see has been seen
         basis = np.vstack([basis, vector / norm])
         direction = coordinates.position(basis[-1]) - coordinates.centre
-        vector = coordinates.gradient(landscape.product(position, direction))
+        turned = landscape.products(positions, np.broadcast_to(direction, positions.shape))
+        vector = coordinates.gradient(turned).mean(0)
         if not np.isfinite(vector).all():
-            return Spectrum(np.nan, np.nan, np.nan, Soft(np.zeros((0, d)), np.zeros(0)))
+            nothing = Apart(np.zeros((0, d)), np.zeros(0))
+            return Spectrum(np.nan, np.nan, np.nan, nothing, np.nan)
         images = np.vstack([images, vector])
     values, axes = np.linalg.eigh(basis @ images.T)
     downward = np.square(axes[0])[values < 0].sum()
     directions = axes.T @ basis
     missed = np.square(axes.T @ images - values[:, None] * directions).sum(1)
-    # Stretched to a curvature of 1, they must hardly be coupled to the rest.
-    soft = (values > 0) & (values < _SOFT) & (missed < _COUPLED * values)
-    found = Soft(directions[soft], values[soft])
-    least = min(values[~soft], default=values[0])
-    return Spectrum(float(least), float(values[-1]), float(downward), found)
+    # In units in which they are no longer apart, they must hardly be coupled to the rest.
+    apart = ((values > 0) & (values < _SOFT)) | (values > _STIFF)
+    apart &= missed < _COUPLED * values
+    found = Apart(directions[apart], values[apart])
+    left = float(min(values[~apart], default=1.0))
+    return Spectrum(float(values[0]), float(values[-1]), float(downward), found, left)
