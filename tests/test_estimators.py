@@ -10,6 +10,7 @@ import pytest
 from pymc_sgmcmc.engines.jax.functions import compile_position, jax_function
 from pymc_sgmcmc.engines.programs import gradient_program
 from pymc_sgmcmc.estimators.axes import axes_along
+from pymc_sgmcmc.estimators.blocks import Blocks, families
 from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.estimators.estimators import Clipped, ControlVariate, Estimator, Preconditioned
 from pymc_sgmcmc.model.potential import StochasticPotential
@@ -158,3 +159,24 @@ def test_a_clipped_gradient_is_no_longer_than_it_may_be(potential, length):
     assert clipped_value == pytest.approx(value)
     np.testing.assert_allclose(clipped, gradient * min(1, length / norm))
     assert 1e-2 < norm < 1e6
+
+
+def test_preconditioned_coordinates_with_blocks():
+    rng = np.random.default_rng(5)
+    groups, n = 40, 60
+    g, x = rng.integers(groups, size=n), rng.normal(size=n)
+    with pm.Model() as model:
+        a, b = pm.Normal("a", shape=groups), pm.Normal("b", shape=groups)
+        pm.Normal("y", a[g] + b[g] * x, observed=rng.normal(size=n))
+    potential = StochasticPotential(model, batch_size=B, dtype="float64")
+    (numbers,) = families(potential.layout)
+    blocks = Blocks((numbers,), (rng.normal(size=(groups, 2, 2)),))
+    coordinates = Coordinates(*rng.normal(size=(2, 2 * groups)), blocks=blocks)
+    coordinates = coordinates.shortened(rng.uniform(0.5, 2, 2 * groups))
+    z = rng.normal(size=2 * groups)
+    parameters = Place(coordinates, np.zeros(2 * groups), 0.0).parameters()
+    estimator = Preconditioned(Estimator(potential), dense=False, axes=0, blocks=True)
+    values, gradients = epoch(compiled(estimator, parameters), z)
+    value, gradient = exact(potential, coordinates.position(z))
+    np.testing.assert_allclose(values.mean(), value, rtol=1e-10)
+    np.testing.assert_allclose(gradients.mean(0), coordinates.gradient(gradient), rtol=1e-8)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymc_sgmcmc.estimators.blocks import Blocks
+
 
 @dataclass(frozen=True)
 class Axes:
@@ -52,11 +54,21 @@ class Axes:
             np.concatenate([self.right, change]),
         )
 
+    def seen_from(self, blocks: Blocks) -> Axes:
+        """Cᵀ A C, of orthogonal blocks C that leave parameters be whose length is not 1."""
+        turn = blocks.transposed.times
+        return Axes(self.lengths, turn(self.left), turn(self.right))
+
     def padded(self, multiple: int) -> Axes:
         """The same with a rank that is a multiple of something: programs differ by it."""
         more = (-len(self.left) % multiple, len(self.lengths))
         left, right = (np.concatenate([x, np.zeros(more)]) for x in (self.left, self.right))
         return Axes(self.lengths, left, right)
+
+
+def identity(size: int) -> Axes:
+    """The parameters' own axes."""
+    return Axes(np.ones(size), np.zeros((0, size)), np.zeros((0, size)))
 
 
 def axes_along(directions: np.ndarray) -> tuple[Axes, np.ndarray]:

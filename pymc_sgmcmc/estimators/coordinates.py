@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymc_sgmcmc.estimators.axes import Axes
+from pymc_sgmcmc.estimators.axes import Axes, identity
+from pymc_sgmcmc.estimators.blocks import Blocks
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,15 @@ class Coordinates:
     factor : ndarray
         L: a matrix ``(d, d)``, or the diagonal ``(d,)`` of one.
     axes : Axes, optional
-        A, where L = diag(factor) A.
+        A, where L = diag(factor) B A.
+    blocks : Blocks, optional
+        B.
     """
 
     centre: np.ndarray
     factor: np.ndarray
     axes: Axes | None = None
+    blocks: Blocks | None = None
 
     @property
     def dense(self) -> bool:
@@ -35,7 +39,8 @@ class Coordinates:
         """θ at z, ``(..., d)``."""
         if self.dense:
             return self.centre + z @ self.factor.T
-        return self.centre + self.factor * (self.axes.out(z) if self.axes else z)
+        z = self.axes.out(z) if self.axes else z
+        return self.centre + self.factor * (self.blocks.times(z) if self.blocks else z)
 
     def of(self, position: np.ndarray) -> np.ndarray:
         """Z of a position, ``(..., d)``."""
@@ -43,6 +48,7 @@ class Coordinates:
         if self.dense:
             return np.linalg.solve(self.factor, away.T).T
         scaled = away / self.factor
+        scaled = self.blocks.inverse.times(scaled) if self.blocks else scaled
         return self.axes.back(scaled) if self.axes else scaled
 
     def gradient(self, gradient: np.ndarray) -> np.ndarray:
@@ -50,6 +56,7 @@ class Coordinates:
         if self.dense:
             return gradient @ self.factor
         scaled = gradient * self.factor
+        scaled = self.blocks.transposed.times(scaled) if self.blocks else scaled
         return self.axes.along(scaled) if self.axes else scaled
 
     def curvature(self, hessian: np.ndarray) -> np.ndarray:
@@ -58,9 +65,16 @@ class Coordinates:
 
     def shortened(self, lengths: np.ndarray) -> "Coordinates":
         """These, with z = lengths · z'."""
-        if self.axes is None:
+        if self.axes is None and self.blocks is None:
             return dataclasses.replace(self, factor=self.factor * lengths)
-        return dataclasses.replace(self, axes=self.axes.scaled(lengths))
+        axes = self.axes or identity(len(lengths))
+        return dataclasses.replace(self, axes=axes.scaled(lengths))
+
+    def mixed(self, blocks: Blocks) -> "Coordinates":
+        """These, with z = C z': C stands to the right of L, and is orthogonal if L has axes."""
+        axes = self.axes and self.axes.seen_from(blocks)
+        blocks = self.blocks.after(blocks) if self.blocks else blocks
+        return dataclasses.replace(self, axes=axes, blocks=blocks)
 
     def turned(self, rotation: np.ndarray) -> "Coordinates":
         """These, with z = Q z': μ and the law of z stay if it is a standard normal."""

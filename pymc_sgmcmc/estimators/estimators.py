@@ -10,6 +10,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
+from pymc_sgmcmc.estimators.blocks import families
 from pymc_sgmcmc.model.potential import StochasticPotential
 
 Symbols = Mapping[str, TensorVariable]
@@ -111,23 +112,33 @@ class Preconditioned(Estimator):
         Whether L is a ``(d, d)`` matrix rather than the diagonal ``(d,)`` of one.
     axes : int, optional
         Rank k of `Axes` beside a diagonal L, if there are such.
+    blocks : bool
+        Whether the effects of a group are mixed; see `Blocks`.
     """
 
-    def __init__(self, inner: Estimator, dense: bool, axes: int | None = None) -> None:
+    def __init__(
+        self, inner: Estimator, dense: bool, axes: int | None = None, blocks: bool = False
+    ) -> None:
         super().__init__(inner.potential)
         self.inner = inner
+        self._families = families(inner.potential.layout) if blocks else ()
         size = inner.potential.size
         factor = (size, size) if dense else (size,)
         self.parameters = {"centre": (size,), "factor": factor} | inner.parameters
         if axes is not None:
-            self.parameters |= {"lengths": (size,), "left": (axes, size), "right": (axes, size)}
+            self.parameters |= {"lengths": (size,)}
+        if axes:
+            self.parameters |= {"left": (axes, size), "right": (axes, size)}
+        for i, (groups, effects) in enumerate(x.shape for x in self._families):
+            self.parameters[f"block_{i}"] = (groups, effects, effects)
 
     def position(self, coordinates: TensorVariable, parameters: Symbols) -> TensorVariable:
         """Position θ = μ + L z, shape ``(d,)``."""
         z = coordinates
-        if "lengths" in parameters:
-            lengths, left, right = (parameters[k] for k in ("lengths", "left", "right"))
-            z = lengths * z + pt.dot(pt.dot(right, z), left)
+        if "lengths" in self.parameters:
+            z = _along(parameters, z, "right", "left")
+        for i, numbers in enumerate(self._families):
+            z = _mixed(z, numbers, parameters[f"block_{i}"])
         return parameters["centre"] + _times(parameters["factor"], z)
 
     def value_and_gradient(
@@ -139,12 +150,13 @@ class Preconditioned(Estimator):
     ) -> tuple[TensorVariable, TensorVariable]:
         """Estimate of U and of its gradient."""
         position = self.position(coordinates, parameters)
-        value, gradient = self.inner.value_and_gradient(position, others, rows, parameters)
-        gradient = _times(parameters["factor"].T, gradient)
-        if "lengths" in parameters:
-            lengths, left, right = (parameters[k] for k in ("lengths", "left", "right"))
-            gradient = lengths * gradient + pt.dot(pt.dot(left, gradient), right)
-        return value, gradient
+        value, g = self.inner.value_and_gradient(position, others, rows, parameters)
+        g = _times(parameters["factor"].T, g)
+        for i, numbers in enumerate(self._families):
+            g = _mixed(g, numbers, parameters[f"block_{i}"].transpose(0, 2, 1))
+        if "lengths" in self.parameters:
+            g = _along(parameters, g, "left", "right")
+        return value, g
 
 
 class Clipped(Estimator):
@@ -188,3 +200,16 @@ class Clipped(Estimator):
 
 def _times(factor: TensorVariable, vector: TensorVariable) -> TensorVariable:
     return factor * vector if factor.ndim == 1 else pt.dot(factor, vector)
+
+
+def _along(parameters: Symbols, vector: TensorVariable, rows: str, columns: str) -> TensorVariable:
+    scaled = parameters["lengths"] * vector
+    if rows not in parameters:
+        return scaled
+    return scaled + pt.dot(pt.dot(parameters[rows], vector), parameters[columns])
+
+
+def _mixed(vector: TensorVariable, numbers: np.ndarray, blocks: TensorVariable) -> TensorVariable:
+    some = numbers.ravel()
+    mixed = (blocks * vector[some].reshape((len(numbers), 1, -1))).sum(2)
+    return pt.set_subtensor(vector[some], mixed.ravel())

@@ -18,13 +18,14 @@ class _Kind(NamedTuple):
 
     dense: bool
     axes: int | None
+    blocks: bool
     controlled: bool
 
 
 def _kind(place: Place) -> _Kind:
     c = place.coordinates
     axes = None if c.axes is None else len(c.axes.left)
-    return _Kind(c.dense, axes, place.anchor is not None)
+    return _Kind(c.dense, axes, c.blocks is not None, place.anchor is not None)
 
 
 class Compiled:
@@ -116,7 +117,7 @@ class Compiled:
         if kind is not None and kind.controlled:
             estimator = ControlVariate(estimator)
         if kind is not None:
-            estimator = Preconditioned(estimator, kind.dense, kind.axes)
+            estimator = Preconditioned(estimator, kind.dense, kind.axes, kind.blocks)
         length = self.plan.settings.clip_gradient
         # What a warm-up looks at is the gradient itself.
         if length is not None and (kind is not None or not self.plan.warms_up):

@@ -35,15 +35,17 @@ class Place:
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Parameters of the estimator."""
-        centre, axes = self.coordinates.centre, self.coordinates.axes
-        found = {"centre": centre, "factor": self.coordinates.factor}
-        if axes is not None:
-            found |= vars(axes)
+        c = self.coordinates
+        found = {"centre": c.centre, "factor": c.factor}
+        if c.axes is not None:
+            found |= vars(c.axes)
+        if c.blocks is not None:
+            found |= {f"block_{i}": x for i, x in enumerate(c.blocks.matrices)}
         if self.anchor is None:
             return found
         value, gradient = self.anchor
         return found | {
-            "anchor": centre,
+            "anchor": c.centre,
             "anchor_value": np.asarray(value),
             "anchor_gradient": gradient,
         }

@@ -9,6 +9,7 @@ import numpy as np
 
 from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.estimators.axes import axes_along
+from pymc_sgmcmc.estimators.blocks import families, principal, whitening
 from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.model.layout import Block
 from pymc_sgmcmc.plan.compiled import Compiled
@@ -69,6 +70,7 @@ class EffectsWarmUp(LargeWarmUp):
         self.leniency_of_correlation = self.leniency_of_spread = 1.0
         self._curvatures, self._softest_left = np.ones(self.size), 1.0
         self._shared = np.zeros(0, int)
+        self._families = families(self.plan.potential.layout)
 
     def _landscapes(self) -> set[Landscape]:
         return {self.landscape, self._exact, self._prior}
@@ -90,9 +92,7 @@ class EffectsWarmUp(LargeWarmUp):
         mode = polish(self._exact, lowest, rough.factor)
         self.found = self.found.but(mode_polished=mode.found)
         if mode.found:
-            curvature = self._diagonal(self.landscape, mode.position[None], _SIGNS)
-            scaled = Coordinates(mode.position, 1 / np.sqrt(curvature))
-            fitted = self._fitted(scaled, mode.position[None])
+            fitted = self._fitted(self._scaled(mode.position), mode.position[None])
             begin = np.stack([self._begin(fitted) for _ in starts])
             self._refuse_far_from_normal(fitted, begin)
             place = self._chosen([fitted], begin, fitted)
@@ -109,6 +109,19 @@ class EffectsWarmUp(LargeWarmUp):
         unscaled = Coordinates(centre, np.ones(self.size))
         plain, _ = self._noise(unscaled, twice(self.rng, positions, _PAIRS))
         return Coordinates(centre, self._scale(np.square(plain).mean(0), positions))
+
+    def _scaled(self, mode: np.ndarray) -> Coordinates:
+        """Coordinates from the curvature at a mode, of each parameter and between those of a group.
+
+        Products with random signs s show both: the mean of s Hs is the diagonal of H, and that of
+        sᵢ (Hs)ⱼ is what stands beside it.
+        """
+        signs, turned = self._signed(self.landscape, mode[None], _SIGNS)
+        factor = 1 / np.sqrt(np.abs((signs * turned).mean(0)))
+        scaled = Coordinates(mode, factor)
+        if not self._families:
+            return scaled
+        return scaled.mixed(whitening(self._families, signs * factor, turned * factor))
 
     def _fitted(self, scaled: Coordinates, positions: np.ndarray) -> Coordinates:
         """Coordinates in which the mean curvature at some positions is about 1: axes on a scale.
@@ -201,6 +214,9 @@ class EffectsWarmUp(LargeWarmUp):
         it be such that it alone would bound the step of all.
         """
         curvatures = self._curvatures.copy()
+        if self._families and self.plan.potential.batch_size:
+            turn = principal(self._families, noise).without(self._shared)
+            coordinates, noise = coordinates.mixed(turn), turn.transposed.times(noise)
         if coordinates.axes is not None:
             shared = self._shared
             _, rotation = np.linalg.eigh(noise[:, shared].T @ noise[:, shared])

@@ -165,13 +165,20 @@ class LargeWarmUp(BaseWarmUp):
 
         Bekas, Kokiopoulou & Saad (2007), An estimator for the diagonal of a matrix.
         """
+        signs, turned = self._signed(landscape, positions, products)
+        return np.abs((signs * turned).mean(0))
+
+    def _signed(
+        self, landscape: Landscape, positions: np.ndarray, products: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Random signs and their products with the Hessian, ``(k, d)``, where they are finite."""
         positions = np.resize(positions, (products, self.size))
         signs = self.rng.choice([-1.0, 1.0], positions.shape)
         turned = landscape.products(positions, signs)
         finite = np.isfinite(turned).all(1)
         if not finite.any():
             raise self._not_finite("The curvature of U where the chains are", positions[0])
-        return np.abs((signs * turned)[finite].mean(0))
+        return signs[finite], turned[finite]
 
 
 def twice(rng: np.random.Generator, positions: np.ndarray, n: int) -> np.ndarray:
