@@ -162,7 +162,7 @@ class BaseWarmUp(ABC):
         return 1.0
 
     def _noise(
-        self, coordinates: Coordinates, positions: np.ndarray
+        self, coordinates: Coordinates, positions: np.ndarray, controlled: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:
         """Noise of the gradient, plain and with a control variate; nothing if all rows are used.
 
@@ -171,9 +171,9 @@ class BaseWarmUp(ABC):
         if self.plan.potential.batch_size is None:
             nothing = np.zeros((1, self.size))
             return nothing, nothing
-        self._batches += 4 * len(positions)
+        self._batches += (4 if controlled else 2) * len(positions)
         engine = self.compiled.engine(self.engine)
-        return gradient_noise(engine, coordinates, positions, self.others, self.rng)
+        return gradient_noise(engine, coordinates, positions, self.others, self.rng, controlled)
 
     def _not_finite(self, what: str, position: np.ndarray) -> SamplingError:
         """Error that names the variables in whose directions U can't be followed at a position."""

@@ -8,7 +8,6 @@ from contextlib import suppress
 import numpy as np
 
 from pymc_sgmcmc.engines.settings import OneEngine
-from pymc_sgmcmc.estimators.axes import axes_along
 from pymc_sgmcmc.estimators.blocks import families, principal, whitening
 from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.model.layout import Block
@@ -18,6 +17,7 @@ from pymc_sgmcmc.warmup.base import MISLEADING
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.large import _ROWS, LargeWarmUp, place_of, twice
 from pymc_sgmcmc.warmup.polish import Spectrum, curvatures, polish
+from pymc_sgmcmc.warmup.turning import along, have_in_common, uncorrelated
 
 # Pairs of batches that show the noise of effects which few of the batches touch.
 _PAIRS = 512
@@ -33,8 +33,8 @@ _NOISIEST = 10
 _ROUGH = 0.01
 # Positions whose mean curvature shows that of the posterior's mass.
 _VISITED = 4
-# Parameters that count as few, and what ranks of axes are rounded up to.
-_SHARED, _RANKS = 32, 8
+# Parameters that count as few.
+_SHARED = 32
 # Halvings of a start's way from the mode until U is finite there.
 _HALVINGS = 8
 
@@ -107,7 +107,7 @@ class EffectsWarmUp(LargeWarmUp):
         """Coordinates around some positions, from the noise of gradients there."""
         centre = positions.mean(0)
         unscaled = Coordinates(centre, np.ones(self.size))
-        plain, _ = self._noise(unscaled, twice(self.rng, positions, _PAIRS))
+        plain, _ = self._noise(unscaled, twice(self.rng, positions, _PAIRS), controlled=False)
         return Coordinates(centre, self._scale(np.square(plain).mean(0), positions))
 
     def _scaled(self, mode: np.ndarray) -> Coordinates:
@@ -132,13 +132,11 @@ class EffectsWarmUp(LargeWarmUp):
             If U curves down there in as many directions as in a network.
         """
         seen = self._refuse_network(self.landscape, scaled, positions, _VECTORS)
-        axes, numbers = axes_along(seen.apart.directions)
-        lengths = np.ones(self.size)
-        lengths[numbers] = 1 / np.sqrt(seen.apart.curvatures)
+        fitted, numbers = along(scaled, seen.apart)
         self._curvatures = np.full(self.size, max(seen.left, seen.largest / 1e6))
         self._curvatures[numbers] = 1.0
         self._shared = np.union1d(numbers, _of_few(self.plan.potential.layout))
-        return dataclasses.replace(scaled, axes=axes.scaled(lengths))
+        return fitted
 
     def _refuse_network(
         self, landscape: Landscape, scaled: Coordinates, positions: np.ndarray, vectors: int
@@ -184,7 +182,7 @@ class EffectsWarmUp(LargeWarmUp):
         """Place around the best of some centres for a control variate, if one pays."""
         wanted = self.plan.settings.warmup.control_variate
         chosen = twice(self.rng, positions, _PAIRS)
-        plain, _ = self._noise(otherwise, chosen)
+        plain, _ = self._noise(otherwise, chosen, controlled=False)
         anchor: tuple[float, np.ndarray] | None = None
         best = otherwise, plain, anchor
         bound = np.inf if wanted is True else _mean(plain) / _WORTH_IT
@@ -217,14 +215,9 @@ class EffectsWarmUp(LargeWarmUp):
         if self._families and self.plan.potential.batch_size:
             turn = principal(self._families, noise).without(self._shared)
             coordinates, noise = coordinates.mixed(turn), turn.transposed.times(noise)
-        if coordinates.axes is not None:
-            shared = self._shared
-            _, rotation = np.linalg.eigh(noise[:, shared].T @ noise[:, shared])
-            noise = noise.copy()
-            noise[:, shared] = noise[:, shared] @ rotation
-            axes = coordinates.axes.turned(shared, rotation).padded(_RANKS)
-            coordinates = dataclasses.replace(coordinates, axes=axes)
-            curvatures[shared] = curvatures[shared].min()
+        if coordinates.axes is not None or have_in_common(noise[:, self._shared]):
+            coordinates, noise = uncorrelated(coordinates, self._shared, noise)
+            curvatures[self._shared] = curvatures[self._shared].min()
         variance = np.square(noise).mean(0)
         bound = _NOISIEST * np.median(variance) or np.inf
         shorter = np.sqrt(np.minimum(1.0, bound / np.maximum(variance, 1e-300)))

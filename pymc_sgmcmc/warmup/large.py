@@ -14,11 +14,17 @@ from pymc_sgmcmc.warmup.base import BaseWarmUp
 from pymc_sgmcmc.warmup.descent import Descent, DescentDynamics, descend
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.noise import correlated_part, spread_of
+from pymc_sgmcmc.warmup.polish import Apart, curvatures
+from pymc_sgmcmc.warmup.turning import along, uncorrelated
 
 # Rows on which curvature is measured, and pairs of batches that show the gradient's noise.
 _ROWS, _PAIRS = 2000, 256
 # Products that show the diagonal of a Hessian.
 _SIGNS = 512
+# Numbers that samples are kept in, as far as these are more than the fewest that show anything.
+_NUMBERS, _FEWEST = 2**23, 32
+# Positions and products that show the stiffest directions, and how many of them have axes.
+_VISITED, _VECTORS, _STIFFEST = 4, 40, 16
 # Heat of the noisiest direction, as a relative error, for each row that there is to a parameter:
 # predictions of digits (0.2 rows) feel 4, those of protein (37 rows) not even 50.
 _HEAT, _MOST = 8.0, 100.0
@@ -112,16 +118,28 @@ class LargeWarmUp(BaseWarmUp):
     def _settled(self, places: tuple[Place, ...], visited: list[np.ndarray]) -> tuple[Place, ...]:
         (place,), (positions,) = places, visited
         unscaled = Coordinates(place.coordinates.centre, np.ones(self.size))
-        chosen = twice(self.rng, positions, _PAIRS)
-        plain, controlled = self._noise(unscaled, chosen)
+        chosen = twice(self.rng, positions, self._affordable(_PAIRS))
+        plain, controlled = self._noise(unscaled, chosen, controlled=place.anchor is not None)
         noise = controlled if place.anchor else plain
         if not (len(noise) and np.isfinite(noise).all()):
             raise self._not_finite("The gradient where the chains are", chosen[0])
         fitted = self._scale(np.square(plain).mean(0), positions)
-        coordinates = preconditioned(
-            dataclasses.replace(unscaled, factor=fitted), self.plan.settings.warmup.preconditioner
-        )
-        return (place_of(coordinates, coordinates.gradient(noise), place.anchor),)
+        scaled = dataclasses.replace(unscaled, factor=fitted)
+        coordinates = preconditioned(scaled, self.plan.settings.warmup.preconditioner)
+        if coordinates is not scaled or not self.plan.settings.warmup.whitens:
+            return (place_of(coordinates, coordinates.gradient(noise), place.anchor),)
+        turned, numbers = along(scaled, self._stiffest(scaled, positions))
+        noise = turned.gradient(noise)
+        if len(numbers):
+            turned, noise = uncorrelated(turned, numbers, noise)
+        return (place_of(turned, noise, place.anchor),)
+
+    def _stiffest(self, scaled: Coordinates, positions: np.ndarray) -> Apart:
+        """The few stiffest directions of the mean curvature at some of the positions."""
+        some = self.rng.choice(positions, min(_VISITED, len(positions)), replace=False)
+        directions, found = curvatures(self.landscape, scaled, some, self.rng, _VECTORS).apart
+        stiff = found > 1
+        return Apart(directions[stiff][-_STIFFEST:], found[stiff][-_STIFFEST:])
 
     def _scale(self, noise: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Diagonal of L from the curvature that the data and the prior bring, ``(d,)``."""
@@ -165,8 +183,12 @@ class LargeWarmUp(BaseWarmUp):
 
         Bekas, Kokiopoulou & Saad (2007), An estimator for the diagonal of a matrix.
         """
-        signs, turned = self._signed(landscape, positions, products)
+        signs, turned = self._signed(landscape, positions, self._affordable(products))
         return np.abs((signs * turned).mean(0))
+
+    def _affordable(self, samples: int) -> int:
+        """So many samples of all parameters, or fewer of very many."""
+        return max(_FEWEST, min(samples, _NUMBERS // self.size))
 
     def _signed(
         self, landscape: Landscape, positions: np.ndarray, products: int

@@ -44,9 +44,10 @@ def spread_of(sample: np.ndarray) -> float:
     have nothing in common but V there. A single one's kurtosis is also that of noise which is large
     in a few batches only, whatever the position.
     """
-    first, second = (
-        np.square(sample[: len(sample) // 2 * 2]).reshape(-1, 2, sample.shape[1]).swapaxes(0, 1)
-    )
+    whole = len(sample) // 2 * 2
+    if whole == 0:
+        return 0.0
+    first, second = np.square(sample[0:whole:2]), np.square(sample[1:whole:2])
     means = first.mean(0) * second.mean(0)
     seen = means > 0
     if not seen.any():
@@ -60,6 +61,7 @@ def gradient_noise(
     positions: np.ndarray,
     others: dict[str, np.ndarray],
     rng: np.random.Generator,
+    controlled: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Noise of the gradient at positions: plain, and with a control variate at the centre.
 
@@ -75,6 +77,8 @@ def gradient_noise(
     others : dict of str to ndarray
         Values of the model's other value variables.
     rng : numpy.random.Generator
+    controlled : bool
+        Whether the second is asked for; it is the first if not.
 
     Returns
     -------
@@ -82,13 +86,14 @@ def gradient_noise(
         Samples of the noise of ∇_z Ũ, ``(k', d)`` each, at the k' ≤ k positions where the gradient
         is finite; infinite with a control variate at a centre where it is not.
     """
-    plain, controlled = [], []
-    for first in range(0, len(positions), _AT_ONCE):
+    plain, relative = [], []
+    at_once = min(_AT_ONCE, len(positions))
+    for first in range(0, len(positions), at_once):
         # The same seed takes the same batches, wherever the gradient is evaluated.
         seeds = rng.integers(2**32, size=(2, 2), dtype=np.uint32)
-        here = np.resize(positions[first : first + _AT_ONCE], (_AT_ONCE, positions.shape[1]))
+        here = np.resize(positions[first : first + at_once], (at_once, positions.shape[1]))
         centre = np.broadcast_to(coordinates.centre, here.shape)
-        known = {k: np.broadcast_to(x, (_AT_ONCE, *x.shape)) for k, x in others.items()}
+        known = {k: np.broadcast_to(x, (at_once, *x.shape)) for k, x in others.items()}
 
         def difference(
             points: np.ndarray, seeds: np.ndarray = seeds, known: dict[str, np.ndarray] = known
@@ -100,7 +105,7 @@ def gradient_noise(
         n = len(positions) - first
         noise = difference(here)[:n]
         plain.append(noise)
-        controlled.append(noise - difference(centre)[:n])
-    without, with_it = np.concatenate(plain), np.concatenate(controlled)
+        relative.append(noise - difference(centre)[:n] if controlled else noise)
+    without, with_it = np.concatenate(plain), np.concatenate(relative)
     finite = np.isfinite(without).all(1)
     return without[finite], np.nan_to_num(with_it[finite], nan=np.inf, posinf=np.inf, neginf=np.inf)
