@@ -1,0 +1,132 @@
+"""Where rows lie that can be read in any order: in memory, or in a file as they would be there."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# Bytes of a file that may count as this process's memory before the system is told that they need
+# not: what it keeps of the file in its own stays there.
+_MAPPED = 2**30
+# Bytes that one row brings into memory.
+_PAGE = mmap.PAGESIZE
+
+
+class Place(ABC):
+    """All rows of one array, as they are: ``(N, ...)``.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @abstractmethod
+    def read(self, first: int, stop: int) -> np.ndarray:
+        """Rows from one number to before another."""
+
+    @abstractmethod
+    def take(self, numbers: np.ndarray) -> np.ndarray:
+        """Rows of any numbers ``(k,)``."""
+
+    def stamp(self) -> tuple[object, ...]:
+        """What tells of a change without a look at the rows."""
+        return ()
+
+
+class Held(Place):
+    """Rows in memory, which are the user's own.
+
+    Parameters
+    ----------
+    array : ndarray
+    """
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def read(self, first: int, stop: int) -> np.ndarray:
+        """Rows from one number to before another; see `Place.read`."""
+        return self._array[first:stop]
+
+    def take(self, numbers: np.ndarray) -> np.ndarray:
+        """Rows of any numbers; see `Place.take`."""
+        return self._array.take(numbers, axis=0, mode="clip")
+
+
+class Mapped(Place):
+    """Rows in a file, one after another, in C order.
+
+    One after another they are read; here and there they are mapped: the system fetches the page
+    that a row lies in, and keeps it as long as it has room.
+
+    Parameters
+    ----------
+    path : Path
+    offset : int
+        Bytes before the first row.
+    shape : tuple of int
+    dtype : dtype
+    """
+
+    def __init__(
+        self, path: Path | str, offset: int, shape: tuple[int, ...], dtype: np.dtype
+    ) -> None:
+        self._path, self._offset, self.shape, self.dtype = Path(path), offset, shape, dtype
+        self._of_row = int(np.prod(shape[1:], dtype=int)) * dtype.itemsize
+        with open(path, "rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._advise("MADV_RANDOM")
+        size = shape[0] * self._of_row // dtype.itemsize
+        self._array = np.frombuffer(self._map, dtype, size, offset).reshape(shape)
+        self._touched = 0
+
+    @classmethod
+    def of(cls, array: np.memmap) -> Mapped:
+        """Place of the rows of a memmap, or of a part of one, in its file."""
+        source: Any = array
+        whole = np.frombuffer(source._mmap, np.uint8)
+        begin = source.offset - source.offset % mmap.ALLOCATIONGRANULARITY
+        offset = begin + array.ctypes.data - whole.ctypes.data
+        return cls(source.filename, offset, array.shape, array.dtype)
+
+    def read(self, first: int, stop: int) -> np.ndarray:
+        """Rows from one number to before another; see `Place.read`."""
+        stop = min(stop, self.shape[0])
+        count = (stop - first) * self._of_row // self.dtype.itemsize
+        begin = self._offset + first * self._of_row
+        rows = np.fromfile(self._path, self.dtype, count, offset=begin)
+        if len(rows) < count:
+            raise ValueError(f"{self._path} ends before row {stop:,}: it was cut off.")
+        return rows.reshape(stop - first, *self.shape[1:])
+
+    def take(self, numbers: np.ndarray) -> np.ndarray:
+        """Rows of any numbers; see `Place.take`."""
+        rows = self._array.take(numbers, axis=0, mode="clip")
+        self._touched += len(numbers) * max(_PAGE, self._of_row)
+        if self._touched > _MAPPED:
+            self._touched = 0
+            if self._map.size() > _MAPPED:
+                self._advise("MADV_DONTNEED")
+        return rows
+
+    def stamp(self) -> tuple[object, ...]:
+        """Length of the file and time of its last change."""
+        now = os.stat(self._path)
+        return str(self._path), now.st_size, now.st_mtime_ns
+
+    def _advise(self, what: str) -> None:
+        advice = getattr(mmap, what, None)
+        if advice is not None:
+            self._map.madvise(advice)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Mapped, (self._path, self._offset, self.shape, self.dtype)

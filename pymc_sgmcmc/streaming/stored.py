@@ -1,0 +1,147 @@
+"""Rows of several arrays that stay where they are, and are read when they are needed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from pymc_sgmcmc.streaming.places import Place
+
+# Rows looked at together where all are; and blocks of rows that a fingerprint is made of.
+_BLOCK, _SAMPLED, _OF_SAMPLE = 2**16, 64, 1024
+# Arrays with more columns are searched for extreme values as a whole.
+_COLUMNS = 100
+
+
+class StoredRows:
+    """Arrays with one entry per row, ``(N, ...)``, by name.
+
+    Parameters
+    ----------
+    places : mapping of str to Place
+        Of one length.
+    stamps : sequence of callable
+        Each tells of a change of what the places were copied from.
+
+    Attributes
+    ----------
+    names : tuple of str
+    n_rows : int
+        N.
+    """
+
+    def __init__(
+        self,
+        places: Mapping[str, Place],
+        stamps: Sequence[Callable[[], tuple[object, ...]]] = (),
+    ) -> None:
+        self._places = dict(places)
+        self._stamps = [*stamps, *(place.stamp for place in places.values())]
+        self.names = tuple(places)
+        self.n_rows = next(iter(places.values())).shape[0]
+        self._opened = self._now()
+        self._extremes: dict[str, np.ndarray] = {}
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of all rows of an array."""
+        return self._places[name].shape
+
+    def dtype(self, name: str) -> np.dtype:
+        """Type in which an array is stored."""
+        return self._places[name].dtype
+
+    def read(self, name: str, first: int, stop: int) -> np.ndarray:
+        """Rows of an array from one number to before another, as they are stored."""
+        return self._places[name].read(first, stop)
+
+    def take(self, name: str, numbers: np.ndarray) -> np.ndarray:
+        """Rows of any numbers ``(k,)``, as they are stored."""
+        return self._places[name].take(numbers)
+
+    def extremes(self, name: str) -> np.ndarray:
+        """Numbers of the rows with the least and the greatest value of a column, by a look at all.
+
+        Raises
+        ------
+        ValueError
+            If a number is not finite; it says in which row.
+        """
+        if name not in self._extremes:
+            self._extremes[name] = self._searched(name)
+        return self._extremes[name]
+
+    def _searched(self, name: str) -> np.ndarray:
+        least: np.ndarray | None = None
+        rows = np.zeros((2, 0), int)
+        for first in range(0, self.n_rows, _BLOCK):
+            block = self.read(name, first, first + _BLOCK)
+            columns = block.reshape(len(block), -1)
+            if columns.shape[1] > _COLUMNS:
+                columns = np.stack([columns.min(1), columns.max(1)], 1)
+            low, high = columns.min(0), columns.max(0)
+            if block.dtype.kind == "f" and not (np.isfinite(low) & np.isfinite(high)).all():
+                raise ValueError(_not_finite(name, block, first))
+            if least is None:
+                least, most = low, high
+                rows = first + np.stack([columns.argmin(0), columns.argmax(0)])
+                continue
+            lower, higher = low < least, high > most
+            if lower.any():
+                rows[0, lower] = first + columns[:, lower].argmin(0)
+                least[lower] = low[lower]
+            if higher.any():
+                rows[1, higher] = first + columns[:, higher].argmax(0)
+                most[higher] = high[higher]
+        return np.unique(rows)
+
+    def fingerprint(self) -> tuple[object, ...]:
+        """Shapes, types, checksums of some rows, and times of the files' last change.
+
+        Equal as long as the rows are the same, but for a change that all of these miss.
+        """
+        starts = np.linspace(0, max(self.n_rows - _OF_SAMPLE, 0), _SAMPLED).astype(int)
+        sums = []
+        for name, place in self._places.items():
+            checksum = 0
+            for first in np.unique(starts):
+                block = self.read(name, int(first), int(first) + _OF_SAMPLE)
+                checksum = zlib.crc32(np.ascontiguousarray(block), checksum)
+            sums.append((name, place.shape, place.dtype.str, checksum))
+        return tuple(sums)
+
+    def refuse_change(self) -> None:
+        """Raise a ValueError if a file is not what it was when it was opened."""
+        now = self._now()
+        if now != self._opened:
+            old, new = next((a, b) for a, b in zip(self._opened, now, strict=True) if a != b)
+            raise ValueError(
+                f"The source of the rows changed since this step was made: {_told(old)}, and now "
+                f"{_told(new)}. Make a new step, and leave the files alone while it runs."
+            )
+
+    def _now(self) -> list[tuple[object, ...]]:
+        found: list[tuple[object, ...]] = []
+        for stamp in self._stamps:
+            try:
+                found.append(stamp())
+            except FileNotFoundError:
+                found.append(("a file that is gone",))
+        return found
+
+
+def _told(stamp: tuple[object, ...]) -> str:
+    return str(stamp[0]) if len(stamp) == 1 else " ".join(map(str, stamp))
+
+
+def _not_finite(name: str, block: np.ndarray, first: int) -> str:
+    bad = np.argwhere(~np.isfinite(block))
+    rows = np.unique(bad[:, 0])
+    shown = ", ".join(f"{first + i:,}" for i in rows[:5])
+    more = f" and {len(rows) - 5} more before row {first + len(block):,}" if len(rows) > 5 else ""
+    column = f", column {bad[0, 1]}" if block.ndim == 2 else ""
+    return (
+        f"{name!r} is {block[tuple(bad[0])]} in row {first + bad[0, 0]:,}{column}; rows that are "
+        f"not finite: {shown}{more}. Leave such rows out, or fill in what is missing."
+    )
