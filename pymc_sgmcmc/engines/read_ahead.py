@@ -16,7 +16,7 @@ from pymc_sgmcmc.engines.base import Draws, Engine, State
 from pymc_sgmcmc.model.potential import StochasticPotential
 
 # Bytes of the batches that are read at once, twice of which are in memory; and updates of theirs.
-_BYTES, _UPDATES = 2**26, 512
+_BYTES, _UPDATES = 2**25, 512
 
 
 class Reads(Protocol):
@@ -43,8 +43,8 @@ class Reads(Protocol):
     def place(self, batches: Sequence[np.ndarray]) -> Any:
         """Batches ``(chains, n, B, ...)`` where `run` and `evaluate` take them from."""
 
-    def run(self, *args: Any, batches: Any) -> tuple[Draws, State]:
-        """Advance chains as `Engine.run` does, on batches for all updates and one more."""
+    def run(self, *args: Any, batches: Any, place: int) -> tuple[Draws, State]:
+        """Advance chains as `Engine.run` does, on batches from a place on: for one update more."""
 
     def evaluate(self, *args: Any, batches: Any) -> tuple[np.ndarray, np.ndarray]:
         """Evaluate as `Engine.evaluate` does, on one batch for each chain."""
@@ -64,8 +64,9 @@ class ReadAhead:
         self._engine, self._potential = engine, potential
         size = potential.batch_size or 1
         self._bytes = sum(x.nbytes // len(x) for x in potential.rows_at(np.arange(1))) * size
-        self._capacity = 1
-        self._ahead: _Ahead | None = None
+        self._used: _Batches | None = None
+        self._ahead: _Batches | None = None
+        self._free: list[list[np.ndarray]] = []
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "_engine":
@@ -80,7 +81,8 @@ class ReadAhead:
 
     def release(self) -> None:
         """Forget what was read ahead."""
-        self._ahead = None
+        self._used = self._ahead = None
+        self._free = []
 
     def evaluate(
         self,
@@ -97,7 +99,7 @@ class ReadAhead:
         for first in range(0, chains, size):
             # The same number every time: nothing compiles twice.
             of_part = np.arange(first, first + size) % chains
-            batches = self._engine.place(self._read(numbers[of_part][:, None]))
+            _, batches = self._read(numbers[of_part][:, None])
             here = {k: x[of_part] for k, x in others.items()}
             found = self._engine.evaluate(
                 positions[of_part], here, seed, parameters, batches=batches
@@ -116,81 +118,119 @@ class ReadAhead:
         parameters: Mapping[str, np.ndarray] | None = None,
     ) -> tuple[Draws, State]:
         """Advance all chains by ``n_draws`` draws; see `Engine.run`."""
-        n_draws, steps = step_sizes.shape
-        chains = len(state["position"])
-        most = int(np.clip(_BYTES // (self._bytes * chains), 1, _UPDATES))
-        draws_at_once = max(1, min(most // steps, capacity or n_draws))
-        # A draw of long batches is made in parts.
-        steps_at_once = -(-steps // -(-steps // most))
-        self._capacity = max(self._capacity, 1 << (draws_at_once - 1).bit_length())
-        room = draws_at_once * steps_at_once + 1
-        found: list[Draws] = []
-        for first in range(0, n_draws, draws_at_once):
-            of_draws = step_sizes[first : first + draws_at_once]
-            parts = []
-            for begin in range(0, steps, steps_at_once):
-                part = of_draws[:, begin : begin + steps_at_once]
-                batches = self._batches(state, room, part.size)
-                made, state = self._engine.run(
-                    state,
-                    np.ascontiguousarray(part),
-                    base_step_size,
-                    others,
-                    self._capacity,
-                    parameters,
-                    batches=batches,
-                )
-                parts.append((part.shape[1], made))
-            found.append(_joined(parts))
+        chains, steps = len(state["position"]), step_sizes.shape[1]
+        capacity = capacity or self._engine.capacity(chains)
+        h = step_sizes.ravel()
+        done, found, parts = 0, [], []
+        while done < h.size:
+            batches, place, left = self._batches(state, steps)
+            # Whole draws; or a part of one, where the batches of a draw take too much memory.
+            whole = min(left // steps, capacity) * steps
+            n = min(whole or min(left, steps - done % steps), h.size - done)
+            made, state = self._engine.run(
+                state,
+                h[done : done + n].reshape(-1, min(steps, n)),
+                base_step_size,
+                others,
+                capacity,
+                parameters,
+                batches=batches,
+                place=place,
+            )
+            done += n
+            parts.append((min(steps, n), made))
+            if done % steps == 0:
+                found.append(_joined(parts))
+                parts = []
         positions = np.concatenate([x.positions for x in found], axis=1)
         names = found[0].statistics
         statistics = {k: np.concatenate([x.statistics[k] for x in found], axis=1) for k in names}
         return Draws(positions, statistics), state
 
-    def _batches(self, state: State, room: int, updates: int) -> Any:
-        """Batches for the coming updates; those for the ones after them are read meanwhile."""
-        keys, here = (np.asarray(state[k]) for k in ("key", "update"))
-        ahead, self._ahead = self._ahead, None
-        if ahead is None or not ahead.serves(keys, here, room):
-            ahead = _Ahead(self, keys, here, room)
-        found = ahead.result()
-        self._ahead = _Ahead(self, keys, here + np.uint32(updates), room)
-        return found
+    def _batches(self, state: State, steps: int) -> tuple[Any, int, int]:
+        """Batches for the coming updates, the place of the next one's, and how many are there.
 
-    def _read(self, numbers: np.ndarray) -> list[np.ndarray]:
-        rows = self._potential.rows_at(numbers.ravel())
-        return [x.reshape(*numbers.shape, *x.shape[1:]) for x in rows]
+        Those for the updates after them are read meanwhile.
+        """
+        keys, update = np.asarray(state["key"]), np.asarray(state["update"])
+        most = int(np.clip(_BYTES // (self._bytes * len(keys)), 1, _UPDATES))
+        least = steps if steps <= most else 1
+        used = self._used
+        if used is None or not used.serves(keys, update, least):
+            ahead, self._ahead = self._ahead, None
+            if ahead is None or not ahead.serves(keys, update, least):
+                ahead = _Batches(self, keys, update, most)
+            if used is not None:
+                self._free.append(used.buffers)
+            used = self._used = ahead
+            used.result()
+            following = most // steps * steps or most
+            self._ahead = _Batches(self, keys, update + np.uint32(following), most)
+        place = used.place(update)
+        return used.result(), place, used.n - place
 
-    def read(self, keys: np.ndarray, updates: np.ndarray, n: int) -> Any:
-        """Batches of n updates of every chain, in their place."""
+    def _read(self, numbers: np.ndarray) -> tuple[list[np.ndarray], Any]:
+        """Rows of some numbers ``(chains, n, B)``, and batches of them in their place."""
+        rows = self._potential.rows
+        assert rows is not None
+        # New memory costs as much as the rows that go there.
+        try:
+            buffers = self._free.pop()
+        except IndexError:
+            buffers = []
+        if not buffers or len(buffers[0]) != numbers.size:
+            buffers = rows.empty(numbers.size, self._engine.dtype)
+        rows.read_into(buffers, numbers.ravel())
+        batches = [x.reshape(*numbers.shape, *x.shape[1:]) for x in buffers]
+        return buffers, self._engine.place(batches)
+
+    def read(self, keys: np.ndarray, updates: np.ndarray, n: int) -> tuple[list[np.ndarray], Any]:
+        """Batches of n updates of every chain, and of the one after them; see `_read`."""
         stored = self._potential.stored
         assert stored is not None
         stored.refuse_change()
-        return self._engine.place(self._read(self._engine.numbers(keys, updates, n)))
+        return self._read(self._engine.numbers(keys, updates, n + 1))
 
 
-class _Ahead(Thread):
-    """Batches that are being read; an error comes to whoever asks for them."""
+class _Batches(Thread):
+    """Batches of some updates, which are being read; an error comes to whoever asks for them.
 
-    def __init__(self, engine: ReadAhead, keys: np.ndarray, updates: np.ndarray, n: int) -> None:
-        super().__init__(daemon=True)
-        self._engine, self._of = engine, (keys, updates, n)
+    Parameters
+    ----------
+    engine : ReadAhead
+    keys : ndarray
+        Of the chains, ``(chains, 2)``.
+    first : ndarray
+        Number of the first update, ``(chains,)``.
+    n : int
+        Updates.
+    """
+
+    def __init__(self, engine: ReadAhead, keys: np.ndarray, first: np.ndarray, n: int) -> None:
+        super().__init__()  # what JAX runs must end before the process does
+        self._engine, self._keys, self._first, self.n = engine, keys, first, n
+        self.buffers: list[np.ndarray] = []
         self._found: Any = None
         self._error: BaseException | None = None
         self.start()
 
-    def serves(self, keys: np.ndarray, updates: np.ndarray, n: int) -> bool:
-        """Whether they are those of the updates that are meant."""
-        own_keys, own_updates, own_n = self._of
-        same = np.array_equal(own_keys, keys) and np.array_equal(own_updates, updates)
+    def place(self, update: np.ndarray) -> int:
+        """Place of an update among those whose batches they are."""
+        return int((update - self._first)[0])
+
+    def serves(self, keys: np.ndarray, update: np.ndarray, updates: int) -> bool:
+        """Whether batches of that many updates from one on are among them."""
+        if not np.array_equal(keys, self._keys):
+            return False
+        places = update.astype(np.int64) - self._first
         # After a fork, no thread is left to read them.
         read = self.is_alive() or self._found is not None or self._error is not None
-        return same and own_n == n and read
+        return read and (places == places[0]).all() and 0 <= places[0] <= self.n - updates
 
     def run(self) -> None:
         """Read; in the thread."""
         try:
-            self._found = self._engine.read(*self._of)
+            self.buffers, self._found = self._engine.read(self._keys, self._first, self.n)
         except BaseException as error:
             self._error = error
 

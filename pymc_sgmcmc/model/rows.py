@@ -97,6 +97,17 @@ class RowData:
             for x, t in zip(found, types, strict=True)
         ]
 
+    def empty(self, n: int, floats: str) -> list[np.ndarray]:
+        """Arrays for n rows, in the types that `at` gives them."""
+        like = self.at(np.zeros(1, int), floats)
+        return [np.empty((n, *x.shape[1:]), x.dtype) for x in like]
+
+    def read_into(self, out: Sequence[np.ndarray], numbers: np.ndarray) -> None:
+        """Write some stored rows into arrays that `empty` gave."""
+        assert self.stored is not None
+        for name, x in zip(self.names, out, strict=True):
+            self.stored.take(name, numbers, x)
+
     def to_check(self) -> np.ndarray:
         """Numbers of random rows, and of those that hold the extreme values of stored ones."""
         assert self.n_rows is not None
@@ -246,6 +257,13 @@ def find_stored_rows(model: Model, likelihoods: Sequence[Variable], stored: Stor
             )
         names.append(given[0])
         _refuse_misfit(stored, given[0], source)
+    held = {v for v in leaves(likelihoods) if is_array(v) and v not in template.variables}
+    if left := [v for v in held if len(value_of(v)) == template.n_rows]:
+        raise ValueError(
+            f"{array_names(left)} has as many entries as the model has rows, and no source: add it "
+            f"to data={{...}}. If it is a table, write the model with more or fewer rows than it "
+            "has entries."
+        )
     if unused := [name for name in stored.names if name not in names]:
         raise ValueError(
             f"data has {', '.join(map(repr, unused))}, which no observed variable depends on, or "

@@ -15,6 +15,8 @@ import numpy as np
 _MAPPED = 2**30
 # Bytes that one row brings into memory.
 _PAGE = mmap.PAGESIZE
+# Rows that change their type together, while they are in the processor's cache.
+_CAST = 2**12
 
 
 class Place(ABC):
@@ -34,8 +36,8 @@ class Place(ABC):
         """Rows from one number to before another."""
 
     @abstractmethod
-    def take(self, numbers: np.ndarray) -> np.ndarray:
-        """Rows of any numbers ``(k,)``."""
+    def take(self, numbers: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Rows of any numbers ``(k,)``, written into an array of any type if there is one."""
 
     def stamp(self) -> tuple[object, ...]:
         """What tells of a change without a look at the rows."""
@@ -57,9 +59,9 @@ class Held(Place):
         """Rows from one number to before another; see `Place.read`."""
         return self._array[first:stop]
 
-    def take(self, numbers: np.ndarray) -> np.ndarray:
+    def take(self, numbers: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Rows of any numbers; see `Place.take`."""
-        return self._array.take(numbers, axis=0, mode="clip")
+        return _take(self._array, numbers, out)
 
 
 class Mapped(Place):
@@ -108,9 +110,9 @@ class Mapped(Place):
             raise ValueError(f"{self._path} ends before row {stop:,}: it was cut off.")
         return rows.reshape(stop - first, *self.shape[1:])
 
-    def take(self, numbers: np.ndarray) -> np.ndarray:
+    def take(self, numbers: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Rows of any numbers; see `Place.take`."""
-        rows = self._array.take(numbers, axis=0, mode="clip")
+        rows = _take(self._array, numbers, out)
         self._touched += len(numbers) * max(_PAGE, self._of_row)
         if self._touched > _MAPPED:
             self._touched = 0
@@ -130,3 +132,13 @@ class Mapped(Place):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Mapped, (self._path, self._offset, self.shape, self.dtype)
+
+
+def _take(array: np.ndarray, numbers: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    if out is None:
+        return array.take(numbers, axis=0, mode="clip")
+    if out.dtype == array.dtype:
+        return array.take(numbers, axis=0, out=out, mode="clip")
+    for i in range(0, len(numbers), _CAST):
+        out[i : i + _CAST] = array.take(numbers[i : i + _CAST], axis=0, mode="clip")
+    return out

@@ -56,9 +56,9 @@ class StoredRows:
         """Rows of an array from one number to before another, as they are stored."""
         return self._places[name].read(first, stop)
 
-    def take(self, name: str, numbers: np.ndarray) -> np.ndarray:
-        """Rows of any numbers ``(k,)``, as they are stored."""
-        return self._places[name].take(numbers)
+    def take(self, name: str, numbers: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Rows of any numbers ``(k,)``, as they are stored, or in the type of an array for them."""
+        return self._places[name].take(numbers, out)
 
     def extremes(self, name: str) -> np.ndarray:
         """Numbers of the rows with the least and the greatest value of a column, by a look at all.

@@ -25,6 +25,7 @@ from pymc_sgmcmc.engines.jax.subsets import random_subset
 from pymc_sgmcmc.engines.programs import gradient_program
 from pymc_sgmcmc.estimators.estimators import Estimator
 from pymc_sgmcmc.model.potential import StochasticPotential
+from pymc_sgmcmc.streaming.stored import StoredRows
 
 _GENERATOR = "threefry2x32"
 # What is recorded is exact in its type, whatever matrices the model's own products have.
@@ -58,6 +59,8 @@ class JaxEngine:
     matmul_precision : {"bfloat16", "tensorfloat32", "float32"}, optional
         In which matrices are multiplied; JAX's default for the device when None.
     """
+
+    _stored: StoredRows | None = None
 
     def __init__(
         self,
@@ -204,6 +207,7 @@ class JaxEngine:
         capacity: int | None = None,
         parameters: Mapping[str, np.ndarray] | None = None,
         batches: Sequence[Any] | None = None,
+        place: int = 0,
     ) -> tuple[Draws, State]:
         """Advance all chains by ``n_draws`` draws; see `Engine.run`."""
         n_draws, n_steps = step_sizes.shape
@@ -224,7 +228,7 @@ class JaxEngine:
                 values,
                 jnp.asarray(padded),
                 jnp.asarray(base_step_size, self.dtype),
-                jnp.asarray([n_draws, n_steps], jnp.int32),
+                jnp.asarray([n_draws, n_steps, place], jnp.int32),
             )
             self._devices.warn_of_idle(chains)
             run, args = self.vectorise(
@@ -273,7 +277,7 @@ class JaxEngine:
     # -- one chain -------------------------------------------------------------------------------
 
     def _run_chain(self, state, others, parameters, step_sizes, base_step_size, numbers, rows):
-        n_draws, n_steps = numbers
+        n_draws, n_steps, place = numbers
 
         def estimate(state, number):
             if self._stored is None:
@@ -286,7 +290,10 @@ class JaxEngine:
             def update(j, carry):
                 state, sums = carry
                 state, accepted, statistics = self._update(
-                    state, estimate(state, i * n_steps + j), step_sizes[i, j], base_step_size
+                    state,
+                    estimate(state, place + i * n_steps + j),
+                    step_sizes[i, j],
+                    base_step_size,
                 )
                 sums = {k: sums[k] + jnp.where(accepted, v, 0) for k, v in statistics.items()} | {
                     "accepted": sums["accepted"] + accepted
@@ -296,7 +303,7 @@ class JaxEngine:
             state, positions, statistics = carry
             zeros = {k: jnp.zeros((), self.dtype) for k in (*self.statistics, "accepted")}
             state, sums = lax.fori_loop(0, n_steps, update, (state, zeros))
-            potential, _ = estimate(state, (i + 1) * n_steps)
+            potential, _ = estimate(state, place + (i + 1) * n_steps)
             state, left = self._leave_infinite(state, potential)
             accepted = sums.pop("accepted")
             recorded = {k: v / jnp.maximum(accepted, 1) for k, v in sums.items()}
@@ -416,7 +423,7 @@ class JaxEngine:
 
     @property
     def _n_rows(self):
-        return len(self._host_rows[0]) if self._stored is None else self._stored.n_rows
+        return self._stored.n_rows if self._stored else len(self._host_rows[0])
 
     # -- compilation -----------------------------------------------------------------------------
 

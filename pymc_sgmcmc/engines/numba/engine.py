@@ -176,6 +176,7 @@ class NumbaEngine:
         capacity: int | None = None,
         parameters: Mapping[str, np.ndarray] | None = None,
         batches: Sequence[np.ndarray] | None = None,
+        place: int = 0,
     ) -> tuple[Draws, State]:
         """Advance all chains by ``n_draws`` draws; see `Engine.run`."""
         n_draws, chains = len(step_sizes), len(state["position"])
@@ -206,6 +207,7 @@ class NumbaEngine:
                 *self._arguments(chain, others or {}, parameters, batches),
                 h,
                 h0,
+                place,
                 positions[chain],
                 statistics[chain],
             )

@@ -53,6 +53,7 @@ def run_chain(
     numbers,
     step_sizes,
     base_step_size,
+    place,
     positions,
     statistics,
 ):
@@ -79,6 +80,8 @@ def run_chain(
         Where the numbers of the rows are put.
     step_sizes : array (n_draws, n_updates)
     base_step_size : array ()
+    place : int
+        Of the first update's batch, where batches are given.
     positions : array (n_draws, d)
         The draws.
     statistics : array (n_draws, k)
@@ -90,7 +93,7 @@ def run_chain(
     noise = np.empty_like(position)
     step_size = np.empty_like(base_step_size)
     of_update = np.empty(n_statistics)
-    first = counters[0]
+    first = counters[0] - place
     for i in range(n_draws):
         accepted = 0
         sums = np.zeros(n_statistics)
