@@ -65,6 +65,12 @@ def open_rows(data: Mapping[str, Any]) -> StoredRows:
     return StoredRows({str(k): places[str(k)] for k in data}, stamps)
 
 
+def is_source(given: Any) -> bool:
+    """Whether something is a source of rows besides an array that NumPy can make of it."""
+    sliced = all(hasattr(given, x) for x in ("shape", "dtype", "__getitem__"))
+    return sliced or _is_pair(given) or not isinstance(given, list)
+
+
 def _is_pair(given: Any) -> bool:
     return isinstance(given, tuple) and len(given) == 2
 
