@@ -35,12 +35,11 @@ from pymc_sgmcmc.model.rows import (
 )
 from pymc_sgmcmc.model.terms import Terms
 from pymc_sgmcmc.model.variables import Named
+from pymc_sgmcmc.streaming.extremes import extreme_rows
 from pymc_sgmcmc.warn import warn_user
 
 # Fewer rows cost next to nothing, however small a batch is.
 _COSTLY = 1_000
-# Arrays with more columns are searched for extreme values as a whole.
-_COLUMNS = 100
 
 
 def variables_are_tensors(model: Model) -> None:
@@ -90,12 +89,7 @@ def some_rows(data: RowData) -> np.ndarray:
     if data.stored is not None:
         return found[0]
     for x in data.values() if n > CHECKED else []:
-        columns = x.reshape(n, -1)
-        width = columns.shape[1]
-        if width > _COLUMNS:
-            found.append(np.array([columns.argmin(), columns.argmax()]) // width)
-        elif width:
-            found += [columns.argmin(0), columns.argmax(0)]
+        found.append(extreme_rows(lambda first, stop, x=x: x[first:stop], n))  # type: ignore[misc]
     return np.unique(np.concatenate(found))
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
+from pymc_sgmcmc.streaming.extremes import extreme_rows
 from pymc_sgmcmc.streaming.places import Place
 
-# Rows looked at together where all are; and blocks of rows that a fingerprint is made of.
-_BLOCK, _SAMPLED, _OF_SAMPLE = 2**16, 64, 1024
-# Arrays with more columns are searched for extreme values as a whole.
-_COLUMNS = 100
+# Blocks of rows that a fingerprint is made of, and rows of each.
+_SAMPLED, _OF_SAMPLE = 64, 1024
 
 
 class StoredRows:
@@ -69,32 +69,16 @@ class StoredRows:
             If a number is not finite; it says in which row.
         """
         if name not in self._extremes:
-            self._extremes[name] = self._searched(name)
+            self._extremes[name] = extreme_rows(partial(self._finite, name), self.n_rows)
         return self._extremes[name]
 
-    def _searched(self, name: str) -> np.ndarray:
-        least: np.ndarray | None = None
-        rows = np.zeros((2, 0), int)
-        for first in range(0, self.n_rows, _BLOCK):
-            block = self.read(name, first, first + _BLOCK)
-            columns = block.reshape(len(block), -1)
-            if columns.shape[1] > _COLUMNS:
-                columns = np.stack([columns.min(1), columns.max(1)], 1)
-            low, high = columns.min(0), columns.max(0)
-            if block.dtype.kind == "f" and not (np.isfinite(low) & np.isfinite(high)).all():
+    def _finite(self, name: str, first: int, stop: int) -> np.ndarray:
+        block = self.read(name, first, stop)
+        # A sum is finite only if every term is, mostly: it is a look in one pass.
+        if block.dtype.kind == "f" and not np.isfinite(block.sum(dtype=float)):
+            if not np.isfinite(block).all():
                 raise ValueError(_not_finite(name, block, first))
-            if least is None:
-                least, most = low, high
-                rows = first + np.stack([columns.argmin(0), columns.argmax(0)])
-                continue
-            lower, higher = low < least, high > most
-            if lower.any():
-                rows[0, lower] = first + columns[:, lower].argmin(0)
-                least[lower] = low[lower]
-            if higher.any():
-                rows[1, higher] = first + columns[:, higher].argmax(0)
-                most[higher] = high[higher]
-        return np.unique(rows)
+        return block
 
     def fingerprint(self) -> tuple[object, ...]:
         """Shapes, types, checksums of some rows, and times of the files' last change.

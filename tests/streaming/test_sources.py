@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pymc_sgmcmc.streaming import scratch
+from pymc_sgmcmc.streaming.extremes import extreme_rows
 from pymc_sgmcmc.streaming.places import Mapped
 from pymc_sgmcmc.streaming.sources import open_rows
 
@@ -190,3 +191,19 @@ def test_a_full_disk(monkeypatch):
     monkeypatch.setattr(scratch.shutil, "disk_usage", lambda path: type("", (), {"free": 10}))
     with pytest.raises(OSError, match=r"working copy .* TMPDIR"):
         open_rows({"X": (Loader(X), 0)})
+
+
+@pytest.mark.parametrize("width", [1, 3, 150])
+@pytest.mark.parametrize("dtype", ["float32", "int8", "bool"])
+def test_extreme_rows_are_those_of_the_whole(width, dtype, monkeypatch):
+    monkeypatch.setattr("pymc_sgmcmc.streaming.extremes.BLOCK", 7)
+    x = (20 * np.random.default_rng(0).normal(size=(50, width))).astype(dtype)
+    if dtype == "float32":
+        x[30, 0] = np.nan
+    rows = extreme_rows(lambda first, stop: x[first:stop], len(x))
+    if width < 100:
+        expected = np.concatenate([x.argmin(0), x.argmax(0)])
+        assert set(expected) <= set(rows)
+    else:
+        assert {x.argmin() // width, x.argmax() // width} <= set(rows)
+    assert dtype != "float32" or 30 in rows

@@ -11,7 +11,14 @@ import numpy as np
 from jax import lax
 
 from pymc_sgmcmc.dynamics.base import Dynamics
-from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws, State, block_capacity, check_capacity
+from pymc_sgmcmc.engines.base import (
+    UPDATE_STATISTICS,
+    Draws,
+    State,
+    block_capacity,
+    check_capacity,
+    type_of_rows,
+)
 from pymc_sgmcmc.engines.jax.devices import Devices, to_host
 from pymc_sgmcmc.engines.jax.functions import (
     compile_for,
@@ -136,8 +143,11 @@ class JaxEngine:
             return function, (*args, list(batches))
         rows = self._rows.get(number)  # another thread may release them
         if rows is None:
-            kinds = (self.dtype if x.dtype.kind == "f" else x.dtype for x in self._host_rows)
-            cast = [x.astype(k, copy=False) for x, k in zip(self._host_rows, kinds, strict=True)]
+            some = self.batch_size is not None
+            cast = [
+                x.astype(type_of_rows(x.dtype, self.dtype, some), copy=False)
+                for x in self._host_rows
+            ]
             rows = self._rows[number] = self._devices.place_rows(cast, number)
         function, args = self._devices.vectorise(one, axes, args, number)
         return function, (*args, rows)
@@ -394,7 +404,7 @@ class JaxEngine:
         """Rows of a batch of its own, or of the part of a sweep whose turn it is."""
         if self.batch_size is None or not rows:
             return rows
-        return self._devices.take(rows, self._numbers_of_update(seed, update))
+        return self._take(rows, self._numbers_of_update(seed, update))
 
     def _numbers_of_update(self, seed, update):
         """Numbers of those rows."""
@@ -412,7 +422,12 @@ class JaxEngine:
         """Rows of a batch, or all of them."""
         if self.batch_size is None or not rows:
             return rows
-        return self._devices.take(rows, self._numbers(key))
+        return self._take(rows, self._numbers(key))
+
+    def _take(self, rows, numbers):
+        """Rows by their numbers, in the engine's precision."""
+        batch = self._devices.take(rows, numbers)
+        return [x.astype(self.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in batch]
 
     def _numbers(self, key):
         """Numbers of the rows of a batch."""

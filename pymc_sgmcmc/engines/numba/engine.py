@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 
 from pymc_sgmcmc.dynamics.base import Dynamics
-from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws, State, block_capacity, check_capacity
+from pymc_sgmcmc.engines.base import (
+    UPDATE_STATISTICS,
+    Draws,
+    State,
+    block_capacity,
+    check_capacity,
+    type_of_rows,
+)
 from pymc_sgmcmc.engines.numba import loop
 from pymc_sgmcmc.engines.numba.functions import numba_function
 from pymc_sgmcmc.engines.numba.kernels import choose_rows, choose_rows_of_updates
@@ -110,9 +117,11 @@ class NumbaEngine:
         """Row data in the engine's precision."""
         rows = self._cast.get(self.dtype)  # another thread may release them
         if rows is None:
-            kinds = (self.dtype if x.dtype.kind == "f" else x.dtype for x in self._host_rows)
-            pairs = zip(self._host_rows, kinds, strict=True)
-            rows = self._cast[self.dtype] = [np.ascontiguousarray(x, k) for x, k in pairs]
+            some = self.batch_size is not None
+            rows = self._cast[self.dtype] = [
+                np.ascontiguousarray(x, type_of_rows(x.dtype, self.dtype, some))
+                for x in self._host_rows
+            ]
         return rows
 
     def release(self) -> None:
@@ -268,7 +277,9 @@ class NumbaEngine:
             rows = [x[chain].reshape(-1, *x.shape[3:]) for x in batches]
         if self.batch_size is None or not rows:
             return tuple(own), (*known, *rows), (), (), np.empty(0, np.int64)
-        batch = [np.zeros((self.batch_size, *x.shape[1:]), x.dtype) for x in rows]
+        kinds = (self.dtype if x.dtype.kind == "f" else x.dtype for x in rows)
+        pairs = zip(rows, kinds, strict=True)
+        batch = [np.zeros((self.batch_size, *x.shape[1:]), kind) for x, kind in pairs]
         flat = tuple(x.reshape(len(x), -1) for x in rows)
         flat_batch = tuple(x.reshape(len(x), -1) for x in batch)
         return tuple(own), (*known, *batch), flat, flat_batch, np.empty(self.batch_size, np.int64)
