@@ -137,8 +137,9 @@ class StochasticPotential:
 
     @property
     def stored(self) -> StoredRows | None:
-        """Where all rows are, if those of the model are but a template."""
-        return self.rows.stored if self.rows else None
+        """Rows on disk, if those of the model are but a template of such."""
+        stored = self.rows.stored if self.rows else None
+        return None if stored is None or stored.held() is not None else stored
 
     def _in_dtype(self, dtype: np.dtype) -> str:
         return self.dtype if dtype.kind == "f" else dtype.name

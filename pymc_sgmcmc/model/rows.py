@@ -71,9 +71,19 @@ class RowData:
     names: tuple[str, ...] = ()
 
     def values(self) -> list[np.ndarray]:
-        """Arrays as they are now, each of shape ``(N, ...)``; of stored rows, those to check."""
+        """Arrays as they are now, each of shape ``(N, ...)``; of rows on disk, those to check.
+
+        Floats are as wide as they were given, integers as the model's.
+        """
         if self.stored is not None:
-            return self.at(self.to_check())
+            held = self.stored.held()
+            if held is None:
+                return self.at(self.to_check())
+            pairs = zip(self.names, self.sources, strict=True)
+            arrays = ((held[name], np.dtype(v.type.dtype)) for name, v in pairs)
+            return [
+                x if x.dtype.kind == t.kind == "f" else x.astype(t, copy=False) for x, t in arrays
+            ]
         return [value_of(source) for source in self.sources]
 
     def at(self, where: slice | np.ndarray, floats: str | None = None) -> list[np.ndarray]:

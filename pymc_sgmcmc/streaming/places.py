@@ -53,15 +53,15 @@ class Held(Place):
     """
 
     def __init__(self, array: np.ndarray) -> None:
-        self._array, self.shape, self.dtype = array, array.shape, array.dtype
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
 
     def read(self, first: int, stop: int) -> np.ndarray:
         """Rows from one number to before another; see `Place.read`."""
-        return self._array[first:stop]
+        return self.array[first:stop]
 
     def take(self, numbers: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Rows of any numbers; see `Place.take`."""
-        return _take(self._array, numbers, out)
+        return _take(self.array, numbers, out)
 
 
 class Mapped(Place):

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from pymc_sgmcmc.streaming.extremes import extreme_rows
-from pymc_sgmcmc.streaming.places import Place
+from pymc_sgmcmc.streaming.places import Held, Place
 
 # Blocks of rows that a fingerprint is made of, and rows of each.
 _SAMPLED, _OF_SAMPLE = 64, 1024
@@ -51,6 +51,12 @@ class StoredRows:
     def dtype(self, name: str) -> np.dtype:
         """Type in which an array is stored."""
         return self._places[name].dtype
+
+    def held(self) -> dict[str, np.ndarray] | None:
+        """All arrays, where they are in memory; None where one of them is not."""
+        places = self._places.items()
+        found = {name: place.array for name, place in places if isinstance(place, Held)}
+        return found if len(found) == len(places) else None
 
     def read(self, name: str, first: int, stop: int) -> np.ndarray:
         """Rows of an array from one number to before another, as they are stored."""

@@ -71,6 +71,21 @@ def test_draws_are_those_of_rows_in_memory(rows, files, engine, settings, monkey
     assert idata["posterior"].attrs["n_rows"] == N
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("engine", ["jax", "numba"])
+def test_sources_in_memory_are_taken_as_they_are(rows, engine):
+    in_memory, _ = draws(logistic(*rows), engine=engine)
+    X, y, g = rows
+    step = ATMC(model=template(rows), batch_size=B, engine=engine, data={"X": X, "y": y, "g": g})
+    assert step.plan.potential.stored is None
+    assert step.plan.potential.row_arrays()[0] is X  # float32 in a run in float64
+    idata = sample(
+        20, tune=20, chains=2, step=step, model=step.plan.potential.model, random_seed=1,
+        progressbar=False,
+    )  # fmt: skip
+    np.testing.assert_array_equal(idata["posterior"]["b"].values, in_memory)
+
+
 @pytest.mark.parametrize("engine", ["jax", "numba"])
 def test_draws_made_in_parts_have_the_same_statistics(rows, files, engine, monkeypatch):
     settings = dict(sampler=SGHMC, step_size=0.01, steps_per_draw=20, tune=0, n=8)
