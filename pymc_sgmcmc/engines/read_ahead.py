@@ -7,7 +7,7 @@ all rows are in memory, and so do the draws: they are the same.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from threading import Thread
+from threading import Thread, local
 from typing import Any, Protocol
 
 import numpy as np
@@ -64,9 +64,7 @@ class ReadAhead:
         self._engine, self._potential = engine, potential
         size = potential.batch_size or 1
         self._bytes = sum(x.nbytes // len(x) for x in potential.rows_at(np.arange(1))) * size
-        self._used: _Batches | None = None
-        self._ahead: _Batches | None = None
-        self._free: list[list[np.ndarray]] = []
+        self._of_thread = _OfThread()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "_engine":
@@ -81,8 +79,7 @@ class ReadAhead:
 
     def release(self) -> None:
         """Forget what was read ahead."""
-        self._used = self._ahead = None
-        self._free = []
+        self._of_thread = _OfThread()
 
     def evaluate(
         self,
@@ -99,7 +96,7 @@ class ReadAhead:
         for first in range(0, chains, size):
             # The same number every time: nothing compiles twice.
             of_part = np.arange(first, first + size) % chains
-            _, batches = self._read(numbers[of_part][:, None])
+            _, batches = self._read(numbers[of_part][:, None], [])
             here = {k: x[of_part] for k, x in others.items()}
             found = self._engine.evaluate(
                 positions[of_part], here, seed, parameters, batches=batches
@@ -155,27 +152,30 @@ class ReadAhead:
         keys, update = np.asarray(state["key"]), np.asarray(state["update"])
         most = int(np.clip(_BYTES // (self._bytes * len(keys)), 1, _UPDATES))
         least = steps if steps <= most else 1
-        used = self._used
+        mine = self._of_thread
+        used, ahead = mine.used, mine.ahead
         if used is None or not used.serves(keys, update, least):
-            ahead, self._ahead = self._ahead, None
+            mine.ahead = None  # its error, if it has one, is told once
             if ahead is None or not ahead.serves(keys, update, least):
-                ahead = _Batches(self, keys, update, most)
+                ahead = _Batches(self, keys, update, most, mine.free)
+            ahead.result()
             if used is not None:
-                self._free.append(used.buffers)
-            used = self._used = ahead
-            used.result()
-            following = most // steps * steps or most
-            self._ahead = _Batches(self, keys, update + np.uint32(following), most)
+                mine.free.append(used.buffers)
+            used = mine.used = ahead
+            following = update + np.uint32(most // steps * steps or most)
+            mine.ahead = _Batches(self, keys, following, most, mine.free)
         place = used.place(update)
         return used.result(), place, used.n - place
 
-    def _read(self, numbers: np.ndarray) -> tuple[list[np.ndarray], Any]:
+    def _read(
+        self, numbers: np.ndarray, free: list[list[np.ndarray]]
+    ) -> tuple[list[np.ndarray], Any]:
         """Rows of some numbers ``(chains, n, B)``, and batches of them in their place."""
         rows = self._potential.rows
         assert rows is not None
         # New memory costs as much as the rows that go there.
         try:
-            buffers = self._free.pop()
+            buffers = free.pop()
         except IndexError:
             buffers = []
         if not buffers or len(buffers[0]) != numbers.size:
@@ -184,12 +184,23 @@ class ReadAhead:
         batches = [x.reshape(*numbers.shape, *x.shape[1:]) for x in buffers]
         return buffers, self._engine.place(batches)
 
-    def read(self, keys: np.ndarray, updates: np.ndarray, n: int) -> tuple[list[np.ndarray], Any]:
+    def read(
+        self, keys: np.ndarray, updates: np.ndarray, n: int, free: list[list[np.ndarray]]
+    ) -> tuple[list[np.ndarray], Any]:
         """Batches of n updates of every chain, and of the one after them; see `_read`."""
         stored = self._potential.stored
         assert stored is not None
         stored.refuse_change()
-        return self._read(self._engine.numbers(keys, updates, n + 1))
+        return self._read(self._engine.numbers(keys, updates, n + 1), free)
+
+
+class _OfThread(local):
+    """What one of several threads that run chains has read: batches in use, and those to come."""
+
+    def __init__(self) -> None:
+        self.used: _Batches | None = None
+        self.ahead: _Batches | None = None
+        self.free: list[list[np.ndarray]] = []
 
 
 class _Batches(Thread):
@@ -204,11 +215,21 @@ class _Batches(Thread):
         Number of the first update, ``(chains,)``.
     n : int
         Updates.
+    free : list
+        Memory of batches that are no longer needed.
     """
 
-    def __init__(self, engine: ReadAhead, keys: np.ndarray, first: np.ndarray, n: int) -> None:
+    def __init__(
+        self,
+        engine: ReadAhead,
+        keys: np.ndarray,
+        first: np.ndarray,
+        n: int,
+        free: list[list[np.ndarray]],
+    ) -> None:
         super().__init__()  # what JAX runs must end before the process does
         self._engine, self._keys, self._first, self.n = engine, keys, first, n
+        self._free = free
         self.buffers: list[np.ndarray] = []
         self._found: Any = None
         self._error: BaseException | None = None
@@ -230,7 +251,9 @@ class _Batches(Thread):
     def run(self) -> None:
         """Read; in the thread."""
         try:
-            self.buffers, self._found = self._engine.read(self._keys, self._first, self.n)
+            self.buffers, self._found = self._engine.read(
+                self._keys, self._first, self.n, self._free
+            )
         except BaseException as error:
             self._error = error
 

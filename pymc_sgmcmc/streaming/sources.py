@@ -77,6 +77,8 @@ def _is_pair(given: Any) -> bool:
 
 def _place(name: str, source: Any) -> Place | None:
     """Where the rows of an array lie that can be read in any order; None for other sources."""
+    if hasattr(source, "iloc"):  # of pandas
+        source = source.to_numpy()
     if not isinstance(source, np.ndarray):
         return None
     if source.ndim == 0:

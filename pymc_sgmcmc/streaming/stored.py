@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -110,6 +111,11 @@ class StoredRows:
                 f"The source of the rows changed since this step was made: {_told(old)}, and now "
                 f"{_told(new)}. Make a new step, and leave the files alone while it runs."
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What rows were copied from may not go to another process, and need not: their copy does.
+        n = len(self._places)
+        return {**self.__dict__, "_stamps": self._stamps[-n:], "_opened": self._opened[-n:]}
 
     def _now(self) -> list[tuple[object, ...]]:
         found: list[tuple[object, ...]] = []

@@ -64,6 +64,9 @@ def sources(kind, folder):
     if kind == "h5py":
         file = pytest.importorskip("h5py").File(folder / "rows.h5", "w")
         return {k: file.create_dataset(k, data=x, chunks=True) for k, x in (("X", X), ("y", Y))}
+    if kind == "pandas":
+        pd = pytest.importorskip("pandas")
+        return {"X": pd.DataFrame(X), "y": pd.Series(Y, index=np.arange(N) + 7)}
     if kind == "xarray":
         xr = pytest.importorskip("xarray")
         return {"X": xr.DataArray(X), "y": xr.DataArray(Y)}
@@ -77,7 +80,7 @@ def sources(kind, folder):
 
 KINDS = [
     *("memory", "npy", "part of a memmap", "parquet", "parquet file", "dataset", "zarr", "h5py"),
-    *("xarray", "loader", "loader of dicts"),
+    *("pandas", "xarray", "loader", "loader of dicts"),
 ]
 
 
@@ -123,10 +126,12 @@ def test_memory_that_is_mapped_is_given_back(tmp_path, monkeypatch):
     assert asked == ["MADV_DONTNEED"] * 3
 
 
-def test_rows_in_a_file_can_be_sent_to_another_process(tmp_path):
-    stored = open_rows(sources("npy", tmp_path))
+@pytest.mark.parametrize("kind", ["npy", "parquet file"])
+def test_rows_in_a_file_can_be_sent_to_another_process(kind, tmp_path):
+    stored = open_rows(sources(kind, tmp_path))
     again = pickle.loads(pickle.dumps(stored))
     assert again.fingerprint() == stored.fingerprint()
+    again.refuse_change()
     assert len(pickle.dumps(stored)) < 10_000
 
 
