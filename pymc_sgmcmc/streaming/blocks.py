@@ -11,6 +11,8 @@ import numpy as np
 
 # Bytes of a block that is cut from an array.
 _BLOCK = 2**25
+# Rows that are taken from a table at once.
+_BATCH = 2**16
 
 
 class Blocks(ABC):
@@ -82,15 +84,10 @@ class Table(Blocks):
     def __init__(self, table: Any) -> None:
         import pyarrow.dataset as ds
 
-        self._paths = [Path(table)] if isinstance(table, str | Path) else []
-        if self._paths:
+        if isinstance(table, str | Path):
             table = ds.dataset(table, format="parquet")
-        elif hasattr(table, "iter_batches"):
-            self._iterate = table.iter_batches
-        if not hasattr(self, "_iterate"):
-            self._iterate = table.to_batches
-            self._paths = [Path(x) for x in getattr(table, "files", ())]
         self._table = table
+        self._paths = [Path(x) for x in getattr(table, "files", ())]
         schema = getattr(table, "schema_arrow", None) or table.schema
         self._names = list(schema.names)
         meta = getattr(table, "metadata", None)
@@ -116,10 +113,7 @@ class Table(Blocks):
         """All rows of some columns; see `Blocks.blocks`."""
         wanted = [[part] if isinstance(part, str) else list(part) for part in parts]
         names = list(dict.fromkeys(x for columns in wanted for x in columns))
-        arguments: dict[str, Any] = {"columns": names}
-        if hasattr(self._table, "combine_chunks"):  # a pyarrow.Table is in memory
-            arguments, self._iterate = {}, self._table.select(names).to_batches
-        for batch in self._iterate(**arguments):
+        for batch in self._batches(names):
             if not batch.num_rows:
                 continue
             columns = {x: _column(x, batch.column(x)) for x in names}
@@ -127,6 +121,26 @@ class Table(Blocks):
                 columns[part] if isinstance(part, str) else np.stack([columns[x] for x in part], 1)
                 for part in parts
             ]
+
+    def _batches(self, names: list[str]) -> Iterator[Any]:
+        """Batches of pyarrow, with next to nothing read ahead."""
+        import pyarrow as pa
+        import pyarrow.dataset as ds
+
+        if hasattr(self._table, "iter_batches"):
+            for group in range(self._table.num_row_groups):  # or what is read stays
+                yield from self._table.iter_batches(_BATCH, row_groups=[group], columns=names)
+        elif hasattr(self._table, "combine_chunks"):  # a pyarrow.Table is in memory
+            yield from self._table.select(names).to_batches(_BATCH)
+        else:
+            options = {}
+            if getattr(self._table, "format", None) is not None:
+                parquet = self._table.format.default_extname == "parquet"
+                scan = ds.ParquetFragmentScanOptions(pre_buffer=False)
+                options = {"fragment_scan_options": scan} if parquet else {}
+            ahead = {"batch_readahead": 1, "fragment_readahead": 1}
+            yield from self._table.to_batches(columns=names, batch_size=_BATCH, **ahead, **options)
+        pa.default_memory_pool().release_unused()
 
     def stamp(self) -> tuple[object, ...]:
         """Lengths of files and times of their last change."""
