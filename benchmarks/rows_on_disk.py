@@ -3,14 +3,15 @@
     python benchmarks/rows_on_disk.py [--rows 10000000] [--folder /var/tmp/rows]
         [--engines jax numba] [--kinds memory npy sorted zarr parquet] [--draws 500] [--tune 200]
 
-Rows of 20 float32 columns and an int8 outcome are made once, in `folder`, as .npy, zarr (chunks of
-100,000 rows) and parquet (row groups of as many); "sorted" is the .npy sorted by the outcome. Every
-run is a process of its own with ``ATMC(batch_size=512, dtype="float32")`` and four chains: what
-was there before is the memory after the imports, "private" is the peak of what is its own, "peak"
-has the pages of files besides, which the system takes back when it needs them. "seconds" are those
-of making the step (with a working copy of zarr and parquet, and the look at all rows) and of
-`sample`, warm-up and compilation included. The reference is the mode on all rows, with the inverse
-Hessian there: at these numbers of rows the posterior is normal to a hundredth of its width.
+Rows of 20 float32 columns and an int8 outcome are made once, in `folder`, as .npy and, where these
+are asked for, zarr (chunks of 100,000 rows) and parquet (row groups of as many); "sorted" is the
+.npy sorted by the outcome. Every run is a process of its own, with four chains and
+``ATMC(batch_size=512, dtype="float32")``. Memory is told beyond that after the imports: "private"
+is the peak of what is the process's own, "peak" has the pages of files besides, which the system
+takes back when it needs them. "seconds" are those of making the step (with a working copy of zarr
+and parquet, and the look at all rows) and of `sample`, warm-up and compilation included. The reference
+is the mode on all rows, with the inverse Hessian there: at these numbers of rows the posterior is
+normal to a hundredth of its width.
 
     python benchmarks/rows_on_disk.py flights      # nycflights from parquet, beside memory
 """
@@ -31,52 +32,74 @@ D, B, BLOCK = 20, 512, 1_000_000
 KINDS = ("memory", "npy", "sorted", "zarr", "parquet")
 
 
-def make(folder: Path, n: int) -> None:
-    """Write the rows, in every form."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    import zarr
+def make(folder: Path, n: int, kinds: list[str]) -> None:
+    """Write the rows, in every form that is asked for."""
     from numpy.lib.format import open_memmap
 
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "made").exists():
-        return
-    X = open_memmap(folder / "X.npy", "w+", np.float32, (n, D))
-    y = open_memmap(folder / "y.npy", "w+", np.int8, (n,))
-    store = {
-        k: zarr.create_array(folder / f"{k}.zarr", shape=x.shape, dtype=x.dtype, chunks=chunks)
-        for k, x, chunks in (("X", X, (100_000, D)), ("y", y, (100_000,)))
-    }
-    schema = pa.schema([*((f"x{i}", pa.float32()) for i in range(D)), ("y", pa.int8())])
-    slopes, rng = np.linspace(-1, 1, D) / 2, np.random.default_rng(0)
-    with pq.ParquetWriter(folder / "rows.parquet", schema) as writer:
+    if not (folder / "y.npy").exists():
+        X = open_memmap(folder / "X.npy", "w+", np.float32, (n, D))
+        y = np.empty(n, np.int8)
+        slopes, rng = np.linspace(-1, 1, D) / 2, np.random.default_rng(0)
         for i in range(0, n, BLOCK):
             k = min(BLOCK, n - i)
-            X[i : i + k] = rows = rng.normal(size=(k, D)).astype(np.float32)
-            y[i : i + k] = outcomes = rng.random(k) < 1 / (1 + np.exp(-(rows @ slopes)))
-            store["X"][i : i + k], store["y"][i : i + k] = rows, outcomes.astype(np.int8)
-            columns = [*rows.T, outcomes.astype(np.int8)]
+            X[i : i + k] = rows = rng.standard_normal((k, D), np.float32)
+            y[i : i + k] = rng.random(k) < 1 / (1 + np.exp(-(rows @ slopes)))
+        del X
+        np.save(folder / "y.npy", y)
+    X, y = (np.load(folder / f"{k}.npy", mmap_mode="r") for k in "Xy")
+    forms = {"sorted": write_sorted, "zarr": write_zarr, "parquet": write_parquet}
+    for kind in kinds:
+        if kind in forms and not (folder / f"made_{kind}").exists():
+            forms[kind](folder, X, y)
+            (folder / f"made_{kind}").touch()
+
+
+def write_sorted(folder: Path, X: np.ndarray, y: np.ndarray) -> None:
+    from numpy.lib.format import open_memmap
+
+    by_outcome = open_memmap(folder / "X_sorted.npy", "w+", X.dtype, X.shape)
+    done = 0
+    for outcome in (0, 1):
+        for i in range(0, len(y), BLOCK):
+            chosen = X[i : i + BLOCK][y[i : i + BLOCK] == outcome]
+            by_outcome[done : done + len(chosen)] = chosen
+            done += len(chosen)
+    np.save(folder / "y_sorted.npy", np.sort(y))
+
+
+def write_zarr(folder: Path, X: np.ndarray, y: np.ndarray) -> None:
+    import zarr
+
+    for name, x in (("X", X), ("y", y)):
+        chunks = (100_000, *x.shape[1:])
+        path = folder / f"{name}.zarr"
+        store = zarr.create_array(path, shape=x.shape, dtype=x.dtype, chunks=chunks)
+        for i in range(0, len(x), BLOCK):
+            store[i : i + BLOCK] = x[i : i + BLOCK]
+
+
+def write_parquet(folder: Path, X: np.ndarray, y: np.ndarray) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([*((f"x{i}", pa.float32()) for i in range(D)), ("y", pa.int8())])
+    with pq.ParquetWriter(folder / "rows.parquet", schema) as writer:
+        for i in range(0, len(y), BLOCK):
+            columns = [*np.array(X[i : i + BLOCK].T), y[i : i + BLOCK]]
             table = pa.table([pa.array(x) for x in columns], schema=schema)
             writer.write_table(table, row_group_size=100_000)
-    Xs = open_memmap(folder / "X_sorted.npy", "w+", np.float32, (n, D))
-    ys, done = open_memmap(folder / "y_sorted.npy", "w+", np.int8, (n,)), 0
-    for outcome in (0, 1):
-        for i in range(0, n, BLOCK):
-            chosen = X[i : i + BLOCK][y[i : i + BLOCK] == outcome]
-            Xs[done : done + len(chosen)], ys[done : done + len(chosen)] = chosen, outcome
-            done += len(chosen)
-    (folder / "made").touch()
 
 
 def reference(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Mode and standard deviations on all rows, by Newton's method."""
+    """Mode and standard deviations on all rows, by Newton's method: on some of them at first."""
     path = folder / "reference.npz"
     if not path.exists():
         X, y = (np.load(folder / f"{k}.npy", mmap_mode="r") for k in "Xy")
         mode = np.zeros(D)
-        for _ in range(6):
+        for n in (*[min(len(y), BLOCK)] * 5, len(y), len(y)):
             gradient, hessian = mode / 4, np.eye(D) / 4
-            for i in range(0, len(y), 200_000):
+            for i in range(0, n, 200_000):
                 block = X[i : i + 200_000].astype(float)
                 p = 1 / (1 + np.exp(-block @ mode))
                 gradient = gradient + block.T @ (p - y[i : i + 200_000])
@@ -205,7 +228,7 @@ def main() -> None:
     if a.what[:1] == ["run"]:
         run(*a.what[1:], a.folder, a.draws, a.tune)
         return
-    make(a.folder, a.rows)
+    make(a.folder, a.rows, a.kinds)
     exact, sd = reference(a.folder)
     data = a.rows * (4 * D + 1) / 2**20
     print(f"{a.rows:,} rows, {data:,.0f} MB; memory in MB beyond the imports")
