@@ -9,9 +9,9 @@ are asked for, zarr (chunks of 100,000 rows) and parquet (row groups of as many)
 ``ATMC(batch_size=512, dtype="float32")``. Memory is told beyond that after the imports: "private"
 is the peak of what is the process's own, "peak" has the pages of files besides, which the system
 takes back when it needs them. "seconds" are those of making the step (with a working copy of zarr
-and parquet, and the look at all rows) and of `sample`, warm-up and compilation included. The reference
-is the mode on all rows, with the inverse Hessian there: at these numbers of rows the posterior is
-normal to a hundredth of its width.
+and parquet, and the look at all rows) and of `sample`, warm-up and compilation included. The
+reference is the mode on all rows, with the inverse Hessian there: at these numbers of rows the
+posterior is normal to a hundredth of its width.
 
     python benchmarks/rows_on_disk.py flights      # nycflights from parquet, beside memory
 """
