@@ -10,11 +10,6 @@ from typing import Any
 
 import numpy as np
 
-# Bytes of a file that may count as this process's memory before the system is told that they need
-# not: what it keeps of the file in its own stays there.
-_MAPPED = 2**30
-# Bytes that one row brings into memory.
-_PAGE = mmap.PAGESIZE
 # Rows that change their type together, while they are in the processor's cache.
 _CAST = 2**12
 
@@ -85,11 +80,11 @@ class Mapped(Place):
         self._path, self._offset, self.shape, self.dtype = Path(path), offset, shape, dtype
         self._of_row = int(np.prod(shape[1:], dtype=int)) * dtype.itemsize
         with open(path, "rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._advise("MADV_RANDOM")
+            whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if hasattr(mmap, "MADV_RANDOM"):  # what lies beside a row is not wanted
+            whole.madvise(mmap.MADV_RANDOM)
         size = shape[0] * self._of_row // dtype.itemsize
-        self._array = np.frombuffer(self._map, dtype, size, offset).reshape(shape)
-        self._touched = 0
+        self._array = np.frombuffer(whole, dtype, size, offset).reshape(shape)
 
     @classmethod
     def of(cls, array: np.memmap) -> Mapped:
@@ -112,23 +107,12 @@ class Mapped(Place):
 
     def take(self, numbers: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Rows of any numbers; see `Place.take`."""
-        rows = _take(self._array, numbers, out)
-        self._touched += len(numbers) * max(_PAGE, self._of_row)
-        if self._touched > _MAPPED:
-            self._touched = 0
-            if self._map.size() > _MAPPED:
-                self._advise("MADV_DONTNEED")
-        return rows
+        return _take(self._array, numbers, out)
 
     def stamp(self) -> tuple[object, ...]:
         """Length of the file and time of its last change."""
         now = os.stat(self._path)
         return str(self._path), now.st_size, now.st_mtime_ns
-
-    def _advise(self, what: str) -> None:
-        advice = getattr(mmap, what, None)
-        if advice is not None:
-            self._map.madvise(advice)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Mapped, (self._path, self._offset, self.shape, self.dtype)

@@ -8,7 +8,6 @@ import pytest
 
 from pymc_sgmcmc.streaming import scratch
 from pymc_sgmcmc.streaming.extremes import extreme_rows
-from pymc_sgmcmc.streaming.places import Mapped
 from pymc_sgmcmc.streaming.sources import open_rows
 
 N = 5_000
@@ -113,17 +112,6 @@ def test_a_working_copy_goes_with_its_rows(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir())
     del stored
     assert not list(tmp_path.iterdir())
-
-
-def test_memory_that_is_mapped_is_given_back(tmp_path, monkeypatch):
-    X.tofile(tmp_path / "rows")
-    place = Mapped(tmp_path / "rows", 0, X.shape, X.dtype)
-    asked = []
-    monkeypatch.setattr(place, "_advise", asked.append)
-    monkeypatch.setattr("pymc_sgmcmc.streaming.places._MAPPED", 10_000)
-    for _ in range(3):
-        np.testing.assert_array_equal(place.take(np.arange(100)), X[:100])
-    assert asked == ["MADV_DONTNEED"] * 3
 
 
 @pytest.mark.parametrize("kind", ["npy", "parquet file"])
