@@ -10,7 +10,9 @@ and "left" is what the difference has besides.
 
 With ``--rows`` it tells the peak memory of large data instead, as a multiple of their size: of a
 linear regression on that many rows of 20 columns in float64, beyond that of one on 1,000 rows. Your
-own array and PyMC's copy of it count: 2 is what a model takes by itself.
+own array and PyMC's copies of it count: the column "model" is what a model takes by itself. The
+last column has the rows as sources, ``data={"X": X, "y_data": y}``, of a model that is written with
+the first 1,000.
 
     python benchmarks/memory.py --rows 1000000 [--backends numba jax]
 """
@@ -44,7 +46,7 @@ def run(backend: str, draws: int, steps_per_draw: int, chains: int) -> None:
     print(json.dumps({"peak": peak_megabytes(), "recorded": recorded}))
 
 
-def run_on_rows(backend: str, n_rows: int, dtype: str, warm_up: int) -> None:
+def run_on_rows(backend: str, n_rows: int, dtype: str, warm_up: int, template: int = 0) -> None:
     """Sample a regression, and print the peak and the size of the data."""
     import numpy as np
     import pymc as pm
@@ -58,9 +60,12 @@ def run_on_rows(backend: str, n_rows: int, dtype: str, warm_up: int) -> None:
     y = X @ np.arange(20) + rng.normal(size=n_rows)
     with pm.Model() as model:
         b = pm.Normal("b", shape=20)
-        pm.Normal("y", pm.Data("X", X) @ b, 1, observed=pm.Data("y_data", y))
+        n = 1_000 if template else n_rows
+        pm.Normal("y", pm.Data("X", X[:n]) @ b, 1, observed=pm.Data("y_data", y[:n]))
     built = peak_megabytes()
     given = {} if warm_up else {"step_size": 1e-4}
+    if template:
+        given["data"] = {"X": X, "y_data": y}
     step = sg.ATMC(model=model, batch_size=500, dtype=dtype, engine=backend, **given)
     sg.sample(20, tune=20, chains=2, step=step, model=model, random_seed=1, progressbar=False)
     size = (X.nbytes + y.nbytes) / 2**20
@@ -75,17 +80,20 @@ def measured(function: str, *arguments: object) -> dict[str, float]:
 
 def table_of_rows(backends: list[str], n_rows: int) -> None:
     print(f"{n_rows:,} rows; peak memory / size of the data")
-    print(f"{'':16}{'model':>10}{'step given':>12}{'warm-up':>10}")
+    print(f"{'':16}{'model':>10}{'step given':>12}{'warm-up':>10}{'sources':>10}")
     for backend in backends:
         for dtype in ("float64", "float32"):
             found = []
-            for warm_up in (0, 1):
+            for warm_up, template in ((0, 0), (1, 0), (1, 1)):
                 few, many = (
-                    measured("run_on_rows", backend, n, dtype, warm_up) for n in (1_000, n_rows)
+                    measured("run_on_rows", backend, n, dtype, warm_up, template)
+                    for n in (1_000, n_rows)
                 )
                 found.append((many["peak"] - few["peak"]) / many["data"])
-            model = (many["built"] - few["built"]) / many["data"]
-            print(f"{backend:6}{dtype:10}{model:10.2f}{found[0]:12.2f}{found[1]:10.2f}", flush=True)
+                if not template:
+                    model = (many["built"] - few["built"]) / many["data"]
+            numbers = "".join(f"{x:10.2f}" for x in found[1:])
+            print(f"{backend:6}{dtype:10}{model:10.2f}{found[0]:12.2f}{numbers}", flush=True)
 
 
 def main() -> None:
@@ -94,8 +102,8 @@ def main() -> None:
         run(backend, *map(int, numbers))
         return
     if sys.argv[1:2] == ["run_on_rows"]:
-        backend, n_rows, dtype, warm_up = sys.argv[2:]
-        run_on_rows(backend, int(n_rows), dtype, int(warm_up))
+        backend, n_rows, dtype, *flags = sys.argv[2:]
+        run_on_rows(backend, int(n_rows), dtype, *map(int, flags))
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backends", nargs="+", default=["numba", "jax"])

@@ -48,6 +48,10 @@ class Evaluator:
         self._by_draw: Callable[..., list[np.ndarray]] | None = None
         self._by_chunk: Callable[..., list[Array]] | None = None
 
+    def hold(self, data: Sequence[np.ndarray]) -> None:
+        """Take other values of the data, of the same shapes."""
+        self._data = dict(zip(self._data, data, strict=True))
+
     def __call__(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Evaluate the graphs for draws ``(n, ...)`` of the inputs: ``(n, ...)`` each."""
         if self._by_chunk is not None:

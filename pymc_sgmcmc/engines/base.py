@@ -142,6 +142,18 @@ class Derivatives(Protocol):
         """
 
 
+def type_of_rows(held: np.dtype, dtype: str, in_batches: bool) -> np.dtype:
+    """Type in which an engine of some precision keeps row data.
+
+    Where batches are taken from them, narrower floating-point numbers stay as they are: what is
+    computed with becomes wider a batch at a time.
+    """
+    wanted = np.dtype(dtype)
+    if held.kind != "f" or (in_batches and held.itemsize < wanted.itemsize):
+        return held
+    return wanted
+
+
 def check_capacity(n_draws: int, chains: int, capacity: int) -> None:
     """Raise a ValueError if that many draws do not fit a run."""
     if n_draws > capacity:

@@ -138,7 +138,8 @@ class JAX(OneEngine):
         """Compile an engine by XLA; see `OneEngine.engine`."""
         from pymc_sgmcmc.engines.jax.engine import JaxEngine
 
-        return JaxEngine(estimator, dynamics, same_rows, batches, **vars(self))
+        made = JaxEngine(estimator, dynamics, same_rows, batches, **vars(self))
+        return _reading(made, estimator.potential)
 
     def derivatives(
         self, potential: StochasticPotential, rows: Sequence[np.ndarray]
@@ -186,7 +187,8 @@ class Numba(OneEngine):
         """Compile an engine by Numba; see `OneEngine.engine`."""
         from pymc_sgmcmc.engines.numba.engine import NumbaEngine
 
-        return NumbaEngine(estimator, dynamics, same_rows, batches, **vars(self))
+        made = NumbaEngine(estimator, dynamics, same_rows, batches, **vars(self))
+        return _reading(made, estimator.potential)
 
     def derivatives(
         self, potential: StochasticPotential, rows: Sequence[np.ndarray]
@@ -240,6 +242,15 @@ def resolve_engine(name: str, engine: Any) -> EngineSettings:
         own = ", or JAX(...) or Numba() of pymc_sgmcmc"
         engine = named[one_of(name, engine, tuple(named), otherwise=own)]()
     return Numba() if engine == Auto() and not _has_jax() else engine
+
+
+def _reading(engine: Engine, potential: StochasticPotential) -> Engine:
+    """Engine that reads its rows, where they are stored."""
+    if potential.stored is None:
+        return engine
+    from pymc_sgmcmc.engines.read_ahead import ReadAhead
+
+    return ReadAhead(engine, potential)
 
 
 def _has_jax() -> bool:

@@ -9,14 +9,18 @@ from pymc_sgmcmc.model.rows import (
     RowData,
     all_arrays,
     find_rows,
+    find_stored_rows,
     shapes,
     uses_minibatch,
 )
 from pymc_sgmcmc.model.terms import Terms
+from pymc_sgmcmc.streaming.stored import StoredRows
 from pymc_sgmcmc.warn import warn_user
 
 
-def in_batches(terms: Terms, batch_size: int | None, data: Sequence[str] | None) -> Terms:
+def in_batches(
+    terms: Terms, batch_size: int | None, data: Sequence[str] | StoredRows | None
+) -> Terms:
     """The same terms, with their row data and the number of rows in a batch.
 
     Parameters
@@ -24,8 +28,9 @@ def in_batches(terms: Terms, batch_size: int | None, data: Sequence[str] | None)
     terms : Terms
     batch_size : int or None
         None takes all rows, or the batch size of the model's own ``pm.Minibatch``.
-    data : sequence of str or None
-        Names of the row data; inferred when None.
+    data : sequence of str, StoredRows or None
+        Names of the row data; inferred when None. Or all rows, where those of the model are but
+        a template.
 
     Raises
     ------
@@ -38,7 +43,9 @@ def in_batches(terms: Terms, batch_size: int | None, data: Sequence[str] | None)
     return replace(terms, rows=rows, batch_size=_size(batch_size, rows))
 
 
-def _rows(terms: Terms, batch_size: int | None, data: Sequence[str] | None) -> RowData | None:
+def _rows(
+    terms: Terms, batch_size: int | None, data: Sequence[str] | StoredRows | None
+) -> RowData | None:
     if uses_minibatch([*terms.priors, *terms.potentials]):
         raise ValueError(
             "A prior or a pm.Potential of the model depends on pm.Minibatch, which only "
@@ -52,6 +59,8 @@ def _rows(terms: Terms, batch_size: int | None, data: Sequence[str] | None) -> R
         )
     elif batch_size is None and data is None:
         return all_arrays(terms.likelihoods)
+    if isinstance(data, StoredRows):
+        return find_stored_rows(terms.model, terms.likelihoods, data)
     return find_rows(terms.model, terms.likelihoods, data)
 
 
@@ -60,6 +69,11 @@ def _size(size: int | None, rows: RowData | None) -> int | None:
         return None
     if size is None:
         size = rows.batch_size
+    if size is None and rows.stored is not None:
+        raise ValueError(
+            "Sources of data are read in batches: give batch_size=..., 500 say. (For all "
+            f"{rows.n_rows:,} rows in every update, write the model with all of them.)"
+        )
     if size is not None and size > rows.n_rows:
         raise ValueError(
             f"batch_size={size} exceeds the {rows.n_rows} rows of the data, which are along the "

@@ -81,6 +81,9 @@ def not_finite(
     rows : ndarray or None
         Numbers of the rows that the term is of; None for all data.
     """
+    if terms.rows is not None and terms.rows.stored is not None and rows is not None:
+        bad_row = _first_bad(term, len(rows))
+        return None if bad_row is None else f"It is not in row {rows[bad_row]:,} of {rv.name!r}"
     value = _observed_value(terms, rv)
     row = None if value is None else _first_bad(term, len(value if rows is None else rows))
     if row is not None and rows is not None:

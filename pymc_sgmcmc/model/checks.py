@@ -24,17 +24,22 @@ from pytensor.tensor.type import TensorType
 
 from pymc_sgmcmc.model import causes
 from pymc_sgmcmc.model.graphs import is_shared_value, rebuild, values_read
-from pymc_sgmcmc.model.rows import RowData, is_array, same_array, shapes, user_name, value_of
+from pymc_sgmcmc.model.rows import (
+    CHECKED,
+    RowData,
+    is_array,
+    same_array,
+    shapes,
+    user_name,
+    value_of,
+)
 from pymc_sgmcmc.model.terms import Terms
 from pymc_sgmcmc.model.variables import Named
+from pymc_sgmcmc.streaming.extremes import extreme_rows
 from pymc_sgmcmc.warn import warn_user
 
-# Rows that a check draws at random, so that it stays cheap.
-_ROWS = 2_000
 # Fewer rows cost next to nothing, however small a batch is.
 _COSTLY = 1_000
-# Arrays with more columns are searched for extreme values as a whole.
-_COLUMNS = 100
 
 
 def variables_are_tensors(model: Model) -> None:
@@ -79,16 +84,12 @@ def some_rows(data: RowData) -> np.ndarray:
 
     So an index out of range, a value outside of a support and a nan are found in any row.
     """
-    n = data.n_rows
+    n, found = data.n_rows, [data.to_check()]
     assert n is not None
-    found = [np.random.default_rng(0).choice(n, min(n, _ROWS), replace=False)]
-    for x in data.values() if n > _ROWS else []:
-        columns = x.reshape(n, -1)
-        width = columns.shape[1]
-        if width > _COLUMNS:
-            found.append(np.array([columns.argmin(), columns.argmax()]) // width)
-        elif width:
-            found += [columns.argmin(0), columns.argmax(0)]
+    if data.stored is not None:
+        return found[0]
+    for x in data.values() if n > CHECKED else []:
+        found.append(extreme_rows(lambda first, stop, x=x: x[first:stop], n))  # type: ignore[misc]
     return np.unique(np.concatenate(found))
 
 
@@ -143,7 +144,7 @@ def initial_point_is_finite(terms: Terms, rows: np.ndarray | None) -> None:
     likelihoods = list(terms.likelihoods)
     if rows is not None:
         assert terms.rows is not None
-        values = [pt.constant(x[rows]) for x in terms.rows.values()]
+        values = [pt.constant(x) for x in terms.rows.at(rows)]
         likelihoods = rebuild(likelihoods, terms.row_replacements(values))
     graphs = [*terms.priors, *likelihoods, *terms.potentials]
     function = compile_graph(
@@ -224,7 +225,7 @@ def _row_terms(
     points: Sequence[dict[str, np.ndarray]],
 ) -> list[np.ndarray]:
     """Term of one observed variable for each chosen row, at each point, up to a factor."""
-    values = [x[chosen] for x in terms.rows.values()]  # type: ignore[union-attr]
+    values = terms.rows.at(chosen)  # type: ignore[union-attr]
     rows = [pt.tensor(dtype=x.dtype.name, shape=x.shape) for x in values]
     (term,) = rebuild([term], terms.row_replacements(rows))
     inputs = [*terms.model.value_vars, *rows]

@@ -43,7 +43,7 @@ def non_centred(terms: Terms) -> list[NonCentred]:
         if value.type.ndim != 1 or not _is_standard_normal(rv):
             continue
         scaled = [v for v in below if _scales(v, value, terms)]
-        rows = [_rows(v) for v in below if _picks(v, scaled)]
+        rows = [_rows(v, terms) for v in below if _picks(v, scaled)]
         if rows:
             groups = int(np.prod(np.shape(terms.initial_point[value.name])))
             found.append(NonCentred(rv.name, groups, max(rows) / max(groups, 1)))
@@ -78,9 +78,13 @@ def _picks(v: Variable, tables: list[Variable]) -> bool:
     return bool(set(tables) & set(ancestors([v.owner.inputs[0]])))
 
 
-def _rows(v: Variable) -> int:
-    """Entries that are picked."""
-    return max((len(value_of(x)) for x in leaves(v.owner.inputs[1:]) if is_array(x)), default=0)
+def _rows(v: Variable, terms: Terms) -> int:
+    """Entries that are picked; where the model is a template, by all rows."""
+    picked = [x for x in leaves(v.owner.inputs[1:]) if is_array(x)]
+    rows = terms.rows
+    if rows is not None and rows.stored is not None and set(picked) & set(rows.variables):
+        return rows.stored.n_rows
+    return max((len(value_of(x)) for x in picked), default=0)
 
 
 def _bare(v: Variable) -> Variable:

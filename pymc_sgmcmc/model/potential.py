@@ -22,6 +22,7 @@ from pymc_sgmcmc.model.fingerprint import Fingerprint, digest
 from pymc_sgmcmc.model.graphs import leaves, rebuild
 from pymc_sgmcmc.model.layout import lay_out, sampled_value_vars
 from pymc_sgmcmc.model.terms import Terms
+from pymc_sgmcmc.streaming.stored import StoredRows
 
 _FLOATS = ("float32", "float64")
 
@@ -45,8 +46,9 @@ class StochasticPotential:
     batch_size : int, optional
         Rows B in a batch. None takes all rows, or the batch size of the model's own
         ``pm.Minibatch``.
-    data : sequence of str, optional
-        Names of the row data; inferred when None.
+    data : sequence of str or StoredRows, optional
+        Names of the row data; inferred when None. Or all rows, where those of the model are but
+        a template.
     dtype : {"float32", "float64"}, optional
         Type of positions and gradients; ``pytensor.config.floatX`` when None.
 
@@ -85,7 +87,7 @@ class StochasticPotential:
         vars: Sequence[Variable] | None = None,
         *,
         batch_size: int | None = None,
-        data: Sequence[str] | None = None,
+        data: Sequence[str] | StoredRows | None = None,
         dtype: str | None = None,
     ) -> None:
         checks.variables_are_tensors(model)
@@ -116,15 +118,28 @@ class StochasticPotential:
         self.rows, self.n_rows, self.batch_size = terms.rows, terms.n_rows, terms.batch_size
 
     def row_values(self) -> list[np.ndarray]:
-        """Row data as they are now: arrays of shape ``(N, ...)``, floats in `dtype`.
+        """Row data as they are now: arrays of shape ``(N, ...)``, floats in `dtype`."""
+        return self.rows_at(slice(None))
 
-        The model's own arrays, where these have that type: not to be written to.
+    def rows_at(self, where: slice | np.ndarray) -> list[np.ndarray]:
+        """Some rows of the row data as they are now, ``(n, ...)`` each, floats in `dtype`.
+
+        Parts of the model's own arrays, where these have that type: not to be written to.
         """
-        return [x.astype(self._in_dtype(x.dtype), copy=False) for x in self.row_arrays()]
+        return self.rows.at(where, self.dtype) if self.rows else []
 
     def row_arrays(self) -> list[np.ndarray]:
-        """Row data as they are now, as the model holds them: ``(N, ...)``, of any type."""
+        """Row data as they are now, as the model holds them: ``(N, ...)``, of any type.
+
+        Of stored rows, some with the extreme values among them.
+        """
         return self.rows.values() if self.rows else []
+
+    @property
+    def stored(self) -> StoredRows | None:
+        """Rows on disk, if those of the model are but a template of such."""
+        stored = self.rows.stored if self.rows else None
+        return None if stored is None or stored.held() is not None else stored
 
     def _in_dtype(self, dtype: np.dtype) -> str:
         return self.dtype if dtype.kind == "f" else dtype.name
@@ -284,6 +299,9 @@ class StochasticPotential:
         return rewrite_pregrad(-log_posterior.astype(self.dtype))
 
     def _digest(self) -> tuple[object, ...]:
+        if self.stored is not None:
+            self.stored.refuse_change()
+            return self.stored.fingerprint()
         return digest(self.rows.values() if self.rows else [])
 
     def _rows_to_check(self) -> np.ndarray | None:

@@ -1,7 +1,7 @@
 """Finding the row data of a model: the arrays that a minibatch takes its rows from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytensor
@@ -18,6 +18,10 @@ from pytensor.tensor.type import TensorType
 
 from pymc_sgmcmc.model.graphs import leaves, values_read
 from pymc_sgmcmc.model.variables import Named
+from pymc_sgmcmc.streaming.stored import StoredRows
+
+# Rows that a check draws at random, so that it stays cheap.
+CHECKED = 2_000
 
 ROUTE_A = """\
 Write the model with all its rows, without pm.Minibatch and total_size, and let the step take
@@ -50,6 +54,10 @@ class RowData:
         Number of rows N; None for arrays that are always taken whole.
     batch_size : int or None
         Batch size of the model's own ``pm.Minibatch``, if it has one.
+    stored : StoredRows or None
+        Where all rows are, if those of the model are but a template.
+    names : tuple of str
+        Of `sources`, there.
     """
 
     variables: tuple[Variable, ...]
@@ -59,14 +67,79 @@ class RowData:
     lengths: tuple[Variable, ...]
     n_rows: int | None
     batch_size: int | None = None
+    stored: StoredRows | None = None
+    names: tuple[str, ...] = ()
 
     def values(self) -> list[np.ndarray]:
-        """Arrays as they are now, each of shape ``(N, ...)``."""
+        """Arrays as they are now, each of shape ``(N, ...)``; of rows on disk, those to check.
+
+        Floats are as wide as they were given, integers as the model's.
+        """
+        if self.stored is not None:
+            held = self.stored.held()
+            if held is None:
+                return self.at(self.to_check())
+            pairs = zip(self.names, self.sources, strict=True)
+            arrays = ((held[name], np.dtype(v.type.dtype)) for name, v in pairs)
+            return [
+                x if x.dtype.kind == t.kind == "f" else x.astype(t, copy=False) for x, t in arrays
+            ]
         return [value_of(source) for source in self.sources]
+
+    def at(self, where: slice | np.ndarray, floats: str | None = None) -> list[np.ndarray]:
+        """Some rows of every array, in the types that the model has.
+
+        Parameters
+        ----------
+        where : slice or ndarray of int
+            Slices without a step.
+        floats : {"float32", "float64"}, optional
+            Type of those that are floating-point numbers.
+        """
+        if self.stored is None:
+            found = [x[where] for x in self.values()]
+            types = [x.dtype for x in found]
+        else:
+            found = [_read(self.stored, name, where) for name in self.names]
+            types = [np.dtype(v.type.dtype) for v in self.sources]
+        return [
+            x.astype(floats if floats and t.kind == "f" else t, copy=False)
+            for x, t in zip(found, types, strict=True)
+        ]
+
+    def empty(self, n: int, floats: str) -> list[np.ndarray]:
+        """Arrays for n rows, in the types that `at` gives them."""
+        like = self.at(np.zeros(1, int), floats)
+        return [np.empty((n, *x.shape[1:]), x.dtype) for x in like]
+
+    def read_into(self, out: Sequence[np.ndarray], numbers: np.ndarray) -> None:
+        """Write some stored rows into arrays that `empty` gave."""
+        assert self.stored is not None
+        for name, x in zip(self.names, out, strict=True):
+            self.stored.take(name, numbers, x)
+
+    def to_check(self) -> np.ndarray:
+        """Numbers of random rows, and of those that hold the extreme values of stored ones."""
+        assert self.n_rows is not None
+        some = np.random.default_rng(0).choice(
+            self.n_rows, min(self.n_rows, CHECKED), replace=False
+        )
+        if self.stored is None:
+            return some
+        return np.unique(np.concatenate([some, *map(self.stored.extremes, self.names)]))
+
+
+def _read(stored: StoredRows, name: str, where: slice | np.ndarray) -> np.ndarray:
+    if isinstance(where, slice):
+        first, stop, _ = where.indices(stored.n_rows)
+        return stored.read(name, first, stop)
+    return stored.take(name, where)
 
 
 def shapes(data: RowData) -> str:
     """Names and shapes of the row data."""
+    if data.stored is not None:
+        return ", ".join(f"{name} {data.stored.shape(name)}" for name in data.names)
     return ", ".join(
         f"{v.name or 'an array'} {x.shape}"
         for v, x in zip(data.sources, data.values(), strict=True)
@@ -157,6 +230,80 @@ def find_rows(
     if minibatches:
         return _rows_of_minibatch(model, likelihoods, minibatches, data)
     return _rows_of_data(model, likelihoods, data)
+
+
+def find_stored_rows(model: Model, likelihoods: Sequence[Variable], stored: StoredRows) -> RowData:
+    """Find the row data of a model that was written with a template: a few rows of each.
+
+    Parameters
+    ----------
+    model : pm.Model
+    likelihoods : sequence of Variable
+        Log-likelihood graphs of ``model.observed_RVs``, in that order.
+    stored : StoredRows
+        All rows, by the names of ``pm.Data`` or of observed variables.
+
+    Returns
+    -------
+    RowData
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a source is missing, of no row data, or of another shape or type than its template.
+    """
+    outcomes = {rv.name: leaves([model.rvs_to_values[rv]]) for rv in model.observed_RVs}
+    named = [name for name in stored.names if name not in outcomes]
+    template = find_rows(model, likelihoods, named or None)
+    names = []
+    for source in template.sources:
+        known = [source.name, *(name for name, held in outcomes.items() if source in held)]
+        given = [name for name in known if name in stored.names]
+        if not given:
+            name = next((x for x in known if x), None) or array_names([source])
+            raise ValueError(
+                f"{name!r} has one entry per row and no source: add it, data={{..., {name!r}: ...}}"
+                f". Sources are given for {', '.join(map(repr, stored.names))}."
+            )
+        names.append(given[0])
+        _refuse_misfit(stored, given[0], source)
+    held = {v for v in leaves(likelihoods) if is_array(v) and v not in template.variables}
+    if left := [v for v in held if len(value_of(v)) == template.n_rows]:
+        raise ValueError(
+            f"{array_names(left)} has as many entries as the model has rows, and no source: add it "
+            f"to data={{...}}. If it is a table, write the model with more or fewer rows than it "
+            "has entries."
+        )
+    if unused := [name for name in stored.names if name not in names]:
+        raise ValueError(
+            f"data has {', '.join(map(repr, unused))}, which no observed variable depends on, or "
+            f"which another name stands for. Row data of the model: {', '.join(map(repr, names))}."
+        )
+    return replace(template, n_rows=stored.n_rows, stored=stored, names=tuple(names))
+
+
+def _refuse_misfit(stored: StoredRows, name: str, template: Variable) -> None:
+    """Refuse a source whose rows are not like the template's."""
+    rows, held = stored.shape(name)[1:], value_of(template).shape[1:]
+    if rows != held:
+        raise ValueError(
+            f"Rows of {name!r} have the shape {rows} in its source and {held} in the model: write "
+            "the model with the source's first rows."
+        )
+    given, dtype = stored.dtype(name), np.dtype(template.type.dtype)
+    if given.kind == "f" and dtype.kind != "f":
+        raise TypeError(
+            f"{name!r} is {given} in its source and {dtype} in the model. Write the model with "
+            f"floats, pm.Data({name!r}, first_rows.astype(float)), or store integers."
+        )
+    if dtype.kind in "iub" and given.kind in "iu":
+        values = stored.take(name, stored.extremes(name))
+        if (values.astype(dtype) != values).any():
+            raise ValueError(
+                f"{name!r} holds integers from {values.min()} to {values.max()}, which {dtype}, "
+                "its type in the model, does not. Write the model with floats: "
+                f"pm.Data({name!r}, first_rows.astype(float))."
+            )
 
 
 def _imputed(model: Model, rv: Named) -> bool:

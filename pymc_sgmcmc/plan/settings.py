@@ -6,7 +6,7 @@ A sampler's own settings are the fields of its dynamics, an engine's those of `e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -16,6 +16,8 @@ from pymc_sgmcmc import schedules
 from pymc_sgmcmc.arguments import integer, number, one_of, optional
 from pymc_sgmcmc.engines.settings import EngineSettings, resolve_engine
 from pymc_sgmcmc.settings import Settings, setting, settings
+from pymc_sgmcmc.streaming.sources import open_rows
+from pymc_sgmcmc.streaming.stored import StoredRows
 
 _PRECONDITIONERS = ("auto", "dense", "diagonal")
 
@@ -122,6 +124,10 @@ def _checked(name: str, value: Any) -> WarmUp:
     raise TypeError(f"{name} must be a WarmUp(...) of pymc_sgmcmc, got {value!r}.")
 
 
+def _data(name: str, value: Any) -> Sequence[str] | StoredRows | None:
+    return open_rows(value) if isinstance(value, Mapping) else value
+
+
 def _steps_per_draw(name: str, value: Any) -> int | None:
     if value is None or (isinstance(value, str) and value == "auto"):
         return None
@@ -156,12 +162,16 @@ class RunSettings(Settings):
         up to half too small.""",
         partial(one_of, allowed=("independent", "sweeps")),
     )
-    data: Sequence[str] | None = setting(
+    data: Sequence[str] | StoredRows | None = setting(
         None,
-        "list of str, optional",
+        "list of str or dict, optional",
         """Names of the row data, the arrays with one entry per row. When None, those that feed an
         observed variable and have its length (the greatest length, if observed variables differ;
-        the terms of shorter ones are evaluated in full).""",
+        the terms of shorter ones are evaluated in full). Or, by their names, the sources of rows
+        that stay on disk, where the model is written with the first few of them: arrays of NumPy
+        (``np.load(..., mmap_mode="r")``), zarr, h5py, xarray; columns of a table,
+        ``("rows.parquet", ["a", "b"])``; parts of the blocks of a loader, ``(loader, 0)``.""",
+        _data,
     )
     step_size: float | None = setting(
         None,

@@ -24,7 +24,7 @@ def to_groups(
     """Predictions and log-likelihoods, and the new rows that they are of, as a DataTree."""
     from arviz_base import dict_to_dataset
 
-    dims = _dims(model, [*predictions, *likelihood])
+    dims = dims_of(model, [*predictions, *likelihood])
     changed = new.changed_dims
     known = {k: v for k, v in model.coords.items() if v is not None and k not in changed}
     coords: dict[str, np.ndarray] = {k: np.asarray(v) for k, v in {**known, **new.coords}.items()}
@@ -67,7 +67,7 @@ def _own_dims(model: Model, name: str) -> list[str]:
     return list(model.named_vars_to_dims.get(name, ()))
 
 
-def _dims(model: Model, names: Sequence[str]) -> dict[str, list[str]]:
+def dims_of(model: Model, names: Sequence[str]) -> dict[str, list[str]]:
     """Dims of the parameters of observed variables: theirs, and one for the classes."""
     dims: dict[str, list[str]] = {}
     for rv in model.observed_RVs:

@@ -9,6 +9,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from pymc.model import Model
+from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.variable import TensorVariable
@@ -43,6 +44,36 @@ class Posterior:
 
     def evaluate(self, outputs: Mapping[str, TensorVariable]) -> dict[str, np.ndarray]:
         """Evaluate variables for each draw: ``(chain, draw, ...)``."""
+        evaluator, draws, _ = self._evaluator(outputs)
+        return self._by_chain(outputs, evaluator(draws))
+
+    def in_blocks(
+        self, outputs: Mapping[str, TensorVariable], outcomes: Mapping[str, SharedVariable]
+    ) -> Callable[[NewRows], dict[str, np.ndarray]]:
+        """Function that evaluates variables for other new rows, as many of them each time.
+
+        Parameters
+        ----------
+        outputs : mapping of str to TensorVariable
+        outcomes : mapping of str to SharedVariable
+            What stands for outcomes in them.
+        """
+        evaluator, draws, symbols = self._evaluator(outputs)
+        graphs = list(outputs.values())
+
+        def evaluate(new: NewRows) -> dict[str, np.ndarray]:
+            for name, v in outcomes.items():
+                v.set_value(new.outcomes[name])
+            new.refuse_unknown_codes(graphs, {v: v for v in symbols})
+            evaluator.hold([_value(new, v) for v in symbols])
+            return self._by_chain(outputs, evaluator(draws))
+
+        return evaluate
+
+    def _evaluator(
+        self, outputs: Mapping[str, TensorVariable]
+    ) -> tuple[Evaluator, list[np.ndarray], list[SharedVariable]]:
+        """Outputs as a function of draws; the draws; and the data that it holds."""
         recorded, inputs, data, graphs = self._graph(list(outputs.values()))
         graphs = [g.astype(self._dtype) if g.type.dtype.startswith("float") else g for g in graphs]
         draws = self._draws(recorded)
@@ -51,8 +82,8 @@ class Posterior:
         width = sum(v.type.shape[-1] for v in inputs if v.type.ndim) + 1
         size = int(np.clip(_AT_ONCE // (rows * width), 1, min(len(draws[0]), 1024)))
         named = dict(zip(outputs, graphs, strict=True))
-        found = Evaluator(inputs, named, data, size, _tell)(draws)
-        return self._by_chain(outputs, found)
+        held = _data(list(outputs.values()), recorded)
+        return Evaluator(inputs, named, data, size, _tell), draws, held
 
     def draw(
         self, outputs: Mapping[str, TensorVariable], rng: np.random.Generator
@@ -96,9 +127,9 @@ class Posterior:
             pt.tensor(v.name, dtype=v.type.dtype, shape=self._posterior[v.name].shape[2:])
             for v in recorded
         ]
-        data = [v for v in leaves(outputs, blockers=recorded) if is_shared_value(v)]
+        data = _data(outputs, recorded)
         self._new.refuse_old_rows(data)
-        held = [self._new.values.get(v, v.get_value(borrow=True)) for v in data]
+        held = [_value(self._new, v) for v in data]
         symbols = [
             pt.tensor(v.name, dtype=v.type.dtype, shape=np.shape(x))
             for v, x in zip(data, held, strict=True)
@@ -129,6 +160,15 @@ class Posterior:
         dataset = self._posterior.dataset
         values = [dataset[str(v.name)].values for v in variables]
         return [x.reshape(-1, *x.shape[2:]) for x in values]
+
+
+def _data(outputs: Sequence[Variable], recorded: Sequence[Variable]) -> list[SharedVariable]:
+    """Data that outputs are computed from, besides the draws of recorded variables."""
+    return [v for v in leaves(outputs, blockers=recorded) if is_shared_value(v)]
+
+
+def _value(new: NewRows, variable: SharedVariable) -> np.ndarray:
+    return new.values.get(variable, variable.get_value(borrow=True))
 
 
 def _tell(error: Exception, unknown: Callable[[], list[str]]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pymc as pm
@@ -15,9 +17,11 @@ from xarray import DataTree
 
 from pymc_sgmcmc.model.graphs import values_read
 from pymc_sgmcmc.prediction.groups import to_groups
+from pymc_sgmcmc.prediction.in_blocks import predict_in_blocks
 from pymc_sgmcmc.prediction.laws import parameters_of, resized
 from pymc_sgmcmc.prediction.new_rows import NewRows
 from pymc_sgmcmc.prediction.posterior import Posterior
+from pymc_sgmcmc.streaming.sources import is_source, open_rows
 from pymc_sgmcmc.warn import warn_user
 from pymc_sgmcmc.weights import in_proportion
 
@@ -33,6 +37,8 @@ def predict(
     dtype: str = "float32",
     random_seed: RandomState = None,
     weights: ArrayLike | None = None,
+    quantiles: Sequence[float] | None = None,
+    to: str | Path | None = None,
 ) -> DataTree:
     """Predict new rows with every draw of a posterior, and score their outcomes if they are given.
 
@@ -68,12 +74,22 @@ def predict(
         twice, and come back as one chain in which all count the same: for plots and means that know
         no weights. (Scores take ``weights=`` themselves, and use every draw.) When None all draws,
         in their chains.
+    quantiles : sequence of float, optional
+        Have rows taken in blocks, and summaries over draws returned in place of draws: mean,
+        standard deviation, these quantiles, and the log of the mean likelihood. Memory no longer
+        grows with rows times draws, and `data` may hold sources of rows on disk, as that of a step
+        may: columns of a table, ``("rows.parquet", ["a", "b"])``, arrays of zarr, memmaps.
+    to : path, optional
+        Where to write summaries to, a new zarr store; the DataTree then reads from it. They stay in
+        memory when None.
 
     Returns
     -------
     DataTree
         Groups ``predictions`` with `var_names`, ``(chain, draw, row, ...)``; where outcomes are
         given, ``log_likelihood``, in nats, and ``observed_data``; ``predictions_constant_data``.
+        With `quantiles`, groups ``mean``, ``sd`` and ``quantiles``, ``(row, ...)``, and
+        ``log_predictive`` where outcomes are given.
 
     Raises
     ------
@@ -126,9 +142,16 @@ def predict(
         raise ValueError(
             f"idata has no group {group!r}, only {', '.join(map(repr, idata.children))}."
         )
-    new, posterior = NewRows(model, data, coords or {}), idata.children[group]
+    posterior = idata.children[group]
     if weights is not None:
         posterior = DataTree(in_proportion(posterior.to_dataset(), weights), name=group)
+    if quantiles is not None:
+        rows = open_rows({k: x if is_source(x) else np.asarray(x) for k, x in data.items()})
+        return predict_in_blocks(
+            model, posterior, rows, lambda new: _asked(new, var_names), quantiles, dtype, to
+        )
+    _refuse_sources(data, to)
+    new = NewRows(model, data, coords or {})
     rng = get_random_generator(random_seed)
     asked = _asked(new, var_names)
     try:
@@ -140,6 +163,18 @@ def predict(
         if not shapes:
             raise
         raise ValueError(f"{shapes}. The model can't be evaluated with those.") from error
+
+
+def _refuse_sources(data: Mapping[str, Any], to: str | Path | None) -> None:
+    """Raise an error for sources of rows, or a place for summaries, where draws are asked for."""
+    if to is not None:
+        raise ValueError("to is where summaries go: say which, quantiles=(0.05, 0.95).")
+    for name, x in data.items():
+        if isinstance(x, str | Path) or (isinstance(x, tuple) and isinstance(x[0], str | Path)):
+            raise TypeError(
+                f"data[{name!r}] is a source of rows on disk, whose predictions by every draw may "
+                "be too many: ask for summaries with quantiles=(0.05, 0.95), say, or give an array."
+            )
 
 
 def _asked(new: NewRows, var_names: Sequence[str] | None) -> dict[str, TensorVariable]:

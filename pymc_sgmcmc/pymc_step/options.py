@@ -3,7 +3,7 @@
 A test holds them to what `plan.settings` and the dynamics declare.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -19,7 +19,7 @@ class Options(TypedDict, total=False):
 
     batch_size: int | None
     batches: Literal["independent", "sweeps"]
-    data: Sequence[str] | None
+    data: Sequence[str] | Mapping[str, Any] | None
     step_size: float | None
     steps_per_draw: int | Literal["auto"]
     schedule: str | Schedule | None

@@ -44,21 +44,22 @@ class Landscape:
         engine: OneEngine,
     ) -> None:
         self.row_gradients = 0
-        rows = potential.row_values()
-        if n_rows is not None and potential.n_rows is not None and n_rows < potential.n_rows:
-            subset = np.sort(rng.choice(potential.n_rows, n_rows, replace=False))
-            rows = [x[subset] for x in rows]
-        self.n_rows = max((len(x) for x in rows), default=1)
-        self._others = others
-        # All rows of large data are never on a device together.
-        cut = n_rows is None and potential.n_rows is not None
-        size = _PIECE if cut else self.n_rows
-        self._pieces = [[x[i : i + size] for x in rows] for i in range(0, self.n_rows, size)]
-        lengths = {len(piece[0]): piece for piece in self._pieces if piece}
+        self._others, self._potential, every = others, potential, potential.n_rows
+        if n_rows is not None and every is not None and n_rows < every:
+            rows = potential.rows_at(np.sort(rng.choice(every, n_rows, replace=False)))
+            self.n_rows, size = n_rows, n_rows
+        elif every is None:
+            rows = potential.rows_at(slice(None))
+            self.n_rows = size = max((len(x) for x in rows), default=1)
+        else:
+            # All rows of large data are never in memory in another type, nor on a device, together.
+            self.n_rows, size = every, min(every, _PIECE if n_rows is None else every)
+            rows = potential.rows_at(slice(0, size))
+        self._pieces = [slice(i, i + size) for i in range(0, self.n_rows, size)]
         with naming_variables(potential, engine):
-            self._of_length = {k: engine.derivatives(potential, x) for k, x in lengths.items()}
-            whole = next(iter(self._of_length.values()), None)
-            self._derivatives = whole or engine.derivatives(potential, rows)
+            self._derivatives = self._rest = engine.derivatives(potential, rows)
+            if self.n_rows % size:
+                self._rest = engine.derivatives(potential, potential.rows_at(self._pieces[-1]))
 
     def gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """U ``(k,)`` and ∇U ``(k, d)`` at positions ``(k, d)``."""
@@ -88,7 +89,9 @@ class Landscape:
             return list(evaluate(self._derivatives))
         total: list[np.ndarray] = []
         for piece in self._pieces:
-            share = len(piece[0]) / self.n_rows
-            parts = [share * x for x in evaluate(self._of_length[len(piece[0])].of(piece))]
+            rows = self._potential.rows_at(piece)
+            share = len(rows[0]) / self.n_rows
+            some = self._rest if piece is self._pieces[-1] else self._derivatives
+            parts = [share * x for x in evaluate(some.of(rows))]
             total = [x + part for x, part in zip(total, parts, strict=True)] if total else parts
         return total

@@ -70,8 +70,18 @@ class Devices:
         spec = _SPREAD if self.rows_are_spread else _EVERYWHERE
         return self._place(list(rows), spec, number) if rows else []
 
+    def place_batches(self, batches: Sequence[np.ndarray], number: int) -> list[Any]:
+        """Put batches ``(chains, updates, B, ...)`` where their chains are, or their rows."""
+        spec = PartitionSpec(None, None, _AXIS) if self.rows_are_spread else _SPREAD
+        return self._place(list(batches), spec, number)
+
     def vectorise(
-        self, one: Callable, axes: tuple[Any, ...], args: Sequence[Any], number: int
+        self,
+        one: Callable,
+        axes: tuple[Any, ...],
+        args: Sequence[Any],
+        number: int,
+        of_chains_rows: bool = False,
     ) -> tuple[Callable, list[Any]]:
         """Make a function of one chain one of many, and put its arguments in their places.
 
@@ -85,13 +95,15 @@ class Devices:
             The arguments, but for the rows.
         number : int
             Devices.
+        of_chains_rows : bool
+            Whether every chain has rows of its own: batches, in the order of updates.
 
         Returns
         -------
         function : callable
         args : list
         """
-        function = jax.vmap(one, in_axes=(*axes, None))
+        function = jax.vmap(one, in_axes=(*axes, 0 if of_chains_rows else None))
         if number == 1:
             return function, list(args)
         of_chains = _EVERYWHERE if self.rows_are_spread else _SPREAD
@@ -104,6 +116,8 @@ class Devices:
             for of_argument in axes
         )
         rows = _SPREAD if self.rows_are_spread else _EVERYWHERE
+        if of_chains_rows:
+            rows = PartitionSpec(None, None, _AXIS) if self.rows_are_spread else _SPREAD
         spread = jax.shard_map(
             function,
             mesh=self._mesh(number),

@@ -11,7 +11,14 @@ import numpy as np
 from jax import lax
 
 from pymc_sgmcmc.dynamics.base import Dynamics
-from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws, State, block_capacity, check_capacity
+from pymc_sgmcmc.engines.base import (
+    UPDATE_STATISTICS,
+    Draws,
+    State,
+    block_capacity,
+    check_capacity,
+    type_of_rows,
+)
 from pymc_sgmcmc.engines.jax.devices import Devices, to_host
 from pymc_sgmcmc.engines.jax.functions import (
     compile_for,
@@ -25,6 +32,7 @@ from pymc_sgmcmc.engines.jax.subsets import random_subset
 from pymc_sgmcmc.engines.programs import gradient_program
 from pymc_sgmcmc.estimators.estimators import Estimator
 from pymc_sgmcmc.model.potential import StochasticPotential
+from pymc_sgmcmc.streaming.stored import StoredRows
 
 _GENERATOR = "threefry2x32"
 # What is recorded is exact in its type, whatever matrices the model's own products have.
@@ -59,6 +67,8 @@ class JaxEngine:
         In which matrices are multiplied; JAX's default for the device when None.
     """
 
+    _stored: StoredRows | None = None
+
     def __init__(
         self,
         estimator: Estimator,
@@ -91,7 +101,10 @@ class JaxEngine:
             self._fresh = compile_fresh(dynamics, self.size, self.dtype)
         self._parameters = estimator.parameters
         self._compiled: dict[Any, Any] = {}
-        if same_rows is None:
+        self._stored = potential.stored
+        if self._stored is not None:
+            self.load([])
+        elif same_rows is None:
             self.load(potential.row_arrays())
         else:
             self.share_rows(same_rows)
@@ -111,16 +124,30 @@ class JaxEngine:
         """Take the rows off the devices, until they are needed again."""
         self._rows.clear()
 
-    def vectorise(self, one: Any, axes: tuple[Any, ...], args: Sequence[Any], chains: int) -> Any:
+    def vectorise(
+        self,
+        one: Any,
+        axes: tuple[Any, ...],
+        args: Sequence[Any],
+        chains: int,
+        batches: Sequence[Any] | None = None,
+    ) -> Any:
         """Make a function of one chain one of many, and put its arguments and the rows in place.
 
-        The last argument of the function are the rows; see `Devices.vectorise`.
+        The last argument of the function are the rows, or `batches`, which every chain has its own
+        of; see `Devices.vectorise`.
         """
         number = self._devices.used_by(chains)
+        if batches is not None:
+            function, args = self._devices.vectorise(one, axes, args, number, True)
+            return function, (*args, list(batches))
         rows = self._rows.get(number)  # another thread may release them
         if rows is None:
-            kinds = (self.dtype if x.dtype.kind == "f" else x.dtype for x in self._host_rows)
-            cast = [x.astype(k, copy=False) for x, k in zip(self._host_rows, kinds, strict=True)]
+            some = self.batch_size is not None
+            cast = [
+                x.astype(type_of_rows(x.dtype, self.dtype, some), copy=False)
+                for x in self._host_rows
+            ]
             rows = self._rows[number] = self._devices.place_rows(cast, number)
         function, args = self._devices.vectorise(one, axes, args, number)
         return function, (*args, rows)
@@ -157,20 +184,23 @@ class JaxEngine:
         others: Mapping[str, np.ndarray],
         seed: np.ndarray,
         parameters: Mapping[str, np.ndarray] | None = None,
+        batches: Sequence[Any] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Potential ``(chains,)`` and gradient ``(chains, d)`` from one random batch for each."""
 
         def one(position, others, parameters, key, rows):
-            batch = self._batch(jax.random.wrap_key_data(key, impl=_GENERATOR), rows)
+            if batches is None:
+                batch = self._batch(jax.random.wrap_key_data(key, impl=_GENERATOR), rows)
+            else:
+                batch = [x[0] for x in rows]
             return self.estimate(others, parameters, batch, position)
 
         with self.precision():
-            keys = jax.random.split(key_of(jnp.asarray(seed), jnp.uint32(0)), len(positions))
-            keys = jax.random.key_data(keys)
+            keys = _keys_of(seed, len(positions))
             values, axes = self._arguments(parameters)
             start = jnp.asarray(positions, self.dtype)
             args = (start, self.others(others), values, keys)
-            function, args = self.vectorise(one, (0, 0, axes, 0), args, len(positions))
+            function, args = self.vectorise(one, (0, 0, axes, 0), args, len(positions), batches)
             value, gradient = self._compile(function, "evaluate", args)(*args)
             return to_host(value), to_host(gradient)
 
@@ -186,6 +216,8 @@ class JaxEngine:
         others: Mapping[str, np.ndarray] | None = None,
         capacity: int | None = None,
         parameters: Mapping[str, np.ndarray] | None = None,
+        batches: Sequence[Any] | None = None,
+        place: int = 0,
     ) -> tuple[Draws, State]:
         """Advance all chains by ``n_draws`` draws; see `Engine.run`."""
         n_draws, n_steps = step_sizes.shape
@@ -206,11 +238,11 @@ class JaxEngine:
                 values,
                 jnp.asarray(padded),
                 jnp.asarray(base_step_size, self.dtype),
-                jnp.asarray([n_draws, n_steps], jnp.int32),
+                jnp.asarray([n_draws, n_steps, place], jnp.int32),
             )
             self._devices.warn_of_idle(chains)
             run, args = self.vectorise(
-                self._run_chain, (0, 0, axes, None, None, None), args, chains
+                self._run_chain, (0, 0, axes, None, None, None), args, chains, batches
             )
             state, positions, statistics = self._compile(run, "run", args)(*args)
             draws = Draws(
@@ -221,20 +253,57 @@ class JaxEngine:
                 state = {k: to_host(v) for k, v in state.items()}
             return draws, state
 
+    # -- rows that are read while the chains run -------------------------------------------------
+
+    def numbers(self, keys: np.ndarray, updates: np.ndarray, n: int) -> np.ndarray:
+        """Numbers of the rows of some updates; see `Reads.numbers`."""
+
+        def one(key, update):
+            following = update + jnp.arange(n, dtype=jnp.uint32)
+            return jax.vmap(lambda i: self._numbers_of_update(key, i))(following)
+
+        return self._on_host(one, f"numbers of {n}", keys, updates)
+
+    def numbers_to_evaluate(self, seed: np.ndarray, chains: int) -> np.ndarray:
+        """Numbers of the rows that `evaluate` takes; see `Reads.numbers_to_evaluate`."""
+
+        def one(key):
+            return self._numbers(jax.random.wrap_key_data(key, impl=_GENERATOR))
+
+        return self._on_host(one, "numbers", _keys_of(seed, chains))
+
+    def place(self, batches: Sequence[np.ndarray]) -> list[Any]:
+        """Put batches on the devices that need them; see `Reads.place`."""
+        with self.precision():
+            return self._devices.place_batches(batches, self._devices.used_by(len(batches[0])))
+
+    def _on_host(self, one, name, *args):
+        """Value of a function of one chain's numbers for all, computed beside the chains."""
+        host = jax.devices("cpu")[0]
+        with self.precision(), jax.default_device(host):
+            placed = [jax.device_put(np.asarray(x), host) for x in args]
+            return np.asarray(self._compile(jax.vmap(one), name, placed)(*placed))
+
     # -- one chain -------------------------------------------------------------------------------
 
     def _run_chain(self, state, others, parameters, step_sizes, base_step_size, numbers, rows):
-        n_draws, n_steps = numbers
+        n_draws, n_steps, place = numbers
 
-        def estimate(state):
-            batch = self._batch_of_update(state["key"], state["update"], rows)
+        def estimate(state, number):
+            if self._stored is None:
+                batch = self._batch_of_update(state["key"], state["update"], rows)
+            else:
+                batch = [lax.dynamic_index_in_dim(x, number, keepdims=False) for x in rows]
             return self.estimate(others, parameters, batch, state["position"])
 
         def draw(i, carry):
             def update(j, carry):
                 state, sums = carry
                 state, accepted, statistics = self._update(
-                    state, estimate, step_sizes[i, j], base_step_size
+                    state,
+                    estimate(state, place + i * n_steps + j),
+                    step_sizes[i, j],
+                    base_step_size,
                 )
                 sums = {k: sums[k] + jnp.where(accepted, v, 0) for k, v in statistics.items()} | {
                     "accepted": sums["accepted"] + accepted
@@ -244,7 +313,8 @@ class JaxEngine:
             state, positions, statistics = carry
             zeros = {k: jnp.zeros((), self.dtype) for k in (*self.statistics, "accepted")}
             state, sums = lax.fori_loop(0, n_steps, update, (state, zeros))
-            state, left = self._leave_infinite(state, estimate)
+            potential, _ = estimate(state, place + (i + 1) * n_steps)
+            state, left = self._leave_infinite(state, potential)
             accepted = sums.pop("accepted")
             recorded = {k: v / jnp.maximum(accepted, 1) for k, v in sums.items()}
             recorded["gradient_norm"] = jnp.sqrt(recorded["gradient_norm"])
@@ -265,11 +335,11 @@ class JaxEngine:
         """Potential and its gradient from the rows of a batch."""
         return self._devices.average(self._gradient(position, *others, *parameters, *batch))
 
-    def _update(self, state, estimate, step_size, base_step_size):
+    def _update(self, state, estimated, step_size, base_step_size):
         noise_key, _ = jax.random.split(key_of(state["key"], state["update"]))
         noise = self._noise(noise_key)
         position = state["position"]
-        potential, gradient = estimate(state)
+        potential, gradient = estimated
         # XLA would otherwise fuse the noise's generator into the gradient's loop, and draw it
         # several times over.
         gradient, noise = lax.optimization_barrier((gradient, noise))
@@ -313,10 +383,9 @@ class JaxEngine:
         }
         return new_state, finite, statistics
 
-    def _leave_infinite(self, state, estimate):
+    def _leave_infinite(self, state, potential):
         """Return from a position whose potential the next update would find not finite."""
         noise_key, _ = jax.random.split(key_of(state["key"], state["update"]))
-        potential, _ = estimate(state)
         leave = ~jnp.isfinite(potential)
         noise = self._noise(jax.random.fold_in(noise_key, 1))
         back = state["finite_position"]
@@ -333,26 +402,43 @@ class JaxEngine:
 
     def _batch_of_update(self, seed, update, rows):
         """Rows of a batch of its own, or of the part of a sweep whose turn it is."""
-        if not self._in_sweeps or self.batch_size is None:
+        if self.batch_size is None or not rows:
+            return rows
+        return self._take(rows, self._numbers_of_update(seed, update))
+
+    def _numbers_of_update(self, seed, update):
+        """Numbers of those rows."""
+        if not self._in_sweeps:
             _, key = jax.random.split(key_of(seed, update))
-            return self._batch(key, rows)
-        n, size = len(self._host_rows[0]), self.batch_size
+            return self._numbers(key)
+        n, size = self._n_rows, self.batch_size or 1
         parts = n // size
         sweep, turn = update // (2 * parts), update % (2 * parts)
         part = jnp.minimum(turn, 2 * parts - 1 - turn)
         _, key = jax.random.split(key_of(seed, sweep))
-        return self._devices.take(rows, random_subset(key, n, size, part * size))
+        return random_subset(key, n, size, part * size)
 
     def _batch(self, key, rows):
         """Rows of a batch, or all of them."""
         if self.batch_size is None or not rows:
             return rows
-        n, size = len(self._host_rows[0]), self.batch_size
+        return self._take(rows, self._numbers(key))
+
+    def _take(self, rows, numbers):
+        """Rows by their numbers, in the engine's precision."""
+        batch = self._devices.take(rows, numbers)
+        return [x.astype(self.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in batch]
+
+    def _numbers(self, key):
+        """Numbers of the rows of a batch."""
+        n, size = self._n_rows, self.batch_size or 1
         if size < n / 10:
-            batch = jax.random.randint(key, (size,), 0, n, jnp.int32)
-        else:
-            batch = random_subset(key, n, size)
-        return self._devices.take(rows, batch)
+            return jax.random.randint(key, (size,), 0, n, jnp.int32)
+        return random_subset(key, n, size)
+
+    @property
+    def _n_rows(self):
+        return self._stored.n_rows if self._stored else len(self._host_rows[0])
 
     # -- compilation -----------------------------------------------------------------------------
 
@@ -408,6 +494,12 @@ def length_of_parts(potential: StochasticPotential, parts: int) -> int | None:
             f"{length} rows have no such parts. Use batch_size={-(-length // parts) * parts}."
         )
     return length // parts
+
+
+def _keys_of(seed, chains):
+    """Data of the random keys of chains that are evaluated once."""
+    keys = jax.random.split(key_of(jnp.asarray(seed, jnp.uint32), jnp.uint32(0)), chains)
+    return jax.random.key_data(keys)
 
 
 def key_of(key_data, update):

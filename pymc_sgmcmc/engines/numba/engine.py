@@ -8,9 +8,17 @@ from typing import Any
 import numpy as np
 
 from pymc_sgmcmc.dynamics.base import Dynamics
-from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws, State, block_capacity, check_capacity
+from pymc_sgmcmc.engines.base import (
+    UPDATE_STATISTICS,
+    Draws,
+    State,
+    block_capacity,
+    check_capacity,
+    type_of_rows,
+)
 from pymc_sgmcmc.engines.numba import loop
 from pymc_sgmcmc.engines.numba.functions import numba_function
+from pymc_sgmcmc.engines.numba.kernels import choose_rows, choose_rows_of_updates
 from pymc_sgmcmc.engines.numba.random import NOISE, normals, threefry
 from pymc_sgmcmc.engines.numba.threads import cores, one_blas_thread
 from pymc_sgmcmc.engines.programs import (
@@ -71,6 +79,8 @@ class NumbaEngine:
             place = self.auxiliaries.index("momentum")
             renewed = {"fresh_auxiliaries": self._fresh, "momentum": place}
         renew = loop.bind(loop.renew_momentum, renewed)
+        self._in_sweeps, self._stored = batches == "sweeps", potential.stored
+        given = self._stored is not None
         self._run_chain = loop.bind(
             loop.run_chain,
             {
@@ -79,11 +89,14 @@ class NumbaEngine:
                 "position_of": position,
                 "renew_momentum": renew,
                 "n_state": 1 + len(self.auxiliaries),
-                "in_sweeps": batches == "sweeps",
+                "in_sweeps": self._in_sweeps,
+                "given": given,
             },
         )
-        self._evaluate = loop.bind(loop.evaluate, {"gradient_of": gradient})
-        if same_rows is None:
+        self._evaluate = loop.bind(loop.evaluate, {"gradient_of": gradient, "given": given})
+        if given:
+            self.load([])
+        elif same_rows is None:
             self.load(potential.row_arrays())
         else:
             self.share_rows(same_rows)
@@ -104,9 +117,11 @@ class NumbaEngine:
         """Row data in the engine's precision."""
         rows = self._cast.get(self.dtype)  # another thread may release them
         if rows is None:
-            kinds = (self.dtype if x.dtype.kind == "f" else x.dtype for x in self._host_rows)
-            pairs = zip(self._host_rows, kinds, strict=True)
-            rows = self._cast[self.dtype] = [np.ascontiguousarray(x, k) for x, k in pairs]
+            some = self.batch_size is not None
+            rows = self._cast[self.dtype] = [
+                np.ascontiguousarray(x, type_of_rows(x.dtype, self.dtype, some))
+                for x in self._host_rows
+            ]
         return rows
 
     def release(self) -> None:
@@ -146,12 +161,13 @@ class NumbaEngine:
         others: Mapping[str, np.ndarray],
         seed: np.ndarray,
         parameters: Mapping[str, np.ndarray] | None = None,
+        batches: Sequence[np.ndarray] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Potential ``(chains,)`` and gradient ``(chains, d)`` from one random batch for each."""
         results = []
         for chain, position in enumerate(np.array(positions, self.dtype)):
-            key = np.array(threefry(*np.asarray(seed, np.uint32), *_words(chain)), np.uint32)
-            _, *arguments = self._arguments(chain, others, parameters)
+            key = _key_of(seed, chain)
+            _, *arguments = self._arguments(chain, others, parameters, batches)
             results.append(self._evaluate(key, position, *arguments))
         values, gradients = zip(*results, strict=True)
         return np.array(values, self.dtype), np.stack(gradients)
@@ -168,6 +184,8 @@ class NumbaEngine:
         others: Mapping[str, np.ndarray] | None = None,
         capacity: int | None = None,
         parameters: Mapping[str, np.ndarray] | None = None,
+        batches: Sequence[np.ndarray] | None = None,
+        place: int = 0,
     ) -> tuple[Draws, State]:
         """Advance all chains by ``n_draws`` draws; see `Engine.run`."""
         n_draws, chains = len(step_sizes), len(state["position"])
@@ -195,9 +213,10 @@ class NumbaEngine:
                 of_chain["finite_position"],
                 of_chain["origin"],
                 tuple(of_chain[k] for k in self.auxiliaries),
-                *self._arguments(chain, others or {}, parameters),
+                *self._arguments(chain, others or {}, parameters, batches),
                 h,
                 h0,
+                place,
                 positions[chain],
                 statistics[chain],
             )
@@ -215,6 +234,29 @@ class NumbaEngine:
         columns = {k: statistics[..., i].astype(self.dtype) for i, k in enumerate(names)}
         return Draws(positions, columns), new
 
+    # -- rows that are read while the chains run -------------------------------------------------
+
+    def numbers(self, keys: np.ndarray, updates: np.ndarray, n: int) -> np.ndarray:
+        """Numbers of the rows of some updates; see `Reads.numbers`."""
+        assert self._stored is not None
+        found = np.empty((len(keys), n, self.batch_size or 1), np.int64)
+        for key, update, of_chain in zip(keys, updates, found, strict=True):
+            key, update = np.array(key, np.uint32), np.int64(update)
+            choose_rows_of_updates(key, update, self._in_sweeps, self._stored.n_rows, of_chain)
+        return found
+
+    def numbers_to_evaluate(self, seed: np.ndarray, chains: int) -> np.ndarray:
+        """Numbers of the rows that `evaluate` takes; see `Reads.numbers_to_evaluate`."""
+        assert self._stored is not None
+        found = np.empty((chains, self.batch_size or 1), np.int64)
+        for chain, of_chain in enumerate(found):
+            choose_rows(*_key_of(seed, chain), self._stored.n_rows, of_chain)
+        return found
+
+    def place(self, batches: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """Batches as they are; see `Reads.place`."""
+        return batches
+
     # -- arguments -------------------------------------------------------------------------------
 
     def _arguments(
@@ -222,6 +264,7 @@ class NumbaEngine:
         chain: int,
         others: Mapping[str, np.ndarray],
         parameters: Mapping[str, np.ndarray] | None,
+        batches: Sequence[np.ndarray] | None = None,
     ) -> tuple[Any, ...]:
         """Parameters, arguments, rows, batch and numbers of rows, as in `loop.run_chain`."""
         held = tuple(np.array(others[k][chain], dtype) for k, dtype in self._others.items())
@@ -230,12 +273,21 @@ class NumbaEngine:
             x = np.array((parameters or {})[name], self.dtype)
             own.append(x[chain].copy() if x.ndim > len(shape) else x)
         known, rows = (*held, *own), self.rows
+        if batches is not None:
+            rows = [x[chain].reshape(-1, *x.shape[3:]) for x in batches]
         if self.batch_size is None or not rows:
             return tuple(own), (*known, *rows), (), (), np.empty(0, np.int64)
-        batch = [np.zeros((self.batch_size, *x.shape[1:]), x.dtype) for x in rows]
+        kinds = (self.dtype if x.dtype.kind == "f" else x.dtype for x in rows)
+        pairs = zip(rows, kinds, strict=True)
+        batch = [np.zeros((self.batch_size, *x.shape[1:]), kind) for x, kind in pairs]
         flat = tuple(x.reshape(len(x), -1) for x in rows)
         flat_batch = tuple(x.reshape(len(x), -1) for x in batch)
         return tuple(own), (*known, *batch), flat, flat_batch, np.empty(self.batch_size, np.int64)
+
+
+def _key_of(seed: np.ndarray, chain: int) -> np.ndarray:
+    """Key of a chain that is evaluated once."""
+    return np.array(threefry(*np.asarray(seed, np.uint32), *_words(chain)), np.uint32)
 
 
 def _words(number: int) -> tuple[np.uint32, np.uint32]:

@@ -16,28 +16,55 @@ _AHEAD, _LINE = 16, 64
 def take_batch(key0, key1, rows, batch, numbers):
     """Copy random rows of the data into the batch; with replacement below a tenth of them."""
     if numbers.size > 0:
-        n = rows_of(rows)
-        if 10 * numbers.size < n:
-            random_rows(key0, key1, ROWS, n, numbers)
-        else:
-            random_subset(key0, key1, ROWS, n, numbers)
+        choose_rows(key0, key1, rows_of(rows), numbers)
         gather(rows, numbers, batch)
 
 
 @njit(cache=True)
 def take_batch_of_update(key, update, in_sweeps, rows, batch, numbers):
     """Copy rows into a batch of its own, or those of the part of a sweep whose turn it is."""
+    if numbers.size > 0:
+        choose_rows_of_update(key, update, in_sweeps, rows_of(rows), numbers)
+        gather(rows, numbers, batch)
+
+
+@njit(cache=True)
+def take_batch_given(place, rows, batch, numbers):
+    """Copy the batch that was chosen for an update, of those that lie one after another."""
+    for i in range(numbers.size):
+        numbers[i] = place * numbers.size + i
+    gather(rows, numbers, batch)
+
+
+@njit(cache=True)
+def choose_rows(key0, key1, n, numbers):
+    """Choose rows out of n; with replacement below a tenth of them."""
+    if 10 * numbers.size < n:
+        random_rows(key0, key1, ROWS, n, numbers)
+    else:
+        random_subset(key0, key1, ROWS, n, numbers)
+
+
+@njit(cache=True)
+def choose_rows_of_update(key, update, in_sweeps, n, numbers):
+    """Choose the rows of an update, or those of the part of a sweep whose turn it is."""
     if not in_sweeps:
         key0, key1 = threefry(key[0], key[1], np.uint32(update), np.uint32(0))
-        take_batch(key0, key1, rows, batch, numbers)
-    elif numbers.size > 0:
-        n = rows_of(rows)
+        choose_rows(key0, key1, n, numbers)
+    else:
         parts = n // numbers.size
         sweep, turn = update // (2 * parts), update % (2 * parts)
         part = min(turn, 2 * parts - 1 - turn)
         key0, key1 = threefry(key[0], key[1], np.uint32(sweep), np.uint32(0))
         random_subset(key0, key1, ROWS, n, numbers, part * numbers.size)
-        gather(rows, numbers, batch)
+
+
+@njit(cache=True, nogil=True)
+def choose_rows_of_updates(key, update, in_sweeps, n, numbers):
+    """Choose the rows of updates that follow one another, ``(updates, B)``."""
+    for i in range(len(numbers)):
+        following = np.uint32(update + i)
+        choose_rows_of_update(key, following, in_sweeps, n, numbers[i])
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})

@@ -20,6 +20,7 @@ from pymc_sgmcmc.engines.numba.kernels import (
     differ,
     products,
     take_batch,
+    take_batch_given,
     take_batch_of_update,
     write_means,
 )
@@ -33,6 +34,7 @@ position_of: Any = None
 momentum = 0
 n_state = 1
 in_sweeps = False
+given = False
 
 _SOURCES = "".join(Path(m).read_text() for m in (__file__, kernels.__file__, random.__file__))
 
@@ -51,6 +53,7 @@ def run_chain(
     numbers,
     step_sizes,
     base_step_size,
+    place,
     positions,
     statistics,
 ):
@@ -69,13 +72,16 @@ def run_chain(
     arguments : tuple of array
         What `gradient_of` needs besides the position; among them those whose rows are `batch`.
     rows : tuple of array (N, k)
-        Row data, flattened; empty where every update takes all rows.
+        Row data, flattened; empty where every update takes all rows. Where batches are given, the
+        batches of all updates and one more, one after another.
     batch : tuple of array (B, k)
         Where the rows of a batch are put.
     numbers : array (B,)
         Where the numbers of the rows are put.
     step_sizes : array (n_draws, n_updates)
     base_step_size : array ()
+    place : int
+        Of the first update's batch, where batches are given.
     positions : array (n_draws, d)
         The draws.
     statistics : array (n_draws, k)
@@ -87,12 +93,16 @@ def run_chain(
     noise = np.empty_like(position)
     step_size = np.empty_like(base_step_size)
     of_update = np.empty(n_statistics)
+    first = counters[0] - place
     for i in range(n_draws):
         accepted = 0
         sums = np.zeros(n_statistics)
         for j in range(n_updates):
             key0, key1 = threefry(key[0], key[1], np.uint32(counters[0]), np.uint32(0))
-            take_batch_of_update(key, counters[0], in_sweeps, rows, batch, numbers)
+            if given:
+                take_batch_given(counters[0] - first, rows, batch, numbers)
+            else:
+                take_batch_of_update(key, counters[0], in_sweeps, rows, batch, numbers)
             normals(key0, key1, NOISE, noise)
             value, gradient = gradient_of(position, *arguments)
             step_size[()] = step_sizes[i, j]
@@ -121,7 +131,10 @@ def run_chain(
 
         # Leave a position whose potential the next update would find not finite.
         key0, key1 = threefry(key[0], key[1], np.uint32(counters[0]), np.uint32(0))
-        take_batch_of_update(key, counters[0], in_sweeps, rows, batch, numbers)
+        if given:
+            take_batch_given(counters[0] - first, rows, batch, numbers)
+        else:
+            take_batch_of_update(key, counters[0], in_sweeps, rows, batch, numbers)
         value, gradient = gradient_of(position, *arguments)
         left = 0
         if not np.isfinite(value.item()):
@@ -141,7 +154,10 @@ def run_chain(
 
 def evaluate(key, position, arguments, rows, batch, numbers):
     """Potential and gradient from one random batch."""
-    take_batch(key[0], key[1], rows, batch, numbers)
+    if given:
+        take_batch_given(0, rows, batch, numbers)
+    else:
+        take_batch(key[0], key[1], rows, batch, numbers)
     value, gradient = gradient_of(position, *arguments)
     return value.item(), gradient
 
