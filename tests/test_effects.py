@@ -7,7 +7,7 @@ import pytensor.tensor as pt
 import pytest
 
 from benchmarks.effects import collapsed
-from pymc_sgmcmc import ATMC, sample
+from pymc_sgmcmc import ATMC, WarmUp, sample
 from pymc_sgmcmc.run.phases import Run
 from pymc_sgmcmc.warmup.effects import EffectsWarmUp
 from pymc_sgmcmc.warmup.landscape import Landscape
@@ -28,9 +28,9 @@ def intercepts(rows):
     return model, (g, y)
 
 
-def searched(model):
+def searched(model, **settings):
     """Run of two chains that has searched, and drawn nothing."""
-    step = ATMC(batch_size=200, model=model)
+    step = ATMC(batch_size=200, model=model, **settings)
     points, rngs = [model.initial_point(0)] * 2, [np.random.default_rng(i) for i in (1, 2)]
     return Run(step.compiled, points, rngs, tune=16, draws=1).start()
 
@@ -126,3 +126,35 @@ def test_curvature_is_that_of_all_pieces_of_the_rows(monkeypatch):
     np.testing.assert_allclose(
         landscape.hessian(np.zeros((1, 5)))[2], 31.0 * np.eye(5)[None], rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("preconditioner", ["auto", "diagonal", "array"])
+def test_coordinates_are_those_that_were_asked_for(preconditioner):
+    """Slopes on years since 2000 are nearly intercepts: effects of a group need a block."""
+    rng = np.random.default_rng(5)
+    groups, n = 600, 6000
+    g, year = rng.integers(groups, size=n), rng.uniform(1, 3, n)
+    variances = rng.uniform(0.5, 2, 2 * groups)
+    with pm.Model() as model:
+        a, b = pm.Normal("a", 0, 1, shape=groups), pm.Normal("b", 0, 1, shape=groups)
+        pm.Normal("y", a[g] + b[g] * year, 1, observed=rng.normal(size=n))
+    wanted = variances if preconditioner == "array" else preconditioner
+    run = searched(model, warmup=WarmUp(preconditioner=wanted))
+    (place,) = run.tuning.places
+    coordinates = place.coordinates
+    if preconditioner == "auto":
+        matrix = coordinates.blocks.matrices[0]
+        assert matrix.shape == (groups, 2, 2)
+        # Curvature of a group with its n rows is that of its own least squares.
+        rows = np.flatnonzero(g == 0)
+        design = np.column_stack([np.ones(len(rows)), year[rows]])
+        hessian = np.eye(2) + design.T @ design
+        factor = coordinates.factor[[0, groups]][:, None] * matrix[0]
+        whitened = np.linalg.eigvalsh(factor.T @ hessian @ factor)
+        assert 0.3 < whitened[0] < whitened[1] < 3
+        assert run.tuning.found.softest_curvature > 0.1
+    else:
+        assert coordinates.axes is None
+        assert coordinates.blocks is None
+    if preconditioner == "array":
+        np.testing.assert_allclose(coordinates.factor, np.sqrt(variances))

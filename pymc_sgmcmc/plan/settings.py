@@ -79,8 +79,9 @@ class WarmUp(Settings):
         '{"auto", "dense", "diagonal"}, array or None',
         """Coordinates θ = μ + L z in which the chains move. "dense": the posterior is about N(0, I)
         in them, by the curvature around its mode on a sample of the rows; "diagonal": each
-        parameter has its own scale. "auto" is dense up to 1,000 parameters and diagonal, from the
-        Fisher information, above. An array is L Lᵀ: a covariance ``(d, d)`` or variances ``(d,)``
+        parameter has its own scale. "auto" is dense up to 1,000 parameters; above, a diagonal with
+        a few more directions and with the effects of each group together. An array is L Lᵀ: a
+        covariance ``(d, d)`` or variances ``(d,)``
         of the unconstrained parameters, in the order of the model's value variables.""",
         _preconditioner,
     )

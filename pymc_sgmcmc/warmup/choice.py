@@ -85,7 +85,8 @@ def _warm_up(
             return large(after=warming)
 
     if not dense and compiled.plan.potential.size > _SMALL:
-        return large() if is_network(compiled.plan.potential.model) else regression()
+        given = not isinstance(wanted.preconditioner, str)  # coordinates of one's own
+        return large() if given or is_network(compiled.plan.potential.model) else regression()
     small = SmallWarmUp(compiled, others, rng, engine)
     begin = starts(small.coarse.gradient)
     if not dense and len(begin[0]) > _QUICK and _downward(small, begin[0]) > _ROUGH:

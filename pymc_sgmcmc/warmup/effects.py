@@ -70,7 +70,9 @@ class EffectsWarmUp(LargeWarmUp):
         self.leniency_of_correlation = self.leniency_of_spread = 1.0
         self._curvatures, self._softest_left = np.ones(self.size), 1.0
         self._shared = np.zeros(0, int)
-        self._families = families(self.plan.potential.layout)
+        # "diagonal" asks for a scale and no more.
+        self._turns = self.plan.settings.warmup.whitens
+        self._families = families(self.plan.potential.layout) if self._turns else ()
 
     def _landscapes(self) -> set[Landscape]:
         return {self.landscape, self._exact, self._prior}
@@ -132,8 +134,11 @@ class EffectsWarmUp(LargeWarmUp):
             If U curves down there in as many directions as in a network.
         """
         seen = self._refuse_network(self.landscape, scaled, positions, _VECTORS)
+        left = seen.left if self._turns else seen.least
+        self._curvatures = np.full(self.size, max(left, seen.largest / 1e6))
+        if not self._turns:
+            return scaled
         fitted, numbers = along(scaled, seen.apart)
-        self._curvatures = np.full(self.size, max(seen.left, seen.largest / 1e6))
         self._curvatures[numbers] = 1.0
         self._shared = np.union1d(numbers, _of_few(self.plan.potential.layout))
         return fitted
@@ -215,7 +220,7 @@ class EffectsWarmUp(LargeWarmUp):
         if self._families and self.plan.potential.batch_size:
             turn = principal(self._families, noise).without(self._shared)
             coordinates, noise = coordinates.mixed(turn), turn.transposed.times(noise)
-        if coordinates.axes is not None or have_in_common(noise[:, self._shared]):
+        if self._turns and (coordinates.axes is not None or have_in_common(noise[:, self._shared])):
             coordinates, noise = uncorrelated(coordinates, self._shared, noise)
             curvatures[self._shared] = curvatures[self._shared].min()
         variance = np.square(noise).mean(0)

@@ -14,8 +14,6 @@ from pymc_sgmcmc.warmup.base import BaseWarmUp
 from pymc_sgmcmc.warmup.descent import Descent, DescentDynamics, descend
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.noise import correlated_part, spread_of
-from pymc_sgmcmc.warmup.polish import Apart, curvatures
-from pymc_sgmcmc.warmup.turning import along, uncorrelated
 
 # Rows on which curvature is measured, and pairs of batches that show the gradient's noise.
 _ROWS, _PAIRS = 2000, 256
@@ -23,8 +21,6 @@ _ROWS, _PAIRS = 2000, 256
 _SIGNS = 512
 # Numbers that samples are kept in, as far as these are more than the fewest that show anything.
 _NUMBERS, _FEWEST = 2**23, 32
-# Positions and products that show the stiffest directions, and how many of them have axes.
-_VISITED, _VECTORS, _STIFFEST = 4, 40, 16
 # Heat of the noisiest direction, as a relative error, for each row that there is to a parameter:
 # predictions of digits (0.2 rows) feel 4, those of protein (37 rows) not even 50.
 _HEAT, _MOST = 8.0, 100.0
@@ -35,10 +31,11 @@ _GRADIENTS = 32
 
 
 class LargeWarmUp(BaseWarmUp):
-    """Minibatch descent from every start, then a diagonal scale from the Fisher information.
+    """Minibatch descent from every start, then a diagonal scale.
 
-    Every chain stays where its own descent ends; the scale is pooled over all of them. It is
-    measured again and again on the chains' way from the bottom, where gradients are small.
+    The scale is from the Fisher information, or the mean square of gradients. Every chain stays
+    where its own descent ends; the scale is pooled over all of them. It is measured again and again
+    on the chains' way from the bottom, where gradients are small.
 
     Directions that the data say nothing of are as soft as the prior: its curvature, in the units of
     a scale that the data made, is what the friction is chosen for.
@@ -124,22 +121,10 @@ class LargeWarmUp(BaseWarmUp):
         if not (len(noise) and np.isfinite(noise).all()):
             raise self._not_finite("The gradient where the chains are", chosen[0])
         fitted = self._scale(np.square(plain).mean(0), positions)
-        scaled = dataclasses.replace(unscaled, factor=fitted)
-        coordinates = preconditioned(scaled, self.plan.settings.warmup.preconditioner)
-        if coordinates is not scaled or not self.plan.settings.warmup.whitens:
-            return (place_of(coordinates, coordinates.gradient(noise), place.anchor),)
-        turned, numbers = along(scaled, self._stiffest(scaled, positions))
-        noise = turned.gradient(noise)
-        if len(numbers):
-            turned, noise = uncorrelated(turned, numbers, noise)
-        return (place_of(turned, noise, place.anchor),)
-
-    def _stiffest(self, scaled: Coordinates, positions: np.ndarray) -> Apart:
-        """The few stiffest directions of the mean curvature at some of the positions."""
-        some = self.rng.choice(positions, min(_VISITED, len(positions)), replace=False)
-        directions, found = curvatures(self.landscape, scaled, some, self.rng, _VECTORS).apart
-        stiff = found > 1
-        return Apart(directions[stiff][-_STIFFEST:], found[stiff][-_STIFFEST:])
+        coordinates = preconditioned(
+            dataclasses.replace(unscaled, factor=fitted), self.plan.settings.warmup.preconditioner
+        )
+        return (place_of(coordinates, coordinates.gradient(noise), place.anchor),)
 
     def _scale(self, noise: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Diagonal of L from the curvature that the data and the prior bring, ``(d,)``."""
