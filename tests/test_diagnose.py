@@ -207,6 +207,23 @@ PLANTED = {
 }
 
 
+def test_chains_that_are_not_at_rest_are_told_how_long_they_take():
+    statistics, attributes = good()
+    statistics["configurational_temperature"] -= 0.5
+
+    def told(**known):
+        found = signs_of_trouble(statistics, attributes | known)
+        (message,) = [f.message for f in found if f.check == "configurational temperature"]
+        return message
+
+    assert "Try a longer tune=..., or a larger steps_per_draw." in told()
+    needed = {"updates_to_forget": 2000.0}
+    asked = told(**needed, tuning_updates=1000)
+    assert "about 2,000 updates to forget" in asked
+    assert "the tuning had 1,000: try a tune=... or a steps_per_draw 10 times as large" in asked
+    assert "Try a longer tune=..." in told(**needed, tuning_updates=20_000)
+
+
 @pytest.mark.parametrize("check", PLANTED)
 def test_what_is_planted_is_found(check):
     changes, attributes, message = PLANTED[check]

@@ -6,7 +6,7 @@ import pytest
 from pymc_sgmcmc.dynamics import ATMCDynamics, SGHMCDynamics, SGLDDynamics, SGNHTDynamics
 from pymc_sgmcmc.dynamics.base import heating
 from pymc_sgmcmc.warmup.friction import with_best_friction
-from pymc_sgmcmc.warmup.step_size import step_size
+from pymc_sgmcmc.warmup.step_size import step_size, updates_to_forget
 
 TARGET, SPREAD = 0.02, 10.0
 QUIET = np.zeros(3)
@@ -99,3 +99,13 @@ def test_a_friction_that_was_given_is_kept(dynamics):
 def test_dynamics_without_friction_stay_as_they_are():
     dynamics = SGLDDynamics()
     assert best(dynamics)[0] is dynamics
+
+
+@pytest.mark.parametrize(("beta", "curvature"), [(0.3, 1.0), (5.0, 1.0), (1.0, 0.04)])
+def test_what_the_softest_direction_takes_to_forget(beta, curvature):
+    """Of an overdamped direction 2∫ρ dt, and the time of its energy if it swings."""
+    h = 1e-2
+    dynamics = SGHMCDynamics(momentum_decay=np.exp(-beta * h))
+    found = updates_to_forget(dynamics, h, QUIET, curvature)
+    rho = np.abs(dynamics.correlation(h, QUIET, np.arange(100_000), curvature))
+    assert found == pytest.approx(2 * rho.sum(), rel=0.5)

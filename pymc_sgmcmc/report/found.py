@@ -19,6 +19,9 @@ class Found(Record):
         Largest ω² that was met in the sampler's coordinates, and over the median of those met.
     softest_curvature : float or None
         ω² of the softest direction that matters, which the friction was chosen for.
+    updates_to_forget : float or None
+        Updates after which a position has forgotten where it was in that direction: the integral of
+        its autocorrelation, with what friction was chosen.
     largest_noise : float or None
         Largest variance V of the gradient noise of a coordinate.
     expected_bias : float or None
@@ -53,6 +56,7 @@ class Found(Record):
     largest_curvature: float | None = None
     curvature_ratio: float | None = None
     softest_curvature: float | None = None
+    updates_to_forget: float | None = None
     largest_noise: float | None = None
     expected_bias: float | None = None
     step_halved: int | None = None

@@ -28,6 +28,8 @@ Statistics = Mapping[str, np.ndarray]
 _TEMPERATURE, _NOISE_FRICTION = 0.05, 0.3
 # What is beyond so many standard errors is not chance.
 _ERRORS = 5
+# Times that a tuning should last what chains take to forget, and what is a longer one at all.
+_FORGOTTEN, _LONGER = 5, 1.5
 # Nats by which one mode is clearly worse than another: less than a hundredth of its mass.
 _CLEARLY = 5.0
 # Ratio of the largest curvature to a typical one, from which on no single step size suits both.
@@ -224,6 +226,21 @@ def _kinetic(statistics: Statistics, report: Report) -> Iterator[Finding]:
     yield Finding("kinetic temperature", True, found + message)
 
 
+def _longer(report: Report) -> str:
+    """How much longer the tuning has to be, as far as that is known."""
+    usual = "Try a longer tune=..., or a larger steps_per_draw."
+    try:
+        needed, had = report.found.updates_to_forget, report.tuning_updates
+    except NotMeasured:
+        return usual
+    if not needed or not had or (times := _FORGOTTEN * needed / had) < _LONGER:
+        return usual
+    return (
+        f"Their softest directions take about {needed:,.0f} updates to forget where they were, and "
+        f"the tuning had {had:,}: try a tune=... or a steps_per_draw {times:,.0f} times as large."
+    )
+
+
 def _configurational(statistics: Statistics, report: Report) -> Iterator[Finding]:
     samples = _statistic(statistics, "configurational_temperature")
     if samples is None or (T := report.temperature) == 0:
@@ -238,7 +255,7 @@ def _configurational(statistics: Statistics, report: Report) -> Iterator[Finding
     if mean < T:
         message = (
             "the chains are not at rest. They are still spreading, or stay where the posterior is "
-            "narrow. Try a longer tune=..., or a larger steps_per_draw."
+            "narrow. " + _longer(report)
         )
     elif report.in_batches:
         factor = "up to" if report.batches == "sweeps" else "about"

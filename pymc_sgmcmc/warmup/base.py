@@ -20,7 +20,12 @@ from pymc_sgmcmc.report.found import Found
 from pymc_sgmcmc.warmup.friction import with_best_friction
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.noise import gradient_noise
-from pymc_sgmcmc.warmup.step_size import largest_curvature, step_size, steps_per_draw
+from pymc_sgmcmc.warmup.step_size import (
+    largest_curvature,
+    step_size,
+    steps_per_draw,
+    updates_to_forget,
+)
 
 # Mean square of ∇U − z over d from which on the curvature at a mode says little of the posterior.
 MISLEADING = 10.0
@@ -219,6 +224,7 @@ class BaseWarmUp(ABC):
             largest_curvature=curvature.max(),
             curvature_ratio=curvature.max() / np.median(curvature),
             softest_curvature=softest,
+            updates_to_forget=updates_to_forget(dynamics, h, noise, softest),
             largest_noise=noise.max(),
             expected_bias=dynamics.bias(h, stiffest, noise, correlated, spread),
             search_updates=self._updates(len(place_of_chain)),

@@ -95,6 +95,27 @@ def steps_per_draw(
     return _AFFORDABLE
 
 
+def updates_to_forget(
+    dynamics: Dynamics, step_size: float, noise: np.ndarray, softest: float
+) -> float:
+    r"""Updates that the autocorrelation of the softest direction lasts.
+
+    :math:`2 \int_0^\infty |\rho|\,dt`, about: friction β makes it 2β/ω² where it is greater than ω,
+    and what is less swings for 2/β.
+
+    Parameters
+    ----------
+    dynamics, step_size, noise, softest
+        As in `steps_per_draw`.
+
+    Returns
+    -------
+    float
+    """
+    beta = float(np.mean(dynamics.friction(step_size, noise))) / step_size
+    return 2 * max(beta / softest, 1 / beta) / step_size
+
+
 def largest_curvature(
     landscape: Landscape, coordinates: Coordinates, position: np.ndarray, rng: np.random.Generator
 ) -> float:
