@@ -56,6 +56,7 @@ class EffectsWarmUp(LargeWarmUp):
 
     leniency = 1.0
     points = 2
+    noted = ("rounds", "_soft")
 
     def __init__(
         self,
