@@ -10,6 +10,7 @@ from pymc_sgmcmc.prediction import predict
 from pymc_sgmcmc.run.chains import ChainStuckError
 from pymc_sgmcmc.sampling import sample
 from pymc_sgmcmc.step_methods import ATMC, SGHMC, SGLD, SGNHT
+from pymc_sgmcmc.stopping import Progress, reached
 
 __version__ = version("pymc_sgmcmc")
 
@@ -21,10 +22,12 @@ __all__ = [
     "SGNHT",
     "ChainStuckError",
     "Numba",
+    "Progress",
     "WarmUp",
     "diagnose",
     "nn",
     "predict",
+    "reached",
     "sample",
     "schedules",
 ]

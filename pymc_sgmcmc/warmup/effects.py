@@ -56,7 +56,7 @@ class EffectsWarmUp(LargeWarmUp):
 
     leniency = 1.0
     points = 2
-    noted = ("rounds", "_soft")
+    noted = ("rounds", "_least", "_soft", "_unstretched")
 
     def __init__(
         self,
