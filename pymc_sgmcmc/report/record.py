@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -84,15 +85,17 @@ class Record:
         return record
 
 
-def names_of(cls: type) -> set[str]:
+@functools.cache
+def names_of(cls: type) -> frozenset[str]:
     """Names of all fields of a record, and of the records in it."""
-    found: set[str] = set()
+    found: frozenset[str] = frozenset()
     for name, (kind, _) in _kinds(cls).items():
         nested = isinstance(kind, type) and issubclass(kind, Record)
         found |= names_of(kind) if nested else {name}
     return found
 
 
+@functools.cache
 def _kinds(cls: type) -> dict[str, tuple[Any, bool]]:
     """Type of every field of a record, and whether it is needed: not None."""
     hints = typing.get_type_hints(cls)

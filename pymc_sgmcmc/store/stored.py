@@ -233,10 +233,13 @@ class Stored:
         return None if self.counter is None else unpack(self.counter["state"], self._array)
 
     @property
-    def room(self) -> int | None:
-        """Draws that the next block may have: a chunk is written as soon as it is full."""
+    def room(self) -> int:
+        """Draws that the next block may have: a chunk is written as soon as it is full.
+
+        One, where there is none yet to tell how large they are.
+        """
         if self._at_once is None:
-            return None
+            return 1
         return self._at_once - self._place(self.filled) % self._at_once
 
     def add(self, variables: Arrays, statistics: Arrays) -> None:
@@ -248,7 +251,7 @@ class Stored:
     def reach(self, mark: Mark) -> None:
         """Note a moment to go on from, and write until there if it is time to."""
         self._mark = mark
-        full = self._pending and self.room in (None, self._at_once)
+        full = self._pending and self._at_once in (None, self.room)
         if full or self.counter is None or time.monotonic() >= self._due:
             self.write()
 
