@@ -11,6 +11,7 @@ from pymc_sgmcmc.run.chains import ChainStuckError
 from pymc_sgmcmc.sampling import sample
 from pymc_sgmcmc.step_methods import ATMC, SGHMC, SGLD, SGNHT
 from pymc_sgmcmc.stopping import Progress, reached
+from pymc_sgmcmc.store.watch import watch
 
 __version__ = version("pymc_sgmcmc")
 
@@ -30,4 +31,5 @@ __all__ = [
     "reached",
     "sample",
     "schedules",
+    "watch",
 ]

@@ -86,7 +86,7 @@ class Record:
 
 
 @functools.cache
-def names_of(cls: type) -> frozenset[str]:
+def names_of(cls: Any) -> frozenset[str]:
     """Names of all fields of a record, and of the records in it."""
     found: frozenset[str] = frozenset()
     for name, (kind, _) in _kinds(cls).items():
@@ -96,7 +96,7 @@ def names_of(cls: type) -> frozenset[str]:
 
 
 @functools.cache
-def _kinds(cls: type) -> dict[str, tuple[Any, bool]]:
+def _kinds(cls: Any) -> dict[str, tuple[Any, bool]]:
     """Type of every field of a record, and whether it is needed: not None."""
     hints = typing.get_type_hints(cls)
     return {field.name: _kind(hints[field.name]) for field in dataclasses.fields(cls)}
