@@ -85,19 +85,23 @@ class Record:
         return record
 
 
-@functools.cache
-def names_of(cls: Any) -> frozenset[str]:
+def names_of(cls: type) -> set[str]:
     """Names of all fields of a record, and of the records in it."""
-    found: frozenset[str] = frozenset()
+    found: set[str] = set()
     for name, (kind, _) in _kinds(cls).items():
         nested = isinstance(kind, type) and issubclass(kind, Record)
         found |= names_of(kind) if nested else {name}
     return found
 
 
-@functools.cache
 def _kinds(cls: Any) -> dict[str, tuple[Any, bool]]:
     """Type of every field of a record, and whether it is needed: not None."""
+    return _kinds_read(cls)
+
+
+@functools.cache
+def _kinds_read(cls: Any) -> dict[str, tuple[Any, bool]]:
+    # Reading annotations takes a millisecond, which a run would spend many times over.
     hints = typing.get_type_hints(cls)
     return {field.name: _kind(hints[field.name]) for field in dataclasses.fields(cls)}
 

@@ -10,19 +10,26 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
+import typing
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from pymc_sgmcmc.estimators.coordinates import Axes, Coordinates
-from pymc_sgmcmc.plan.tuning import Place, Tuning
-from pymc_sgmcmc.report.found import Found
-from pymc_sgmcmc.warmup.polish import Soft
+from pymc_sgmcmc.plan.tuning import Tuning
 
 # Bytes up to which an array stands in the text.
 _SMALL = 2**14
-_RECORDS = {cls.__name__: cls for cls in (Tuning, Place, Coordinates, Axes, Found, Soft)}
+
+
+def _records(kind: Any) -> set[type]:
+    """Dataclasses that a type is made of."""
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return {kind}.union(*map(_records, typing.get_type_hints(kind).values()))
+    return set().union(*map(_records, typing.get_args(kind)))
+
+
+_RECORDS = {cls.__name__: cls for cls in _records(Tuning)}
 
 
 def pack(value: Any) -> tuple[Any, dict[str, np.ndarray]]:
@@ -72,13 +79,9 @@ def unpack(plain: Any, array: Callable[[str], bytes]) -> Any:
     dtype, shape, order, numbers = held
     ((where, what),) = numbers.items()
     buffer = base64.b64decode(what) if where == "numbers" else array(what)
-    x = np.frombuffer(buffer, np.dtype(dtype)).copy().reshape(shape, order=order)
+    x = np.frombuffer(buffer, np.dtype(dtype)).copy().reshape(shape)
+    x = x.transpose(np.argsort(order)) if order else x
     return x[()] if kind == "number" else x
-
-
-def array_bytes(x: np.ndarray) -> bytes:
-    """Numbers of an array, in the order that it has in memory."""
-    return x.tobytes("A")
 
 
 def _plain(value: Any, aside: dict[str, np.ndarray]) -> Any:
@@ -86,7 +89,7 @@ def _plain(value: Any, aside: dict[str, np.ndarray]) -> Any:
         return value
     kind = type(value).__name__
     if kind in _RECORDS:
-        fields = _fields(value)
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         return {"record": [kind, {k: _plain(x, aside) for k, x in fields.items()}]}
     if isinstance(value, dict):
         return {"mapping": {k: _plain(x, aside) for k, x in value.items()}}
@@ -101,22 +104,18 @@ def _plain(value: Any, aside: dict[str, np.ndarray]) -> Any:
     raise TypeError(f"A state of a run has no {kind} in it, got {value!r}.")
 
 
-def _fields(record: Any) -> dict[str, Any]:
-    if isinstance(record, tuple):
-        return record._asdict()  # type: ignore[attr-defined]
-    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-
-
 def _array(x: np.ndarray, aside: dict[str, np.ndarray]) -> list[Any]:
-    """Type, shape, order in memory, on which the last bits of sums depend, and the numbers."""
+    """Type, shape, order of the axes in memory, and the numbers in that order.
+
+    The last bits of sums depend on the order.
+    """
     if x.dtype.hasobject:
         raise TypeError(f"A state of a run has no array of {x.dtype} in it.")
-    order = "F" if x.flags.f_contiguous and not x.flags.c_contiguous else "C"
-    x = np.asarray(x, order=order)  # type: ignore[call-overload]
+    order = np.argsort([-abs(stride) for stride in x.strides], kind="stable").tolist()
+    x = np.ascontiguousarray(x.transpose(order)).reshape([x.shape[axis] for axis in order])
     head = [x.dtype.str, list(x.shape), order]
-    held = array_bytes(x)
-    if len(held) <= _SMALL:
-        return [*head, {"numbers": base64.b64encode(held).decode()}]
-    digest = hashlib.blake2b(held, digest_size=16).hexdigest()
+    if x.nbytes <= _SMALL:
+        return [*head, {"numbers": base64.b64encode(x.tobytes()).decode()}]
+    digest = hashlib.blake2b(x.tobytes(), digest_size=16).hexdigest()
     aside[digest] = x
     return [*head, {"aside": digest}]

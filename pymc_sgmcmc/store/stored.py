@@ -19,7 +19,7 @@ from xarray import DataTree
 from pymc_sgmcmc.output import data_groups, dataset_of
 from pymc_sgmcmc.store.identity import Identity, differences, other_packages
 from pymc_sgmcmc.store.lock import Lock
-from pymc_sgmcmc.store.record import array_bytes, pack, unpack
+from pymc_sgmcmc.store.record import pack, unpack
 from pymc_sgmcmc.store.shelf import OWN, Shelf
 from pymc_sgmcmc.store.tree import StoredTree, draws_in_chunks, open_tree, plain_attribute
 from pymc_sgmcmc.warn import warn_user
@@ -339,7 +339,7 @@ class Stored:
         }
         arrays = {f"{_ARRAYS}/{digest}": x for digest, x in aside.items()}
         for key in arrays.keys() - self._aside:
-            self._shelf.put(key, array_bytes(arrays[key]))
+            self._shelf.put(key, arrays[key].tobytes())
         self._shelf.put(COUNTER, json.dumps(counter).encode())
         self.counter, self._lengths, self.written = counter, lengths, mark.filled
         self._pending = self._pending[number:]

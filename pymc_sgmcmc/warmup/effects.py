@@ -56,7 +56,7 @@ class EffectsWarmUp(LargeWarmUp):
 
     leniency = 1.0
     points = 2
-    noted = ("rounds", "_least", "_soft", "_unstretched")
+    noted = ("rounds", "_curvatures", "_shared", "_fitted_there")
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from pymc_sgmcmc.report.found import Found
 from pymc_sgmcmc.run import chains
 from pymc_sgmcmc.run.phases import Run
 from pymc_sgmcmc.store import record
-from pymc_sgmcmc.store.record import array_bytes, pack, unpack
+from pymc_sgmcmc.store.record import pack, unpack
 from pymc_sgmcmc.warmup import choice
 from tests.store.runs import KINDS, model_and_step
 
@@ -32,7 +32,7 @@ def one_block_each(monkeypatch):
 
 def through_text(state):
     plain, aside = pack(state)
-    held = {k: array_bytes(x) for k, x in aside.items()}
+    held = {k: x.tobytes() for k, x in aside.items()}
     return unpack(json.loads(json.dumps(plain)), held.__getitem__)
 
 
@@ -98,6 +98,7 @@ def test_what_is_made_plain_comes_back():
         "numbers": [1, 1.5, True, float("nan"), 2**100],
         "empty": np.zeros((4, 0, 3), np.float32),
         "pair": ("a", np.uint32(3)),
+        "turned": np.arange(24).reshape(2, 3, 4).swapaxes(1, 2),
         "generators": [np.random.default_rng(1).bit_generator.state, np.random.MT19937(3).state],
     }
     back = through_text(state)
@@ -105,6 +106,8 @@ def test_what_is_made_plain_comes_back():
     assert back["tuning"].places[0].coordinates.factor.flags.f_contiguous
     assert type(back["tuning"].step_size) is np.float32
     assert back["empty"].shape == (4, 0, 3)
+    assert back["turned"].strides == state["turned"].strides
+    np.testing.assert_array_equal(back["turned"], state["turned"])
     assert back["numbers"][4] == 2**100
     assert back["generators"][0] == state["generators"][0]
 
