@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+# Files that are flushed at the same time.
+_AT_ONCE = 16
 
 OWN = ".pymc_sgmcmc"
 """Folder of what is no part of the tree: who runs, the counter, the state."""
@@ -58,11 +62,18 @@ class Shelf:
 
     def put_all(self, values: dict[str, bytes]) -> None:
         """Put bytes under several keys, in no order."""
+        self.put_soon(values)
+        self.settle(values)
+
+    def put_soon(self, values: dict[str, bytes]) -> None:
+        """Put bytes under several keys, which may come to the disk later: what can be made again.
+
+        Each is whole at any time all the same.
+        """
         from zarr.core.buffer import default_buffer_prototype
 
         of = default_buffer_prototype().buffer.from_bytes
         _wait(_all(self.store.set(key, of(value)) for key, value in values.items()))
-        self.settle(values)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Take keys away, those that are not there as well."""
@@ -82,8 +93,9 @@ class Shelf:
             return
         # A chunk of nothing but its fill value is no file.
         files = [path for key in keys if (path := self.path / key).exists()]
-        for path in (*files, *{path.parent for path in files}):
-            _sync(path)
+        # Together: the disk is asked once for what one after the other would ask it many times.
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            list(threads.map(_sync, (*files, *{path.parent for path in files})))
 
     def sweep(self) -> None:
         """Remove what writes that were cut off have left behind."""

@@ -338,8 +338,8 @@ class Stored:
             "state": state,
         }
         arrays = {f"{_ARRAYS}/{digest}": x for digest, x in aside.items()}
-        for key in arrays.keys() - self._aside:
-            self._shelf.put(key, arrays[key].tobytes())
+        new = {key: x.tobytes() for key, x in arrays.items() if key not in self._aside}
+        self._shelf.put_all(new)
         self._shelf.put(COUNTER, json.dumps(counter).encode())
         self.counter, self._lengths, self.written = counter, lengths, mark.filled
         self._pending = self._pending[number:]

@@ -17,7 +17,7 @@ from pymc_sgmcmc.store.shelf import Shelf, import_zarr
 
 # Bytes of the draws that are written at once, of all variables together, and of a chunk of a
 # variable of which a draw is small; draws in a chunk, at most.
-_BYTES, _SMALL, _MOST = 2**24, 2**18, 4096
+_BYTES, _SMALL, _MOST = 2**25, 2**18, 4096
 
 # As `pm.sample` has them.
 _ORDER = (
@@ -109,15 +109,15 @@ class StoredTree:
             for name in self.groups[group]:
                 path = f"{group}/{name}"
                 self._nodes[path] = _of_length(self._nodes[path], length)
-        self._shelf.put("zarr.json", self._group("", _GROUP))
+        self._shelf.put_soon({"zarr.json": self._group("", _GROUP)})
         # For those who open a group alone.
-        self._shelf.put_all(
+        self._shelf.put_soon(
             {f"{group}/zarr.json": self._group(group, self._nodes[group]) for group in self.groups}
         )
 
     def finish(self) -> None:
         """Bring the files of the arrays up to what readers see."""
-        self._shelf.put_all(
+        self._shelf.put_soon(
             {
                 f"{path}/zarr.json": json.dumps(node).encode()
                 for path, node in self._nodes.items()

@@ -90,7 +90,7 @@ def test_a_store_that_refuses_for_a_while(tmp_path, monkeypatch, whole):
 
         def refuse(progress):
             if progress.kept == 7:
-                patch.setattr(Shelf, "put_all", refused)
+                patch.setattr(Shelf, "put_soon", refused)
 
         with pytest.raises(OSError, match=r"can't be written: Permission denied.*first 7 draws"):
             run(where, "given", "jax", refuse)

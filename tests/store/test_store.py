@@ -128,7 +128,7 @@ def test_chunks_are_neither_small_nor_large():
     assert at_once == 4096
     assert set(chunks["a"].values()) == {4096}
     at_once, chunks = draws_in_chunks({"a": group(1, 10**4, 1)})
-    assert 2**23 <= at_once * 4 * 4 * 10**4 <= 2**24
+    assert 2**24 <= at_once * 4 * 4 * 10**4 <= 2**25
     assert chunks["a"]["v0"] == at_once
     assert chunks["a"]["v1"] == chunks["a"]["draw"] == 4096
     at_once, chunks = draws_in_chunks({"a": group(1, 10**7, 100)})
@@ -208,7 +208,7 @@ def dying(monkeypatch, call):
 
         monkeypatch.setattr(owner, name, mortal)
 
-    patched(Shelf, "put_all")
+    patched(Shelf, "put_soon")
     patched(Shelf, "delete")
     patched(zarr.Array, "__setitem__")
     monkeypatch.setattr(stored.Stored, "safe", lambda self: self.written)
