@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,6 +86,8 @@ class Stored:
     under new names, then the counter, which names them, in a single put; and then the metadata
     that readers see. What a process that dies leaves beyond the counter is written again.
 
+    A thread writes while the chains go on. Nothing that it writes is changed by them.
+
     Parameters
     ----------
     where : str, path-like or zarr.abc.store.Store
@@ -133,8 +136,11 @@ class Stored:
         there = shelf.keys(_ARRAYS)
         self._aside = {key for key in there if text and key.rpartition("/")[2] in text.decode()}
         shelf.delete(set(there) - self._aside)
+        # One thread appends to it, and another takes from its beginning.
         self._pending: list[Block] = []
         self._mark: Mark | None = None
+        self._writer = ThreadPoolExecutor(1, "pymc_sgmcmc-store")
+        self._writing: Future | None = None
         self._due = 0.0
 
     # -- what the run is of ------------------------------------------------------------------
@@ -246,14 +252,28 @@ class Stored:
         """Keep a block of draws, ``(chains, n, ...)`` all of it; see `reach`."""
         typed = {k: np.asarray(statistics[k], dtype) for k, dtype in self._statistics.items()}
         block = Block(self.filled < self._kept_tuning, variables, typed)
-        self._pending, self.filled = [*self._pending, block], self.filled + block.n
+        self._pending.append(block)
+        self.filled += block.n
 
     def reach(self, mark: Mark) -> None:
         """Note a moment to go on from, and write until there if it is time to."""
         self._mark = mark
         full = self._pending and self._at_once in (None, self.room)
-        if full or self.counter is None or time.monotonic() >= self._due:
-            self.write()
+        idle = self._writing is None or self._writing.done()
+        if full or (idle and time.monotonic() >= self._due):
+            self.write_behind()
+
+    def write_behind(self) -> None:
+        """Begin to write all draws until the latest mark, while the chains go on.
+
+        Raises
+        ------
+        OSError
+            If what was written before could not be.
+        """
+        before, self._writing = self._writing, self._writer.submit(self._write, self._mark)
+        if before is not None:
+            before.result()  # draws must not be made faster than they can be written
 
     def write(self) -> None:
         """Write all draws until the latest mark, and the state there.
@@ -263,21 +283,8 @@ class Stored:
         OSError
             If it can't be written; the draws until the mark before are safe.
         """
-        mark = self._mark
-        if mark is None or (self.counter is not None and mark.made == self.counter["made"]):
-            return
-        started = time.monotonic()
-        try:
-            self._write(mark)
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"{self._shelf.name} can't be written: {error.strerror or error}. It has the first "
-                f"{self.written} draws of each chain and a state to go on from: when it can be "
-                "written again, the same call goes on.",
-            ) from error
-        taken = time.monotonic() - started
-        self._due = time.monotonic() + max(_SECONDS, _TIMES * taken)
+        self._writing = self._writer.submit(self._write, self._mark)
+        self._writing.result()
 
     def safe(self) -> int:
         """Draws that nothing can take away: those until the latest mark, if they can be written."""
@@ -303,6 +310,7 @@ class Stored:
     def __exit__(self, *error: object) -> None:
         with contextlib.suppress(Exception):
             self.finish()
+        self._writer.shutdown()
         self._lock.release()
 
     def tree(self, attributes: Mapping[str, Any]) -> DataTree:
@@ -314,7 +322,23 @@ class Stored:
 
     # -- what is written ---------------------------------------------------------------------
 
-    def _write(self, mark: Mark) -> None:
+    def _write(self, mark: Mark | None) -> None:
+        if mark is None or (self.counter is not None and mark.made == self.counter["made"]):
+            return
+        started = time.monotonic()
+        try:
+            self._write_until(mark)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{self._shelf.name} can't be written: {error.strerror or error}. It has the first "
+                f"{self.written} draws of each chain and a state to go on from: when it can be "
+                "written again, the same call goes on.",
+            ) from error
+        taken = time.monotonic() - started
+        self._due = time.monotonic() + max(_SECONDS, _TIMES * taken)
+
+    def _write_until(self, mark: Mark) -> None:
         lengths, done = dict(self._lengths), self.written
         number = _number(self._pending, mark.filled - done)
         for block in _joined(self._pending[:number]):
@@ -342,7 +366,7 @@ class Stored:
         self._shelf.put_all(new)
         self._shelf.put(COUNTER, json.dumps(counter).encode())
         self.counter, self._lengths, self.written = counter, lengths, mark.filled
-        self._pending = self._pending[number:]
+        del self._pending[:number]
         left, self._aside = self._aside - arrays.keys(), set(arrays)
         self._tree.publish(lengths, attributes)
         self._shelf.delete(left)

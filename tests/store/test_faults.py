@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import threading
 
 import pytest
 import xarray as xr
@@ -20,6 +21,7 @@ def one_block_each(monkeypatch):
     monkeypatch.setattr(chains, "_BLOCK_SECONDS", 0.0)
     monkeypatch.setattr(stored, "_SECONDS", 0.0)
     monkeypatch.setattr(stored, "_TIMES", 0.0)
+    monkeypatch.setattr(stored.Stored, "write_behind", stored.Stored.write)
 
 
 @pytest.fixture
@@ -33,7 +35,8 @@ def small_disk(tmp_path):
     if not mounted or mounted.returncode:
         pytest.skip("a small disk can't be mounted here")
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    while subprocess.run(["umount", "-R", folder], capture_output=True).returncode == 0:
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +63,27 @@ def test_a_full_disk(small_disk, whole):
         run(where, "given", "jax")
     assert xr.open_datatree(str(where), engine="zarr").posterior.equals(there)
     ballast.unlink()
+    assert_same(run(where, "given", "jax"), whole)
+
+
+def test_what_is_written_behind_fails_in_the_main_thread(tmp_path, monkeypatch, whole):
+    monkeypatch.undo()
+    monkeypatch.setattr(chains, "_BLOCK_SECONDS", 0.0)
+    monkeypatch.setattr(stored, "_SECONDS", 0.0)
+    where, put = tmp_path / "run.zarr", Shelf.put_soon
+
+    def refused(self, values):
+        if threading.current_thread() is not threading.main_thread() and len(threads) > 3:
+            raise OSError(28, "No space left on device")
+        threads.append(threading.current_thread().name)
+        put(self, values)
+
+    threads = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Shelf, "put_soon", refused)
+        with pytest.raises(OSError, match="can't be written: No space left"):
+            run(where, "given", "jax")
+    assert any("store" in name for name in threads)
     assert_same(run(where, "given", "jax"), whole)
 
 

@@ -25,6 +25,7 @@ def one_block_each(monkeypatch):
     monkeypatch.setattr(chains, "_BLOCK_SECONDS", 0.0)
     monkeypatch.setattr(stored, "_SECONDS", 0.0)
     monkeypatch.setattr(stored, "_TIMES", 0.0)
+    monkeypatch.setattr(stored.Stored, "write_behind", stored.Stored.write)
 
 
 @pytest.fixture(scope="module")
