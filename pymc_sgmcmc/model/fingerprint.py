@@ -93,9 +93,14 @@ def data_of(model: Model) -> dict[str, list]:
     graphs = [*_variables(model), *model.deterministics]
     for variable in filter(_is_data, leaves(graphs)):
         name = variable.name or f"array {sum(k.startswith('array ') for k in found) + 1}"
-        value = np.asarray(value_of(variable))
-        found[name] = [list(value.shape), value.dtype.str, _checksum(value)]
+        found[name] = described(value_of(variable))
     return found
+
+
+def described(array: np.ndarray) -> list:
+    """Shape, dtype and checksum of an array, as JSON can hold them."""
+    x = np.asarray(array)
+    return [list(x.shape), x.dtype.str, _checksum(x)]
 
 
 def _lines(graph: Variable) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pymc_sgmcmc import schedules
-from pymc_sgmcmc.model.fingerprint import data_of, digest, structure
+from pymc_sgmcmc.model.fingerprint import data_of, described, digest, structure
 from pymc_sgmcmc.plan.plan import Plan
 from pymc_sgmcmc.report.report import Report
 from pymc_sgmcmc.run.starts import Point
@@ -47,7 +47,7 @@ def identity(
     found: Identity = {
         "variables": {b.name: [list(b.shape), str(b.dtype)] for b in plan.potential.layout},
         "terms": {name: structure(graph) for name, graph in graphs},
-        "data": data_of(model),
+        "data": data_of(model) | _rows(plan),
         "dims": {name: list(map(str, dims)) for name, dims in model.named_vars_to_dims.items()},
         "coords": {name: _json(digest([_labels(x)])) for name, x in model.coords.items() if x},
         "settings": {k: x for k, x in recorded.items() if not k.endswith(_VERSION)} | own,
@@ -119,6 +119,19 @@ def _change(kind: str, before: Any, after: Any) -> str:
 
 def _was(before: Any, after: Any) -> str:
     return f"was {before!r}, and is {after!r} now"
+
+
+def _rows(plan: Plan) -> dict[str, list]:
+    """Shape, dtype and checksum of rows that are not the model's; of some of those on disk."""
+    rows = plan.potential.rows
+    stored = None if rows is None else rows.stored
+    if stored is None:
+        return {}
+    held = stored.held()
+    if held is not None:
+        return {name: described(x) for name, x in held.items()}
+    found: Any = stored.fingerprint()
+    return {name: [list(shape), dtype, checksum] for name, shape, dtype, checksum in found}
 
 
 def _named(model: Any) -> Iterator[tuple[str, Any]]:

@@ -330,6 +330,27 @@ def test_another_run_is_refused_and_told_what_differs(made, tmp_path):
     call()
 
 
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_rows_from_a_source(tmp_path, on_disk):
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=2000)
+
+    def call(draws, store, y=y):
+        np.save(tmp_path / "y.npy", y)
+        source = np.load(tmp_path / "y.npy", mmap_mode="r") if on_disk else y
+        with pm.Model():
+            mu = pm.Normal("mu")
+            pm.Normal("y", mu, observed=pm.Data("rows", y[:20]))
+            step = SGLD(batch_size=50, step_size=0.01, steps_per_draw=3, data={"rows": source})
+            settings = {"tune": 2, "chains": 2, "random_seed": 1, "progressbar": False}
+            return sample(draws, step=step, store=store, **settings)
+
+    call(3, tmp_path / "run.zarr")
+    assert_same(call(9, tmp_path / "run.zarr"), call(9, None))
+    with pytest.raises(ValueError, match=r"the data 'rows' has other values, \(2000,\) float64"):
+        call(9, tmp_path / "run.zarr", 2 * y)
+
+
 def test_other_versions_are_told(made, tmp_path, monkeypatch):
     run(made, draws=2, store=tmp_path / "run.zarr")
     path = tmp_path / "run.zarr" / OWN / "identity.json"
