@@ -10,6 +10,8 @@ from pymc_sgmcmc.prediction import predict
 from pymc_sgmcmc.run.chains import ChainStuckError
 from pymc_sgmcmc.sampling import sample
 from pymc_sgmcmc.step_methods import ATMC, SGHMC, SGLD, SGNHT
+from pymc_sgmcmc.stopping import Progress, reached
+from pymc_sgmcmc.store.watch import watch
 
 __version__ = version("pymc_sgmcmc")
 
@@ -21,10 +23,13 @@ __all__ = [
     "SGNHT",
     "ChainStuckError",
     "Numba",
+    "Progress",
     "WarmUp",
     "diagnose",
     "nn",
     "predict",
+    "reached",
     "sample",
     "schedules",
+    "watch",
 ]

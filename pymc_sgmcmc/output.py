@@ -19,7 +19,7 @@ from pymc.backends.arviz import (
 )
 from pymc.model import Model
 from pymc.util import is_transformed_name
-from xarray import DataTree
+from xarray import Dataset, DataTree
 
 from pymc_sgmcmc.evaluate import Evaluator
 from pymc_sgmcmc.model.graphs import is_shared_value, leaves, reason, rebuild
@@ -167,22 +167,9 @@ def to_datatree(
     -------
     xarray.DataTree
     """
-    from arviz_base import dict_to_dataset
-
-    coords, dims = coords_and_dims_for_inferencedata(model)
-
-    def dataset(arrays: Mapping[str, np.ndarray], **kwargs: Any) -> Any:
-        return dict_to_dataset(
-            dict(arrays),
-            inference_library=pm,
-            coords=coords,
-            dims=dims,
-            check_conventions=False,  # more chains than draws are normal here
-            **kwargs,
-        )
 
     def part(arrays: Mapping[str, np.ndarray], draws: slice) -> Any:
-        return dataset({k: x[:, draws] for k, x in arrays.items()}, attrs=dict(attributes))
+        return dataset_of(model, {k: x[:, draws] for k, x in arrays.items()}, attributes)
 
     groups = {}
     if keep_tuning and n_tune:
@@ -191,10 +178,32 @@ def to_datatree(
     if not n_tune or next(iter(sample_stats.values())).shape[1] > n_tune:
         groups["posterior"] = part(posterior, slice(n_tune, None))
         groups["sample_stats"] = part(sample_stats, slice(n_tune, None))
-    for name, arrays in (
-        ("observed_data", find_observations(model)),
-        ("constant_data", find_constants(model)),
-    ):
-        if arrays:
-            groups[name] = dataset(arrays, sample_dims=[])
+    groups |= data_groups(model)
     return DataTree.from_dict({f"/{name}": group for name, group in groups.items()})
+
+
+def dataset_of(
+    model: Model, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
+) -> Dataset:
+    """Draws of a group, ``(chains, draws, ...)``, with the model's dims and coords."""
+    return _dataset(model, arrays, attrs=dict(attributes))
+
+
+def data_groups(model: Model) -> dict[str, Dataset]:
+    """Groups of a model's data: ``observed_data`` and ``constant_data``, if there are any."""
+    found = {"observed_data": find_observations(model), "constant_data": find_constants(model)}
+    return {k: _dataset(model, arrays, sample_dims=[]) for k, arrays in found.items() if arrays}
+
+
+def _dataset(model: Model, arrays: Mapping[str, np.ndarray], **kwargs: Any) -> Dataset:
+    from arviz_base import dict_to_dataset
+
+    coords, dims = coords_and_dims_for_inferencedata(model)
+    return dict_to_dataset(
+        dict(arrays),
+        inference_library=pm,
+        coords=coords,
+        dims=dims,
+        check_conventions=False,  # more chains than draws are normal here
+        **kwargs,
+    )

@@ -1,34 +1,27 @@
 """`sample`: as many chains as wanted, progress with statistics, draws that survive what happens."""
 
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import numpy as np
 from pymc.initial_point import make_initial_point_fns_per_chain
 from pymc.model import Model, modelcontext
-from pymc.util import get_random_generator
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from xarray import Dataset, DataTree
+from xarray import DataTree
 
 from pymc_sgmcmc.arguments import integer
-from pymc_sgmcmc.engines.base import Draws
-from pymc_sgmcmc.output import Recorder, to_datatree, warn_of_large_output
+from pymc_sgmcmc.output import Recorder, warn_of_large_output
 from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
 from pymc_sgmcmc.report.signs import log_problems, signs_of_trouble
-from pymc_sgmcmc.run.chains import ChainStuckError
-from pymc_sgmcmc.run.phases import Run
 from pymc_sgmcmc.run.starts import Point
+from pymc_sgmcmc.session import Session
+from pymc_sgmcmc.stopping import Condition, Progress, condition
+from pymc_sgmcmc.store.identity import identity
+from pymc_sgmcmc.store.memory import InMemory
+from pymc_sgmcmc.store.stored import Stored
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +37,9 @@ def sample(
     var_names: Sequence[str] | None = None,
     progressbar: bool = True,
     discard_tuned_samples: bool = True,
+    store: Any = None,
+    stop_when: Condition | timedelta | None = None,
+    callback: Callable[[Progress], object] | None = None,
     model: Model | None = None,
 ) -> DataTree:
     """Draw from a model with one of this package's step methods.
@@ -75,6 +71,16 @@ def sample(
         the kinetic temperature, about `temperature` (1) if all is well; h, the step size.
     discard_tuned_samples : bool
         Whether to drop the tuning draws; if not, they stand in ``warmup_`` groups.
+    store : str, path-like or zarr.abc.store.Store, optional
+        A folder, ``"run.zarr"``, or an address such as ``"s3://bucket/run.zarr"``, to which draws
+        go while they are made, with all that it takes to go on: the same call again continues a run
+        that was killed, as if it had not been, and more `draws` than before extend one. Memory does
+        not grow with the draws. Needs zarr: ``pip install 'pymc-sgmcmc[store]'``.
+    stop_when : callable or datetime.timedelta, optional
+        Ends the run before all `draws` are made: a function that is given a `Progress` after every
+        block of draws and returns True, such as `reached`, or the time that this call may take.
+    callback : callable, optional
+        Given a `Progress` after every block of draws, of about half a second.
     model : pm.Model, optional
         The model of the ``with`` context when None.
 
@@ -83,7 +89,8 @@ def sample(
     xarray.DataTree
         Groups ``posterior``, ``sample_stats``, ``observed_data`` and ``constant_data``, with the
         names, dims, coords and types that `pm.sample` gives; the settings stand in ``attrs``,
-        where ``updates`` counts those of each chain, tuning included.
+        where ``updates`` counts those of each chain, tuning included. With a `store` it is that of
+        the store, of which nothing is read until it is used.
 
     Raises
     ------
@@ -91,10 +98,15 @@ def sample(
         If an argument is wrong; the message says what to write.
     ChainStuckError
         If a chain can't move on.
+    OSError
+        If the store can't be written.
+    RuntimeError
+        If another process writes to the store.
 
     See Also
     --------
     pymc_sgmcmc.ATMC : The step to begin with.
+    pymc_sgmcmc.watch : How a run with a store goes, seen from elsewhere.
     pymc_sgmcmc.diagnose : Whether the draws are to be trusted.
     pymc_sgmcmc.predict : Predictions for new rows.
 
@@ -117,35 +129,54 @@ def sample(
     """
     model = modelcontext(model)
     _check_arguments(draws, tune, chains, step, model)
+    stop = condition(stop_when)
     recorder = Recorder(model, var_names)
-    warn_of_large_output(
-        model, chains * (draws if discard_tuned_samples else draws + tune), var_names
-    )
+    keep_tuning = not discard_tuned_samples
+    if store is None:
+        n_draws = draws + tune if keep_tuning else draws
+        warn_of_large_output(model, chains * n_draws, var_names)
+    with nullcontext(InMemory()) if store is None else Stored(store) as kept:
+        rngs = kept.generators(random_seed, chains)
+        points = _points(model, initvals, rngs)
+        if isinstance(kept, Stored):
+            asked: dict[str, Any] = {"tune": tune, "chains": chains, "var_names": recorder.names}
+            asked["discard_tuned_samples"] = discard_tuned_samples
+            kept.claim(identity(step.plan, step.run_report(), points, asked), tune, draws)
+        statistics = {name: dtype for name, (dtype, _) in step.stats_dtypes_shapes.items()}
+        kept.begin(model, chains, tune if keep_tuning else 0, draws, statistics)
+        session = Session(step, recorder, kept, tune, draws, keep_tuning, stop, callback)
+        return _sampled(session, points, rngs, progressbar)
 
-    # The generators and their order of use are those of pm.sample: so are the draws.
-    rngs = get_random_generator(random_seed).spawn(chains)
+
+def _points(model: Model, initvals: Any, rngs: Sequence[np.random.Generator]) -> list[Point]:
+    """Where the chains start; the generators and their order of use are those of `pm.sample`."""
     seeds = [rng.integers(2**30) for rng in rngs]
-    initial_points = make_initial_point_fns_per_chain(
-        model=model, overrides=initvals, jitter_rvs=set(), chains=chains
+    functions = make_initial_point_fns_per_chain(
+        model=model, overrides=initvals, jitter_rvs=set(), chains=len(rngs)
     )
-    points = [
-        initial_point(seed) for initial_point, seed in zip(initial_points, seeds, strict=True)
-    ]
+    return [initial_point(seed) for initial_point, seed in zip(functions, seeds, strict=True)]
 
-    run = _Sampling(model, step, recorder, chains, tune, draws, not discard_tuned_samples)
+
+def _sampled(
+    session: Session,
+    points: Sequence[Point],
+    rngs: Sequence[np.random.Generator],
+    progressbar: bool,
+) -> DataTree:
+    """Draws of a session, whatever happens to it."""
     try:
-        run.go(points, rngs, progressbar)
-        idata = run.tree()
+        session.go(points, rngs, progressbar)
+        idata = session.tree()
         _judge(idata)
     except BaseException as error:
-        rescued = run.rescued()
+        rescued = session.rescued()
         if rescued is None or not isinstance(error, KeyboardInterrupt):
             error.idata = rescued  # type: ignore[attr-defined]
-            if rescued is not None:
-                error.add_note(run.note())
+            if note := session.note():
+                error.add_note(note)
             raise
         idata = rescued
-        _log.warning("Interrupted: %d of %d draws kept.", max(0, run.made - tune), draws)
+        _log.warning("Interrupted: %d of %d draws kept.", session.n_kept, session.draws)
         _judge(idata)
     return idata
 
@@ -157,209 +188,6 @@ def _judge(idata: DataTree) -> None:
         attributes = {str(name): value for name, value in idata["posterior"].attrs.items()}
         arrays = {str(name): x.values for name, x in statistics}
         log_problems(partial(signs_of_trouble, arrays, attributes))
-
-
-class _Sampling:
-    """One call of `sample`: its chains, and the draws of theirs that are kept, come what may.
-
-    Draws stand in arrays ``(chains, draws, ...)`` that blocks of draws fill.
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        step: StochasticGradientStep,
-        recorder: Recorder,
-        chains: int,
-        tune: int,
-        draws: int,
-        keep_tuning: bool,
-    ) -> None:
-        self.model, self.step, self.recorder = model, step, recorder
-        self.tune, self.draws, self.keep_tuning = tune, draws, keep_tuning
-        self.shape = (chains, tune + draws if keep_tuning else draws)
-        self.posterior: dict[str, np.ndarray] = {}
-        self.statistics = {
-            name: np.empty(self.shape, dtype)
-            for name, (dtype, _) in step.stats_dtypes_shapes.items()
-        }
-        self.filled = 0
-        self._block: Draws | None = None
-        self._left_out: list[str] = []
-        self._run: Run | None = None
-        self._started = time.time()
-
-    @property
-    def made(self) -> int:
-        """Draws of each chain, tuning included, as far as those that are kept go."""
-        return self.filled + (0 if self.keep_tuning else self.tune)
-
-    def go(
-        self, points: Sequence[Point], rngs: Sequence[np.random.Generator], progressbar: bool
-    ) -> None:
-        """Make all draws."""
-        tune, total = self.tune, self.tune + self.draws
-        with _progress(progressbar) as progress:
-            if progressbar:  # A hidden cursor would stay hidden if the process were killed.
-                progress.console.show_cursor(True)
-            task = progress.add_task("Starting", total=total, statistics="")
-            self._run = run = Run(
-                self.step.compiled,
-                points,
-                rngs,
-                tune,
-                self.draws,
-                phase=lambda word: progress.update(task, description=word),
-            )
-            run.start()
-            compiled, before = None, 0
-            while run.made < total:
-                # A block lies within tuning or after it.
-                tuning = run.made < tune
-                kept = self.keep_tuning or not tuning
-                try:
-                    block = run.advance((tune if tuning else total) - run.made)
-                except ChainStuckError as stuck:
-                    self._block = stuck.draws if kept else None
-                    raise
-                if kept:
-                    self._block = block
-                    self._record(self.recorder)
-                if compiled is None:  # The first block took the time to compile.
-                    compiled, before = time.time(), run.updates
-                pace = (run.updates - before) / max(time.time() - compiled, 1e-9)
-                progress.update(
-                    task,
-                    completed=run.made,
-                    description="Tuning" if run.made < tune else "Sampling",
-                    statistics=_describe(block.statistics, pace),
-                )
-
-    def _record(self, variables: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> None:
-        """Record the block that was made, with `variables` of its value variables."""
-        block = self._block
-        assert block is not None
-        n = block.positions.shape[1]
-        place = slice(self.filled, self.filled + n)
-        recorded = variables(self.step.plan.potential.unravel(block.positions))
-        for name, x in recorded.items():
-            if name not in self.posterior:
-                self.posterior[name] = np.empty((*self.shape, *x.shape[2:]), x.dtype)
-            self.posterior[name][:, place] = x
-        for name, x in self.statistics.items():
-            x[:, place] = block.statistics[name]
-        for name in self.posterior.keys() - recorded.keys():
-            del self.posterior[name]
-        self.filled, self._block = self.filled + n, None  # at once: no Ctrl-C comes in between
-
-    def rescued(self) -> DataTree | None:
-        """All that can be had of the draws after an exception, or after two; None if it's nothing.
-
-        A block that an exception kept from being recorded is recorded now: without Deterministics
-        if those can't be computed, and then of no draw.
-        """
-        if self._block is not None and self._block.positions.shape[1]:
-            asked, free = self.recorder.names, [v.name for v in self.model.free_RVs]
-            some = [name for name in asked if name in free]
-            ways: list[Any] = [self.recorder]
-            if some or not self.filled:
-                ways.append(Recorder(self.model, some or free))
-            if not self.filled:
-                ways.append(dict)  # the value variables themselves
-            for variables in ways:
-                with suppress(Exception, KeyboardInterrupt):
-                    self._record(variables)
-                    self._left_out = [name for name in asked if name not in self.posterior]
-                    break
-        if not self.filled:
-            return None
-        for tree in (self.tree, self.tree, self._bare_tree):  # again after a second Ctrl-C
-            with suppress(Exception, KeyboardInterrupt):
-                return tree()
-        return None
-
-    def note(self) -> str:
-        """What an exception should say of the draws that it brings."""
-        note = f"{self.filled} draws of each chain were made before this: error.idata."
-        if self._left_out:
-            note += (
-                f" They are without {', '.join(map(repr, self._left_out))}, which could not be "
-                "computed; see pm.compute_deterministics."
-            )
-        return note
-
-    def tree(self) -> DataTree:
-        """Draws as `pm.sample` gives them."""
-        self.step.compiled.release()  # the tree holds the data once more
-        return to_datatree(
-            self.model,
-            self._filled(self.posterior),
-            self._filled(self.statistics),
-            self._n_tune,
-            self._attributes(),
-            self.keep_tuning,
-        )
-
-    def _bare_tree(self) -> DataTree:
-        """Draws alone, where the model's dims, coords or data are at fault."""
-        groups = {}
-        for name, arrays in (("posterior", self.posterior), ("sample_stats", self.statistics)):
-            variables = {
-                k: (["chain", "draw", *(f"{k}_dim_{i}" for i in range(x.ndim - 2))], x)
-                for k, x in self._filled(arrays).items()
-            }
-            whole, n_tune = Dataset(variables, attrs=self._attributes()), self._n_tune
-            if n_tune:
-                groups[f"/warmup_{name}"] = whole.isel(draw=slice(n_tune))
-            if self.filled > n_tune:
-                groups[f"/{name}"] = whole.isel(draw=slice(n_tune, None))
-        return DataTree.from_dict(groups)
-
-    @property
-    def _n_tune(self) -> int:
-        """Leading draws that are tuning draws, of those that are kept."""
-        return min(self.filled, self.tune) if self.keep_tuning else 0
-
-    def _filled(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {name: x[:, : self.filled] for name, x in arrays.items()}
-
-    def _attributes(self) -> dict[str, Any]:
-        run = self._run
-        assert run is not None
-        # Updates of draws that could not be kept, all of one block, don't count.
-        updates = run.updates - (run.made - self.made) * run.steps
-        return {
-            **self.step.run_report(run).but(updates=updates).attributes(),
-            "sampling_time": time.time() - self._started,
-            "tuning_steps": min(self.made, self.tune),
-        }
-
-
-def _progress(show: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description:>9}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[statistics]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        disable=not show,
-    )
-
-
-def _describe(statistics: Mapping[str, np.ndarray], updates_per_second: float) -> str:
-    shown = {
-        "U": statistics["potential_energy"],
-        "T": statistics.get("kinetic_temperature"),
-        "h": statistics["step_size"],
-    }
-    words = [f"{name} {x[:, -1].mean():.4g}" for name, x in shown.items() if x is not None]
-    if rejected := int(statistics["rejected"].sum()):
-        words.append(f"{rejected} rejected")
-    if updates_per_second:
-        words.append(f"{updates_per_second:,.0f} updates/s")
-    return " · ".join(words)
 
 
 def _check_arguments(draws: Any, tune: Any, chains: Any, step: Any, model: Model) -> None:

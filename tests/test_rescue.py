@@ -11,11 +11,12 @@ from pytensor.graph.op import Op
 from rich.console import Console
 from rich.progress import Progress
 
-from pymc_sgmcmc import ATMC, SGLD, ChainStuckError, sample, sampling
+from pymc_sgmcmc import ATMC, SGLD, ChainStuckError, sample, sampling, session
 from pymc_sgmcmc.engines.jax.engine import JaxEngine
 from pymc_sgmcmc.output import Recorder
 from pymc_sgmcmc.run import chains
 from pymc_sgmcmc.run.phases import Run
+from pymc_sgmcmc.store import memory
 
 TUNE, DRAWS, STEPS = 10, 40, 5
 
@@ -70,9 +71,9 @@ PLACES = {
     "advance": (Run, "advance", TUNE + 21, 20),
     "schedule": (chains.schedules, "factors", TUNE + 21, 20),
     "recorder": (Recorder, "__call__", 21, 21),
-    "progress": (sampling, "_describe", TUNE + 20, 20),
+    "progress": (session, "_describe", TUNE + 20, 20),
     "end of progress": (Progress, "stop", 1, DRAWS),
-    "to_datatree": (sampling, "to_datatree", 1, DRAWS),
+    "to_datatree": (memory, "to_datatree", 1, DRAWS),
 }
 
 
@@ -101,11 +102,11 @@ def test_no_diagnosis_can_lose_draws(step, whole, monkeypatch, caplog, error):
 
 def test_ctrl_c_again_and_again(step, whole, monkeypatch):
     fail(monkeypatch, Run, "advance", KeyboardInterrupt, TUNE + 21)
-    fail(monkeypatch, sampling, "to_datatree", KeyboardInterrupt, 1)
+    fail(monkeypatch, memory, "to_datatree", KeyboardInterrupt, 1)
     assert_first(run(step), whole, 20)
     fail(monkeypatch, Run, "advance", KeyboardInterrupt, TUNE + 21)
-    fail(monkeypatch, sampling, "to_datatree", KeyboardInterrupt, 1)
-    fail(monkeypatch, sampling, "to_datatree", KeyboardInterrupt, 1)
+    fail(monkeypatch, memory, "to_datatree", KeyboardInterrupt, 1)
+    fail(monkeypatch, memory, "to_datatree", KeyboardInterrupt, 1)
     idata = run(step)
     np.testing.assert_array_equal(idata.posterior["x"], whole.posterior["x"][:, :20])
 
@@ -217,7 +218,7 @@ def test_no_cursor_stays_hidden(step, monkeypatch):
     # What kills the process can't bring it back.
     console = Console(file=io.StringIO(), force_terminal=True)
     monkeypatch.setattr(
-        sampling, "Progress", lambda *columns, disable: Progress(*columns, console=console)
+        session, "Bar", lambda *columns, disable: Progress(*columns, console=console)
     )
     run(step, progressbar=True)
     text, hide, show = console.file.getvalue(), "\x1b[?25l", "\x1b[?25h"

@@ -22,7 +22,7 @@ from pymc_sgmcmc import (
     WarmUp,
     diagnose,
     sample,
-    sampling,
+    session,
 )
 from pymc_sgmcmc.run import chains
 from pymc_sgmcmc.run.phases import Run
@@ -170,7 +170,7 @@ def test_the_model_of_the_context(model, step):
 def shown(monkeypatch, *args, **kwargs):
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=160)
-    monkeypatch.setattr(sampling, "Progress", functools.partial(Progress, console=console))
+    monkeypatch.setattr(session, "Bar", functools.partial(Progress, console=console))
     our_sample(*args, progressbar=True, **kwargs)
     return file.getvalue()
 

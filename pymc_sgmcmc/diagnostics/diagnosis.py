@@ -411,3 +411,24 @@ def _extreme(values: Dataset, reduce: Callable[[np.ndarray], float]) -> tuple[st
         return "", np.nan
     name = (max if reduce is np.nanmax else min)(each, key=lambda k: each[k])
     return name, each[name]
+
+
+def extremes(idata: DataTree, var_names: Sequence[str] | str | None = None) -> tuple[float, float]:
+    """Largest R-hat and smallest effective sample size of the posterior; nan where unknown.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+    var_names : sequence of str, optional
+        Variables that matter; all when None.
+    """
+    import arviz as az  # starts JAX
+
+    posterior = idata["posterior"].to_dataset()
+    found = []
+    # Variables one after the other: they may fill the memory.
+    for name in _names(posterior, var_names):
+        draws = _with_entries(posterior[[name]])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found.append((_extreme(az.rhat(draws), np.nanmax), _extreme(az.ess(draws), np.nanmin)))
+    return max(x for (_, x), _ in found), min(x for _, (_, x) in found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -93,8 +94,14 @@ def names_of(cls: type) -> set[str]:
     return found
 
 
-def _kinds(cls: type) -> dict[str, tuple[Any, bool]]:
+def _kinds(cls: Any) -> dict[str, tuple[Any, bool]]:
     """Type of every field of a record, and whether it is needed: not None."""
+    return _kinds_read(cls)
+
+
+@functools.cache
+def _kinds_read(cls: Any) -> dict[str, tuple[Any, bool]]:
+    # Reading annotations takes a millisecond, which a run would spend many times over.
     hints = typing.get_type_hints(cls)
     return {field.name: _kind(hints[field.name]) for field in dataclasses.fields(cls)}
 

@@ -104,6 +104,16 @@ class Chains:
             self.state |= {name: x.astype(dtype) for name, x in settled.items()}
         self._capacity = self._block or self.engine.capacity(len(z))
 
+    def saved(self) -> dict[str, Any]:
+        """What chains need to go on from here: arrays, and numbers."""
+        return {"state": dict(self.state), "updates": self.updates}
+
+    def resume(self, settings: OneEngine, tuning: Tuning, saved: Mapping[str, Any]) -> None:
+        """Go on from what `saved` gave, with the engine and the tuning that chains had then."""
+        self.tuning, self.engine = tuning, self.compiled.engine(settings, tuning)
+        self.state, self.updates = dict(saved["state"]), saved["updates"]
+        self._capacity = self._block or self.engine.capacity(len(self.state["position"]))
+
     def cool(self, tuning: Tuning) -> None:
         """Go on where the chains are, with another step size and friction."""
         self.tuning = tuning

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -39,8 +41,16 @@ class Heat:
 
     def __init__(self, temperature: float, size: int) -> None:
         self._temperature, self._size = temperature, size
+        self._rate, self.left = 0.0, _LEAST
         self._seen: list[np.ndarray] = []
-        self.left = _LEAST
+
+    def state(self) -> dict[str, Any]:
+        """What was seen in the window so far."""
+        return {"rate": self._rate, "left": self.left, "seen": list(self._seen)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on with a window, as `state` gave it."""
+        self._rate, self.left, self._seen = state["rate"], state["left"], list(state["seen"])
 
     def begin(self, friction: float, steps: int) -> None:
         """Open a window for chains with `steps` updates a draw, whose energy friction takes.
@@ -65,7 +75,8 @@ class Heat:
         self._seen.append(kinetic)
         if self.left > 0:
             return np.zeros(0, int)
-        window = np.concatenate(self._seen, axis=1)
+        # In one order, however the window was cut: sums depend on it in their last bits.
+        window = np.ascontiguousarray(np.concatenate(self._seen, axis=1))
         relaxations = max(1.0, window.shape[1] * min(1.0, self._rate))
         error = math.sqrt(2 / self._size / relaxations)
         excess = window.mean(1) / self._temperature - 1

@@ -8,7 +8,7 @@ settles on in the last stays frozen. A plan that leaves nothing to be found begi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +30,9 @@ _REMEMBERED, _OF_CHAIN = 512, 8
 
 class Run:
     """One run of some chains; `start` begins it, `advance` goes on.
+
+    Between two blocks, `state` gives all that a run of the same plan, in another process perhaps,
+    needs to go on by `restore`: as if it had not stopped, bit for bit.
 
     Parameters
     ----------
@@ -102,6 +105,40 @@ class Run:
         self._tell("Compiling")
         return self
 
+    def state(self) -> dict[str, Any]:
+        """What a run of the same plan needs to go on from here.
+
+        Arrays, numbers and words, and the tuning; nothing of it is changed by what comes after.
+        """
+        return {
+            "made": self.made,
+            "steps": self.steps,
+            "tuning_updates": self.tuning_updates,
+            "engine": self.engine.name,
+            "tuning": self.tuning,
+            "chains": self.chains.saved(),
+            "heat": self._heat.state(),
+            "visited": list(self._visited),
+            "warm_up": None if self._warm_up is None else self._warm_up.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> Run:
+        """Go on from what `state` gave, instead of a `start`."""
+        self.compiled.refresh()
+        candidates = self.compiled.plan.settings.engine.candidates
+        self.engine = next(engine for engine in candidates if engine.name == state["engine"])
+        self.made, self.steps = state["made"], state["steps"]
+        self.tuning_updates, self.tuning = state["tuning_updates"], state["tuning"]
+        self._heat.restore(state["heat"])
+        self._visited = list(state["visited"])
+        if state["warm_up"] is not None:
+            from pymc_sgmcmc.warmup.choice import resumed  # SciPy takes a while
+
+            self._warm_up = resumed(self.compiled, self._first_others(), state["warm_up"])
+        self.chains.resume(self.engine, self.tuning, state["chains"])
+        self._tell("Compiling")
+        return self
+
     def advance(self, n_draws: int) -> Draws:
         """Next block of at most `n_draws` draws of every chain; it ends where a phase does.
 
@@ -139,8 +176,8 @@ class Run:
         self._tell("Searching")
         from pymc_sgmcmc.warmup.choice import warm_up  # SciPy takes a while
 
-        first = {k: x[0] for k, x in self.chains.others.items()}
         rng = np.random.default_rng(self._seeds.ravel())
+        first = self._first_others()
         self._warm_up, self.tuning, positions = warm_up(self.compiled, first, rng, self._starts)
         self.engine = self._choose_engine()
         return positions
@@ -165,7 +202,7 @@ class Run:
     def _settle(self, positions: np.ndarray) -> None:
         """Measure where the chains have come to; what is found in the last round stays frozen."""
         assert self._warm_up is not None
-        visited = np.concatenate(self._visited, axis=1)
+        visited = np.ascontiguousarray(np.concatenate(self._visited, axis=1))
         self.tuning = self._warm_up.settle(self.tuning, visited)
         self.chains.begin(self.engine, self.tuning, positions)
         self._visited = []
@@ -183,7 +220,8 @@ class Run:
         spacing = -(-(last + 1 - first) // max(_OF_CHAIN, _REMEMBERED // chains))
         numbers = np.arange(self.made - n, self.made)
         wanted = (numbers >= first) & ((last - numbers) % spacing == 0)
-        self._visited.append(positions[:, wanted])
+        if wanted.any():
+            self._visited.append(positions[:, wanted])
 
     # -- a chain beside other steps --------------------------------------------------------------
 
@@ -193,7 +231,7 @@ class Run:
         self.chains.move(here, self._others([point]))
         if self._warm_up is None:
             return
-        self._warm_up.others |= {k: x[0] for k, x in self.chains.others.items()}
+        self._warm_up.others |= self._first_others()
         # What is right for the other variables' start need not be where they have come to.
         if 0 < self.made < self.tune // 2 and self.made.bit_count() == 1:
             self.tuning, _ = self._warm_up.search(here)
@@ -251,6 +289,10 @@ class Run:
                 continue
             return engine
         return last
+
+    def _first_others(self) -> dict[str, np.ndarray]:
+        """Values of the other variables in the first chain, for the warm-up."""
+        return {k: x[0] for k, x in self.chains.others.items()}
 
     def _others(self, points: Sequence[Point]) -> dict[str, np.ndarray]:
         names = [v.name for v in self.compiled.plan.potential.others]

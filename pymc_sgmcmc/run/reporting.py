@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -105,6 +106,7 @@ def _recorded(settings: Settings) -> dict[str, Any]:
     return found
 
 
+@functools.cache
 def _version(package: str) -> str | None:
     try:
         return version(package)

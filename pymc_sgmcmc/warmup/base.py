@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from pymc.exceptions import SamplingError
@@ -62,8 +63,11 @@ class BaseWarmUp(ABC):
         one with the most noise, and where noise is greater than elsewhere.
     found : Found
         What was found besides the tuning.
+    noted : tuple of str
+        Attributes that a search or a measurement leaves for those that come later.
     """
 
+    noted: ClassVar[tuple[str, ...]] = ()
     landscape: Landscape
     rounds: tuple[float, ...] = (1 / 2,)
     points: ClassVar[int] = 16
@@ -85,6 +89,42 @@ class BaseWarmUp(ABC):
         self._seconds = 0.0
         self._batches = 0
         self._before = 0
+        self._born = rng.bit_generator.state
+
+    def state(self) -> dict[str, Any]:
+        """What another process needs to settle as this one would.
+
+        Rows that landscapes took are not part of it: the generator as it was takes them again.
+        """
+        return {
+            "kind": type(self).__name__,
+            "engine": self.engine.name,
+            "born": self._born,
+            "generator": self.rng.bit_generator.state,
+            "found": self.found,
+            "seconds": self._seconds,
+            "row_gradients": self.row_gradients,
+            "noted": {name: getattr(self, name) for name in self.noted if hasattr(self, name)},
+        }
+
+    @classmethod
+    def resumed(
+        cls,
+        compiled: Compiled,
+        others: dict[str, np.ndarray],
+        engine: OneEngine,
+        state: Mapping[str, Any],
+    ) -> BaseWarmUp:
+        """Warm-up that goes on from what `state` gave."""
+        rng = np.random.default_rng()
+        rng.bit_generator.state = state["born"]
+        warming = cls(compiled, others, rng, engine)
+        rng.bit_generator.state = state["generator"]
+        warming.found, warming._seconds = state["found"], state["seconds"]
+        warming._before = state["row_gradients"]
+        for name, value in state["noted"].items():
+            setattr(warming, name, value)
+        return warming
 
     def follow(self, other: BaseWarmUp) -> None:
         """Take over what another warm-up knows of the posterior's shape, and what it cost."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
@@ -59,6 +60,16 @@ def warm_up(
         with suppress(NotImplementedError):  # it lacks some Ops
             return _warm_up(compiled, others, rng, starts, engine)
     return _warm_up(compiled, others, rng, starts, last)
+
+
+def resumed(
+    compiled: Compiled, others: dict[str, np.ndarray], state: Mapping[str, Any]
+) -> BaseWarmUp:
+    """Warm-up that goes on from what `BaseWarmUp.state` gave, in another process perhaps."""
+    kinds = {kind.__name__: kind for kind in (SmallWarmUp, LargeWarmUp, EffectsWarmUp)}
+    candidates = compiled.plan.settings.engine.candidates
+    engine = next(engine for engine in candidates if engine.name == state["engine"])
+    return kinds[state["kind"]].resumed(compiled, others, engine, state)
 
 
 def _warm_up(

@@ -56,6 +56,7 @@ class EffectsWarmUp(LargeWarmUp):
 
     leniency = 1.0
     points = 2
+    noted = ("rounds", "_curvatures", "_shared", "_fitted_there")
 
     def __init__(
         self,

@@ -43,6 +43,8 @@ class SmallWarmUp(BaseWarmUp):
     different modes keep their own.
     """
 
+    noted = ("misfit", "_unimodal")
+
     def __init__(
         self,
         compiled: Compiled,
