@@ -1,20 +1,51 @@
-"""Random numbers of the Numba engine."""
+"""Random numbers of the engines."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.extend.random import threefry_2x32
 from scipy import stats
 
-from pymc_sgmcmc.engines.numba.random import ESCAPE, NOISE, ROWS, normals, random_rows, threefry
+from pymc_sgmcmc.engines.jax import random as of_jax
+from pymc_sgmcmc.engines.numba import random as of_numba
+from pymc_sgmcmc.engines.numba.random import threefry
 
 u32 = np.uint32
 
 
-def draw(size, key=(1, 2), stream=NOISE, dtype=np.float64):
+def normals_of_numba(size, key=(1, 2), stream="NOISE", dtype=np.float64):
     out = np.empty(size, dtype)
-    normals(*map(u32, key), stream, out)
+    of_numba.normals(*map(u32, key), getattr(of_numba, stream), out)
     return out
+
+
+def normals_of_jax(size, key=(1, 2), stream="NOISE", dtype=np.float64):
+    wanted = getattr(of_jax, stream), of_jax.pairs_of_normals(size)
+    with jax.enable_x64(dtype == np.float64):
+        (pairs,) = of_jax.words(jnp.asarray(key, u32), u32(3), wanted)
+        return np.asarray(of_jax.normals(pairs, size, np.dtype(dtype).name))
+
+
+def rows_of_numba(size, n):
+    rows = np.empty(size, np.int64)
+    of_numba.random_rows(u32(1), u32(2), of_numba.ROWS, n, rows)
+    return rows
+
+
+def rows_of_jax(size, n):
+    (pairs,) = of_jax.words(jnp.asarray([1, 2], u32), u32(3), (of_jax.ROWS, size))
+    return np.asarray(of_jax.random_rows(pairs, n))
+
+
+@pytest.fixture(params=[normals_of_jax, normals_of_numba], ids=["jax", "numba"])
+def draw(request):
+    return request.param
+
+
+@pytest.fixture(params=[rows_of_jax, rows_of_numba], ids=["jax", "numba"])
+def draw_rows(request):
+    return request.param
 
 
 def test_threefry_is_that_of_jax():
@@ -24,7 +55,7 @@ def test_threefry_is_that_of_jax():
         np.testing.assert_array_equal(threefry(*words), expected)
 
 
-def test_normals_are_normal():
+def test_normals_are_normal(draw):
     x = draw(10_000_001)
     n = x.size
     for k, mean, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96), (6, 15, 10_170)):
@@ -36,14 +67,14 @@ def test_normals_are_normal():
     assert 4.9 < np.abs(x).max() < 6.8
 
 
-def test_normals_are_independent():
+def test_normals_are_independent(draw):
     n = 1_000_000
     x = draw(2 * n)
     others = {
         "second half": (x[:n], x[n:]),
         "next": (x[1:], x[:-1]),
         "key": (x, draw(2 * n, key=(1, 3))),
-        "stream": (x, draw(2 * n, stream=ESCAPE)),
+        "stream": (x, draw(2 * n, stream="ESCAPE")),
     }
     for name, (a, b) in others.items():
         for f in (np.asarray, np.square, np.abs):
@@ -51,7 +82,7 @@ def test_normals_are_independent():
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 10, 6311])
-def test_sizes_and_precisions(size):
+def test_sizes_and_precisions(draw, size):
     single, double = draw(size, dtype=np.float32), draw(size)
     np.testing.assert_array_equal(single, double.astype(np.float32))
     assert np.isfinite(single).all()
@@ -59,20 +90,29 @@ def test_sizes_and_precisions(size):
 
 
 @pytest.mark.parametrize("n", [1, 10, 1000])
-def test_rows_are_uniform(n):
-    rows = np.empty(1_000_000, np.int64)
-    random_rows(u32(1), u32(2), ROWS, n, rows)
+def test_rows_are_uniform(draw_rows, n):
+    rows = draw_rows(1_000_000, n)
     counts = np.bincount(rows, minlength=n)
     assert len(counts) == n
     chi2 = ((counts - 1e6 / n) ** 2 / (1e6 / n)).sum()
     assert abs(chi2 - (n - 1)) < 5 * np.sqrt(2 * n)
 
 
-def test_rows_of_huge_data():
-    n = 2**32 - 1
-    rows = np.empty(100_000, np.int64)
-    random_rows(u32(1), u32(2), ROWS, n, rows)
+@pytest.mark.parametrize("n", [2**31 - 1, 2**32 - 1])
+def test_rows_of_huge_data(draw_rows, n):
+    if draw_rows is rows_of_jax:
+        n = min(n, 2**31 - 1)
+    rows = draw_rows(100_000, n)
     assert rows.min() >= 0
     assert rows.max() < n
     assert abs(rows.mean() / n - 0.5) < 5 / np.sqrt(12 * rows.size)
     assert (rows % 2 == 1).mean() == pytest.approx(0.5, abs=0.01)
+
+
+def test_rows_of_jax_are_a_fraction_of_64_bits():
+    pairs = np.random.default_rng(0).integers(2**32, size=(2, 1000), dtype=u32)
+    pairs[:, :3] = [[0, 2**32 - 1, 2**32 - 1], [2**32 - 1, 0, 2**32 - 1]]
+    for n in (1, 3, 65_536, 65_537, 1_000_000_007, 2**31 - 1):
+        exact = [(((int(x) << 32) + int(y)) * n) >> 64 for x, y in pairs.T]
+        rows = np.asarray(of_jax.random_rows(jnp.asarray(pairs), n))
+        np.testing.assert_array_equal(rows, exact)

@@ -1,6 +1,7 @@
 from itertools import combinations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,8 +12,8 @@ from pymc_sgmcmc.engines.numba import random
 
 
 def draw_jax(n, size, repeats):
-    keys = jax.random.split(jax.random.key(0), repeats)
-    return np.asarray(jax.vmap(lambda key: subsets.random_subset(key, n, size))(keys))
+    words = jax.random.bits(jax.random.key(0), (repeats, subsets.ROUNDS), np.uint32)
+    return np.asarray(jax.vmap(lambda of_one: subsets.random_subset(of_one, n, size))(words))
 
 
 def draw_numba(n, size, repeats):
@@ -40,8 +41,9 @@ def test_no_row_repeats_and_none_is_out_of_range(draw, n, size):
 @pytest.mark.parametrize(("n", "size"), [(7, 3), (1000, 100), (1025, 33)])
 def test_parts_of_a_permutation_have_no_row_in_common(n, size):
     firsts = range(0, n - size + 1, size)
-    key = jax.random.key(0)
-    by_jax = [subsets.random_subset(key, n, size, first) for first in firsts]
+    words = jax.random.bits(jax.random.key(0), (subsets.ROUNDS,), np.uint32)
+    draw_part = jax.jit(lambda first: subsets.random_subset(words, n, size, first))
+    by_jax = [draw_part(np.uint32(first)) for first in firsts]
     by_numba = [np.empty(size, np.int64) for _ in firsts]
     for first, out in zip(firsts, by_numba, strict=True):
         random.random_subset(np.uint32(1), np.uint32(2), random.ROWS, n, out, first)
@@ -70,7 +72,8 @@ few = settings(derandomize=True, deadline=None, database=None)
 @settings(few, max_examples=5)  # each compiles anew
 @given(sizes=sizes(2**31 - 1), seed=st.integers(0, 2**31 - 1))
 def test_subsets_of_any_size_by_jax(sizes, seed):
-    rows = np.asarray(subsets.random_subset(jax.random.key(seed), *sizes))
+    words = np.random.default_rng(seed).integers(2**32, size=subsets.ROUNDS, dtype=np.uint32)
+    rows = np.asarray(jax.jit(lambda: subsets.random_subset(jnp.asarray(words), *sizes))())
     assert is_subset(rows, *sizes), sizes
 
 

@@ -62,12 +62,12 @@ def test_every_row_of_a_sweep_is_used_twice(name, rows):
 def test_pieces_are_the_whole(name, pieces):
     """Through rejected updates as well: a sweep goes on."""
     engine = engine_of(name, walled=True)
-    h = np.full((DRAWS, STEPS), 0.5) * np.linspace(1, 0.5, DRAWS)[:, None]
-    whole, end = engine.run(start(engine), h, 0.5, {}, DRAWS)
+    h = np.full((DRAWS, STEPS), 1.0) * np.linspace(1, 0.5, DRAWS)[:, None]
+    whole, end = engine.run(start(engine), h, 1.0, {}, DRAWS)
     assert whole.statistics["rejected"].sum() > 0
     state, made, parts = start(engine), 0, []
     for n in pieces:
-        draws, state = engine.run(state, h[made : made + n], 0.5, {}, DRAWS)
+        draws, state = engine.run(state, h[made : made + n], 1.0, {}, DRAWS)
         made += n
         parts.append(draws)
     np.testing.assert_array_equal(np.concatenate([p.positions for p in parts], 1), whole.positions)

@@ -44,6 +44,15 @@ class Draws(NamedTuple):
 class Engine(Protocol):
     """Runs chains of one potential and one dynamics; see `JaxEngine`."""
 
+    def prepare(self) -> None:
+        """Make the functions that move chains, which are else made when the first of them begin.
+
+        Raises
+        ------
+        NotImplementedError
+            If an Op of the dynamics has no counterpart; the message names it.
+        """
+
     def load(self, rows: Sequence[np.ndarray]) -> None:
         """Take the row data, which later runs use: ``(N, ...)``, floats of any precision."""
 
@@ -121,7 +130,10 @@ class Derivatives(Protocol):
     """
 
     def of(self, rows: Sequence[np.ndarray]) -> "Derivatives":
-        """The same of as many other rows, without another compilation."""
+        """The same of as many other rows, without another compilation.
+
+        Of fewer as well, where the potential `separates`.
+        """
 
     def gradient(
         self, positions: np.ndarray, others: Mapping[str, np.ndarray]

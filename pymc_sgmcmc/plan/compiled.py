@@ -72,13 +72,15 @@ class Compiled:
         places = tuning.places if tuning is not None else ()
         kind = _kind(places[0]) if places else None
         key = settings, kind, dynamics
-        if key not in self._engines:
-            loaded = (engine for (whose, *_), engine in self._engines.items() if whose == settings)
-            with naming_variables(plan.potential, settings):
+        with naming_variables(plan.potential, settings):
+            if key not in self._engines:
+                of_same = (e for (whose, *_), e in self._engines.items() if whose == settings)
                 estimator = self._estimator(kind)
                 batches = plan.settings.batches
-                made = settings.engine(estimator, dynamics, next(loaded, None), batches)
-            self._engines[key] = made
+                made = settings.engine(estimator, dynamics, next(of_same, None), batches)
+                self._engines[key] = made
+            if tuning is not None:  # chains are to move by it
+                self._engines[key].prepare()
         return self._engines[key]
 
     def refresh(self) -> None:

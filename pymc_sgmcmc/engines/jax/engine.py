@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from pymc.pytensorf import compile as compile_graph
 
 from pymc_sgmcmc.dynamics.base import Dynamics
 from pymc_sgmcmc.engines.base import (
@@ -28,13 +29,21 @@ from pymc_sgmcmc.engines.jax.functions import (
     jax_function,
 )
 from pymc_sgmcmc.engines.jax.integers import needs_64_bits
-from pymc_sgmcmc.engines.jax.subsets import random_subset
-from pymc_sgmcmc.engines.programs import gradient_program
+from pymc_sgmcmc.engines.jax.random import (
+    ESCAPE,
+    NOISE,
+    ROWS,
+    normals,
+    pairs_of_normals,
+    random_rows,
+    words,
+)
+from pymc_sgmcmc.engines.jax.subsets import ROUNDS, random_subset
+from pymc_sgmcmc.engines.programs import fresh_program, gradient_program
 from pymc_sgmcmc.estimators.estimators import Estimator
 from pymc_sgmcmc.model.potential import StochasticPotential
 from pymc_sgmcmc.streaming.stored import StoredRows
 
-_GENERATOR = "threefry2x32"
 # What is recorded is exact in its type, whatever matrices the model's own products have.
 _EXACT = functools.partial(jax.default_matmul_precision, "highest")
 # Room for the updates of a draw, as many as the warm-up may ask for, so that tuning and sampling
@@ -96,9 +105,7 @@ class JaxEngine:
                 program, potential.row_arrays()
             )
             self._gradient = jax_function(*program)
-            self._theta = compile_position(estimator)
-            self._transition = compile_transition(dynamics, self.size, self.dtype)
-            self._fresh = compile_fresh(dynamics, self.size, self.dtype)
+        self._estimator, self._dynamics = estimator, dynamics
         self._parameters = estimator.parameters
         self._compiled: dict[Any, Any] = {}
         self._stored = potential.stored
@@ -109,7 +116,30 @@ class JaxEngine:
         else:
             self.share_rows(same_rows)
 
+    # The warm-up asks for gradients alone: what moves chains is made when the first of them begin.
+
+    @functools.cached_property
+    def _theta(self):
+        return compile_position(self._estimator)
+
+    @functools.cached_property
+    def _transition(self):
+        return compile_transition(self._dynamics, self.size, self.dtype)
+
+    @functools.cached_property
+    def _fresh(self):
+        return compile_fresh(self._dynamics, self.size, self.dtype)
+
+    @functools.cached_property
+    def _begin(self):
+        program = fresh_program(self._dynamics, self.size, self.dtype)
+        return compile_graph(*program, mode="FAST_COMPILE", on_unused_input="ignore")
+
     # -- the contract ----------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make the functions that move chains; see `Engine.prepare`."""
+        _ = self._theta, self._transition, self._fresh
 
     def load(self, rows: Sequence[np.ndarray]) -> None:
         """Take the row data, ``(N, ...)`` each; they go to the devices that come to need them."""
@@ -156,27 +186,24 @@ class JaxEngine:
         self, positions: np.ndarray, seeds: np.ndarray, origin: np.ndarray | None = None
     ) -> State:
         """State of chains at the coordinates `positions`; see `Engine.init`."""
-
-        def one(position, origin, seed):
-            # The last number that an update can have: no update shares its noise.
-            noise = self._noise(key_of(seed, jnp.uint32(2**32 - 1)))
-            fresh = dict(zip(self.auxiliaries, self._fresh(position, noise), strict=True))
-            zero = jnp.zeros((), jnp.uint32)
-            return {
-                "position": position,
-                "finite_position": position,
-                "origin": origin,
-                **fresh,
-                "key": seed,
-                "update": zero,
-                "rejected_in_a_row": zero,
-            }
-
-        with self.precision():
-            start = jnp.asarray(positions, self.dtype)
-            zero = start if origin is None else jnp.asarray(origin, self.dtype)
-            args = (start, zero, jnp.asarray(seeds, jnp.uint32))
-            return self._compile(jax.vmap(one), "init", args)(*args)
+        start = np.array(positions, self.dtype)
+        zero = start.copy() if origin is None else np.array(origin, self.dtype)
+        zeros = np.zeros(len(start), np.uint32)
+        # Once in a run, and on the host: XLA takes longer to compile it than it takes.
+        begun = []
+        for position, seed in zip(start, np.asarray(seeds, np.uint64), strict=True):
+            rng = np.random.Generator(np.random.Philox(key=seed))
+            begun.append(self._begin(position, rng.normal(size=self.size).astype(self.dtype)))
+        fresh = (np.stack(x) for x in zip(*begun, strict=True))
+        return {
+            "position": start,
+            "finite_position": start.copy(),
+            "origin": zero,
+            **dict(zip(self.auxiliaries, fresh, strict=True)),
+            "key": np.array(seeds, np.uint32),
+            "update": zeros,
+            "rejected_in_a_row": zeros.copy(),
+        }
 
     def evaluate(
         self,
@@ -188,19 +215,18 @@ class JaxEngine:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Potential ``(chains,)`` and gradient ``(chains, d)`` from one random batch for each."""
 
-        def one(position, others, parameters, key, rows):
+        def one(position, others, parameters, seed, number, rows):
             if batches is None:
-                batch = self._batch(jax.random.wrap_key_data(key, impl=_GENERATOR), rows)
+                batch = self._batch(seed, number, rows)
             else:
                 batch = [x[0] for x in rows]
             return self.estimate(others, parameters, batch, position)
 
         with self.precision():
-            keys = _keys_of(seed, len(positions))
             values, axes = self._arguments(parameters)
             start = jnp.asarray(positions, self.dtype)
-            args = (start, self.others(others), values, keys)
-            function, args = self.vectorise(one, (0, 0, axes, 0), args, len(positions), batches)
+            args = (start, self.others(others), values, *_of_evaluation(seed, len(positions)))
+            function, args = self.vectorise(one, (0, 0, axes, 0, 0), args, len(positions), batches)
             value, gradient = self._compile(function, "evaluate", args)(*args)
             return to_host(value), to_host(gradient)
 
@@ -224,6 +250,7 @@ class JaxEngine:
         chains = len(state["position"])
         capacity = self.capacity(chains) if capacity is None else capacity
         check_capacity(n_draws, chains, capacity)
+        self.prepare()  # not within the trace of another
         with self.precision():
             # The same shapes whatever the number of draws and, mostly, of updates between them:
             # next to nothing compiles twice.
@@ -266,11 +293,7 @@ class JaxEngine:
 
     def numbers_to_evaluate(self, seed: np.ndarray, chains: int) -> np.ndarray:
         """Numbers of the rows that `evaluate` takes; see `Reads.numbers_to_evaluate`."""
-
-        def one(key):
-            return self._numbers(jax.random.wrap_key_data(key, impl=_GENERATOR))
-
-        return self._on_host(one, "numbers", _keys_of(seed, chains))
+        return self._on_host(self._numbers_of_its_own, "numbers", *_of_evaluation(seed, chains))
 
     def place(self, batches: Sequence[np.ndarray]) -> list[Any]:
         """Put batches on the devices that need them; see `Reads.place`."""
@@ -289,37 +312,32 @@ class JaxEngine:
     def _run_chain(self, state, others, parameters, step_sizes, base_step_size, numbers, rows):
         n_draws, n_steps, place = numbers
 
-        def estimate(state, number):
-            if self._stored is None:
-                batch = self._batch_of_update(state["key"], state["update"], rows)
-            else:
-                batch = [lax.dynamic_index_in_dim(x, number, keepdims=False) for x in rows]
-            return self.estimate(others, parameters, batch, state["position"])
-
         def draw(i, carry):
             def update(j, carry):
                 state, sums = carry
+                # After the updates of a draw one more batch: whether the next could go on.
+                last = j == n_steps
+                noise, batch = self._random(state, last, rows, place + i * n_steps + j)
+                estimate = self.estimate(others, parameters, batch, state["position"])
                 state, accepted, statistics = self._update(
-                    state,
-                    estimate(state, place + i * n_steps + j),
-                    step_sizes[i, j],
-                    base_step_size,
+                    state, estimate, noise, step_sizes[i, j], base_step_size, last
                 )
-                sums = {k: sums[k] + jnp.where(accepted, v, 0) for k, v in statistics.items()} | {
-                    "accepted": sums["accepted"] + accepted
+                counts = accepted & ~last
+                sums = {k: sums[k] + jnp.where(counts, v, 0) for k, v in statistics.items()} | {
+                    "accepted": sums["accepted"] + counts,
+                    "rejected": sums["rejected"] + ~accepted,
                 }
                 return state, sums
 
             state, positions, statistics = carry
-            zeros = {k: jnp.zeros((), self.dtype) for k in (*self.statistics, "accepted")}
-            state, sums = lax.fori_loop(0, n_steps, update, (state, zeros))
-            potential, _ = estimate(state, place + (i + 1) * n_steps)
-            state, left = self._leave_infinite(state, potential)
-            accepted = sums.pop("accepted")
+            names = (*self.statistics, "accepted", "rejected")
+            zeros = {k: jnp.zeros((), self.dtype) for k in names}
+            state, sums = lax.fori_loop(0, n_steps + 1, update, (state, zeros))
+            accepted, rejected = sums.pop("accepted"), sums.pop("rejected")
             recorded = {k: v / jnp.maximum(accepted, 1) for k, v in sums.items()}
             recorded["gradient_norm"] = jnp.sqrt(recorded["gradient_norm"])
             recorded["step_size"] = step_sizes[i, n_steps - 1]
-            recorded["rejected"] = n_steps - accepted + left
+            recorded["rejected"] = rejected
             statistics = {k: v.at[i].set(recorded[k]) for k, v in statistics.items()}
             with _EXACT():
                 (theta,) = self._theta(state["position"], *parameters)
@@ -335,14 +353,16 @@ class JaxEngine:
         """Potential and its gradient from the rows of a batch."""
         return self._devices.average(self._gradient(position, *others, *parameters, *batch))
 
-    def _update(self, state, estimated, step_size, base_step_size):
-        noise_key, _ = jax.random.split(key_of(state["key"], state["update"]))
-        noise = self._noise(noise_key)
+    def _update(self, state, estimate, noise, step_size, base_step_size, last):
+        """State after an update, whether it was accepted, and its statistics.
+
+        The `last` one of a draw moves no chain but those whose potential the next update would find
+        not finite: they return to where it was, with fresh momentum.
+        """
         position = state["position"]
-        potential, gradient = estimated
         # XLA would otherwise fuse the noise's generator into the gradient's loop, and draw it
         # several times over.
-        gradient, noise = lax.optimization_barrier((gradient, noise))
+        (potential, gradient), noise = lax.optimization_barrier((estimate, noise))
         auxiliaries = [state[k] for k in self.auxiliaries]
         new_position, *rest = self._transition(
             position, *auxiliaries, gradient, noise, step_size, base_step_size
@@ -359,82 +379,95 @@ class JaxEngine:
         statistics = dict(zip(self.statistics, (*means, *of_update), strict=True))
         for x in statistics.values():
             finite &= jnp.isfinite(x)
+        accepted = jnp.where(last, jnp.isfinite(potential), finite)
 
-        def keep(new, old):
-            return jnp.where(finite, new, old)
+        def keep(new, old, otherwise):
+            return jnp.where(accepted, jnp.where(last, old, new), otherwise)
 
-        fresh = self._fresh(state["finite_position"], noise)
+        returned = state["finite_position"]
+        fresh = self._fresh(returned, noise)
         # Back at the last finite position, an update that is finite there is no move yet.
-        moved = jnp.any(position != state["finite_position"])
+        moved = jnp.any(position != returned)
         count = state["rejected_in_a_row"]
         new_state = {
-            "position": keep(new_position, state["finite_position"]),
-            "finite_position": keep(position, state["finite_position"]),
+            "position": keep(new_position, position, returned),
+            "finite_position": keep(position, returned, returned),
             **{
-                name: keep(new, renewed if name == "momentum" else old)
+                name: keep(new, old, renewed if name == "momentum" else old)
                 for name, new, old, renewed in zip(
                     self.auxiliaries, new_auxiliaries, auxiliaries, fresh, strict=True
                 )
             },
             "origin": state["origin"],
             "key": state["key"],
-            "update": state["update"] + 1,
-            "rejected_in_a_row": keep(jnp.where(moved, 0, count), count + 1),
+            "update": state["update"] + ~last,
+            "rejected_in_a_row": keep(jnp.where(moved, 0, count), count, count + 1),
         }
-        return new_state, finite, statistics
+        return new_state, accepted, statistics
 
-    def _leave_infinite(self, state, potential):
-        """Return from a position whose potential the next update would find not finite."""
-        noise_key, _ = jax.random.split(key_of(state["key"], state["update"]))
-        leave = ~jnp.isfinite(potential)
-        noise = self._noise(jax.random.fold_in(noise_key, 1))
-        back = state["finite_position"]
-        fresh = dict(zip(self.auxiliaries, self._fresh(back, noise), strict=True))
-        returned = {
-            "position": back,
-            "rejected_in_a_row": state["rejected_in_a_row"] + 1,
-            **{k: v for k, v in fresh.items() if k == "momentum"},
-        }
-        return state | {k: jnp.where(leave, v, state[k]) for k, v in returned.items()}, leave
+    # -- random numbers --------------------------------------------------------------------------
 
-    def _noise(self, key):
-        return jax.random.normal(key, (self.size,), self.dtype)
+    def _random(self, state, last, rows, place):
+        """Noise of an update, and its rows: a batch of its own, or the next part of a sweep.
 
-    def _batch_of_update(self, seed, update, rows):
-        """Rows of a batch of its own, or of the part of a sweep whose turn it is."""
-        if self.batch_size is None or not rows:
-            return rows
-        return self._take(rows, self._numbers_of_update(seed, update))
+        Rows that were read are at a place among the batches that were handed over.
+        """
+        seed, update = state["key"], state["update"]
+        stream = jnp.where(last, jnp.uint32(ESCAPE), jnp.uint32(NOISE))
+        of_noise = (stream, pairs_of_normals(self.size))
+        if self._stored is None and self.batch_size is not None and rows and not self._in_sweeps:
+            noise, drawn = words(seed, update, of_noise, (ROWS, self._pairs_of_rows()))
+            batch = self._take(rows, self._drawn(drawn))
+        else:
+            (noise,) = words(seed, update, of_noise)
+            if self._stored is not None:
+                batch = [lax.dynamic_index_in_dim(x, place, keepdims=False) for x in rows]
+            elif self.batch_size is None or not rows:
+                batch = rows
+            else:
+                batch = self._take(rows, self._numbers_of_update(seed, update))
+        return normals(noise, self.size, self.dtype), batch
 
-    def _numbers_of_update(self, seed, update):
-        """Numbers of those rows."""
-        if not self._in_sweeps:
-            _, key = jax.random.split(key_of(seed, update))
-            return self._numbers(key)
-        n, size = self._n_rows, self.batch_size or 1
-        parts = n // size
-        sweep, turn = update // (2 * parts), update % (2 * parts)
-        part = jnp.minimum(turn, 2 * parts - 1 - turn)
-        _, key = jax.random.split(key_of(seed, sweep))
-        return random_subset(key, n, size, part * size)
-
-    def _batch(self, key, rows):
+    def _batch(self, seed, number, rows):
         """Rows of a batch, or all of them."""
         if self.batch_size is None or not rows:
             return rows
-        return self._take(rows, self._numbers(key))
+        return self._take(rows, self._numbers_of_its_own(seed, number))
 
     def _take(self, rows, numbers):
         """Rows by their numbers, in the engine's precision."""
         batch = self._devices.take(rows, numbers)
         return [x.astype(self.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in batch]
 
-    def _numbers(self, key):
-        """Numbers of the rows of a batch."""
+    def _numbers_of_update(self, seed, update):
+        """Numbers of the rows of an update."""
+        if not self._in_sweeps:
+            return self._numbers_of_its_own(seed, update)
         n, size = self._n_rows, self.batch_size or 1
-        if size < n / 10:
-            return jax.random.randint(key, (size,), 0, n, jnp.int32)
-        return random_subset(key, n, size)
+        parts = n // size
+        sweep, turn = update // (2 * parts), update % (2 * parts)
+        part = jnp.minimum(turn, 2 * parts - 1 - turn)
+        (drawn,) = words(seed, sweep, (ROWS, ROUNDS // 2))
+        return random_subset(drawn.ravel(), n, size, part * size)
+
+    def _numbers_of_its_own(self, seed, number):
+        """Numbers of the rows of a batch that no other one knows of."""
+        (drawn,) = words(seed, number, (ROWS, self._pairs_of_rows()))
+        return self._drawn(drawn)
+
+    def _drawn(self, pairs):
+        """Numbers of the rows of a batch, from pairs of random words."""
+        n, size = self._n_rows, self.batch_size or 1
+        if self._with_replacement():
+            return random_rows(pairs, n)
+        return random_subset(pairs.ravel(), n, size)
+
+    def _pairs_of_rows(self):
+        """Pairs of random words that the rows of a batch take."""
+        return (self.batch_size or 1) if self._with_replacement() else ROUNDS // 2
+
+    def _with_replacement(self):
+        return (self.batch_size or 1) < self._n_rows / 10
 
     @property
     def _n_rows(self):
@@ -496,13 +529,7 @@ def length_of_parts(potential: StochasticPotential, parts: int) -> int | None:
     return length // parts
 
 
-def _keys_of(seed, chains):
-    """Data of the random keys of chains that are evaluated once."""
-    keys = jax.random.split(key_of(jnp.asarray(seed, jnp.uint32), jnp.uint32(0)), chains)
-    return jax.random.key_data(keys)
-
-
-def key_of(key_data, update):
-    """Random key of an update of a chain with the seed `key_data`."""
-    key = jax.random.wrap_key_data(key_data, impl=_GENERATOR)
-    return jax.random.fold_in(key, update)
+def _of_evaluation(seed: np.ndarray, chains: int) -> tuple[np.ndarray, np.ndarray]:
+    """Seeds and numbers of the batches of chains that are evaluated once."""
+    seeds = np.tile(np.asarray(seed, np.uint32), (chains, 1))
+    return seeds, np.arange(chains, dtype=np.uint32)

@@ -6,23 +6,23 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-_ROUNDS = 8
+ROUNDS = 8
 
 
-def random_subset(key: jax.Array, n: int, size: int, first: jax.Array | int = 0) -> jax.Array:
+def random_subset(words: jax.Array, n: int, size: int, first: jax.Array | int = 0) -> jax.Array:
     """Indices of `size` of `n` rows, without repeats; every subset is equally likely.
 
     The images of first, ..., first + size − 1 under a pseudo-random permutation of n: a generalised
     Feistel network on a grid of just over n cells, walked on from where it leaves the n. It costs
-    O(size) where sorting n random numbers costs O(n log n), and subsets of one key that start
-    `size` apart have no row in common.
+    O(size) where sorting n random numbers costs O(n log n), and subsets of the same words that
+    start `size` apart have no row in common.
 
     Black & Rogaway (2002), Ciphers with arbitrary finite domains, method 3.
 
     Parameters
     ----------
-    key : jax.Array
-        Random key.
+    words : jax.Array
+        Random words, ``(ROUNDS,)``, uint32.
     n : int
         Number of rows, below 2³¹.
     size : int
@@ -37,13 +37,12 @@ def random_subset(key: jax.Array, n: int, size: int, first: jax.Array | int = 0)
     """
     rows = math.isqrt(n - 1) + 1
     columns = -(-n // rows)
-    keys = jax.random.bits(key, (_ROUNDS,), jnp.uint32)
 
     def permute(x: jax.Array) -> jax.Array:
         row, column = x // columns, x % columns
-        for i in range(0, _ROUNDS, 2):
-            row = (row + _hash(column, keys[i]) % rows) % rows
-            column = (column + _hash(row, keys[i + 1]) % columns) % columns
+        for i in range(0, ROUNDS, 2):
+            row = (row + _hash(column, words[i]) % rows) % rows
+            column = (column + _hash(row, words[i + 1]) % columns) % columns
         return row * columns + column
 
     def walk(x: jax.Array) -> jax.Array:

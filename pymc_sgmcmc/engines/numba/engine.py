@@ -1,5 +1,6 @@
 """The Numba engine: every chain a loop of its own, in threads."""
 
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -69,39 +70,54 @@ class NumbaEngine:
         }
         self._parameters = estimator.parameters
         with potential.model:
-            gradient = numba_function(gradient_program(estimator))
-            position = numba_function(position_program(estimator))
-            transition = numba_function(transition_program(dynamics, self.size, self.dtype))
-            fresh = fresh_program(dynamics, self.size, self.dtype)
-            self._fresh = numba_function(fresh) if fresh.outputs else None
-        renewed: dict[str, Any] = {"momentum": -1}
-        if "momentum" in self.auxiliaries:
-            place = self.auxiliaries.index("momentum")
-            renewed = {"fresh_auxiliaries": self._fresh, "momentum": place}
-        renew = loop.bind(loop.renew_momentum, renewed)
+            self._gradient = numba_function(gradient_program(estimator))
+        self._estimator, self._dynamics = estimator, dynamics
         self._in_sweeps, self._stored = batches == "sweeps", potential.stored
-        given = self._stored is not None
-        self._run_chain = loop.bind(
-            loop.run_chain,
-            {
-                "gradient_of": gradient,
-                "transition": transition,
-                "position_of": position,
-                "renew_momentum": renew,
-                "n_state": 1 + len(self.auxiliaries),
-                "in_sweeps": self._in_sweeps,
-                "given": given,
-            },
+        self._evaluate = loop.bind(
+            loop.evaluate,
+            {"gradient_of": self._gradient, "given": self._stored is not None},
         )
-        self._evaluate = loop.bind(loop.evaluate, {"gradient_of": gradient, "given": given})
-        if given:
+        if self._stored is not None:
             self.load([])
         elif same_rows is None:
             self.load(potential.row_arrays())
         else:
             self.share_rows(same_rows)
 
+    # The warm-up asks for gradients alone: what moves chains is made when the first of them begin.
+
+    @functools.cached_property
+    def _fresh(self) -> Any:
+        """Auxiliaries of a chain that starts; None where there are none."""
+        program = fresh_program(self._dynamics, self.size, self.dtype)
+        return numba_function(program) if program.outputs else None
+
+    @functools.cached_property
+    def _run_chain(self) -> Any:
+        """`loop.run_chain` of this gradient and these dynamics."""
+        renewed: dict[str, Any] = {"momentum": -1}
+        if "momentum" in self.auxiliaries:
+            place = self.auxiliaries.index("momentum")
+            renewed = {"fresh_auxiliaries": self._fresh, "momentum": place}
+        transition = transition_program(self._dynamics, self.size, self.dtype)
+        return loop.bind(
+            loop.run_chain,
+            {
+                "gradient_of": self._gradient,
+                "transition": numba_function(transition),
+                "position_of": numba_function(position_program(self._estimator)),
+                "renew_momentum": loop.bind(loop.renew_momentum, renewed),
+                "n_state": 1 + len(self.auxiliaries),
+                "in_sweeps": self._in_sweeps,
+                "given": self._stored is not None,
+            },
+        )
+
     # -- the contract ----------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Make the functions that move chains; see `Engine.prepare`."""
+        _ = self._run_chain
 
     def load(self, rows: Sequence[np.ndarray]) -> None:
         """Take the row data, ``(N, ...)`` each; the model's own arrays, where they will do."""

@@ -1,0 +1,77 @@
+"""Random numbers of the JAX engine: a function of a chain's seed, an update and a stream.
+
+Threefry-2x32, as `jax.random` has it, but all that an update needs in one call: its keys of keys
+take XLA longer to compile than the model, and a small model longer to run.
+"""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.extend.random import threefry_2x32
+
+# Streams of one update: the upper bits of the counter's second word.
+NOISE, ROWS, ESCAPE = 0, 1 << 30, 1 << 31
+
+
+def words(seed: jax.Array, update: jax.Array, *streams: tuple[jax.Array | int, int]) -> list:
+    """Random words of 32 bits.
+
+    Parameters
+    ----------
+    seed : jax.Array
+        That of a chain, ``(2,)``, uint32.
+    update : jax.Array
+        Number of the update, uint32.
+    *streams : tuple of int
+        A stream, and how many pairs of words are wanted of it.
+
+    Returns
+    -------
+    list of jax.Array
+        Of each stream, ``(2, pairs)``, uint32.
+    """
+    seconds = [jnp.uint32(stream) + jnp.arange(n, dtype=jnp.uint32) for stream, n in streams]
+    second = jnp.concatenate(seconds)
+    first = jnp.full(second.shape, update, jnp.uint32)
+    # Threefry pairs the first half of what it is given with the second.
+    pairs = threefry_2x32(seed, jnp.concatenate([first, second])).reshape(2, -1)
+    ends = itertools.accumulate((n for _, n in streams), initial=0)
+    return [pairs[:, a:b] for a, b in itertools.pairwise(ends)]
+
+
+def pairs_of_normals(size: int) -> int:
+    """Pairs of words that so many normal numbers take."""
+    return -(-size // 2)
+
+
+def normals(pairs: jax.Array, size: int, dtype: str) -> jax.Array:
+    """Standard normals ``(size,)`` from pairs of words, 32 bits each in either precision.
+
+    Box & Muller (1958). The largest has an absolute value of 6.8.
+    """
+    uniform = (pairs[0].astype(jnp.float32) + jnp.float32(0.5)) * jnp.float32(2.0**-32)
+    radius = jnp.sqrt(-2 * jnp.log(uniform))
+    signed = jax.lax.bitcast_convert_type(pairs[1], jnp.int32).astype(jnp.float32)
+    angle = signed * jnp.float32(2 * math.pi * 2.0**-32)
+    both = jnp.concatenate([radius * jnp.cos(angle), radius * jnp.sin(angle)])
+    return both[:size].astype(dtype)
+
+
+def random_rows(pairs: jax.Array, n: int) -> jax.Array:
+    """Rows out of `n` < 2³¹, each of them drawn from all: n times a fraction of 64 bits."""
+    low = _high_word(pairs[1], n)
+    sum_of_low = pairs[0] * jnp.uint32(n) + low
+    carry = (sum_of_low < low).astype(jnp.uint32)
+    return (_high_word(pairs[0], n) + carry).astype(jnp.int32)
+
+
+def _high_word(x: jax.Array, n: int) -> jax.Array:
+    """Upper 32 bits of x times n, in halves: beside float32, JAX has no integers of 64 bits."""
+    half = jnp.uint32(0xFFFF)
+    x_high, x_low = x >> 16, x & half
+    n_high, n_low = jnp.uint32(n >> 16), jnp.uint32(n & 0xFFFF)
+    middle = x_high * n_low + (x_low * n_low >> 16)
+    other = x_low * n_high + (middle & half)
+    return x_high * n_high + (middle >> 16) + (other >> 16)
