@@ -6,9 +6,13 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from pymc.pytensorf import compile as compile_graph
+from pytensor.compile.mode import Mode
 from pytensor.graph.basic import Variable
+from pytensor.graph.rewriting.db import RewriteDatabaseQuery
+from pytensor.link.jax.linker import JAXLinker
 
 from pymc_sgmcmc.dynamics.base import Dynamics
+from pymc_sgmcmc.engines.jax.kept import compile_or_load
 from pymc_sgmcmc.engines.programs import (
     fresh_program,
     position_program,
@@ -16,33 +20,39 @@ from pymc_sgmcmc.engines.programs import (
 )
 from pymc_sgmcmc.estimators.estimators import Estimator
 
+# For graphs without derivatives, which are as stable as they were written: XLA does the rest.
+_AS_WRITTEN = Mode(JAXLinker(), RewriteDatabaseQuery(include=["minimum_compile", "jax"]))
+
 
 def compile_for(function, *args):
-    """Compile a function for arguments of such shapes and types."""
+    """Compile a function for arguments of such shapes and types, or load it from an earlier run."""
     with warnings.catch_warnings():
         # PyTensor names 64-bit types in places where JAX has 32 bits: as meant.
         warnings.filterwarnings("ignore", message=".*requested dtype.*")
-        return jax.jit(function).lower(*args).compile()
+        # With the arguments that it does not need, or its text would not tell which it takes.
+        return compile_or_load(jax.jit(function, keep_unused=True).lower(*args))
 
 
 def compile_position(estimator: Estimator):
     """JAX function (coordinates, *parameters) → (position,)."""
-    return jax_function(*position_program(estimator))
+    return jax_function(*position_program(estimator), mode=_AS_WRITTEN)
 
 
 def compile_transition(dynamics: Dynamics, size: int, dtype: str):
     """JAX function (position, *auxiliaries, gradient, noise, h, h₀) → (new ones, *statistics)."""
-    return jax_function(*transition_program(dynamics, size, dtype))
+    return jax_function(*transition_program(dynamics, size, dtype), mode=_AS_WRITTEN)
 
 
 def compile_fresh(dynamics: Dynamics, size: int, dtype: str):
     """JAX function (position, noise) → auxiliaries of a chain that starts."""
     program = fresh_program(dynamics, size, dtype)
-    return jax_function(*program) if program.outputs else lambda position, noise: ()
+    if not program.outputs:
+        return lambda position, noise: ()
+    return jax_function(*program, mode=_AS_WRITTEN)
 
 
-def jax_function(inputs: Sequence[Variable], outputs: Sequence[Variable]):
-    """PyTensor graph as a JAX function.
+def jax_function(inputs: Sequence[Variable], outputs: Sequence[Variable], mode: str | Mode = "JAX"):
+    """PyTensor graph as a JAX function, rewritten as a mode says.
 
     Raises
     ------
@@ -53,7 +63,7 @@ def jax_function(inputs: Sequence[Variable], outputs: Sequence[Variable]):
         warnings.filterwarnings("ignore", message="Skipping .* Op", category=UserWarning)
         try:
             function = compile_graph(
-                list(inputs), list(outputs), mode="JAX", on_unused_input="ignore", trust_input=True
+                list(inputs), list(outputs), mode=mode, on_unused_input="ignore", trust_input=True
             )
         except NotImplementedError as error:
             # PyTensor's message goes on with the whole inside of an Op.

@@ -9,10 +9,13 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+import numba
 import numpy as np
+import pytensor
 from numba import njit
 from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS
 
+from pymc_sgmcmc.engines import cache
 from pymc_sgmcmc.engines.numba import kernels, random
 from pymc_sgmcmc.engines.numba.kernels import (
     copy,
@@ -36,6 +39,7 @@ n_state = 1
 in_sweeps = False
 given = False
 
+_VERSIONS = numba.__version__, pytensor.__version__, np.__version__
 _SOURCES = "".join(Path(m).read_text() for m in (__file__, kernels.__file__, random.__file__))
 
 
@@ -179,14 +183,15 @@ def renew_momentum(position, noise, auxiliaries):
 def bind(function: Callable, names: dict[str, Any]) -> Any:
     """Compile a function of this module with other meanings for some of its names.
 
-    What is compiled is kept on disk where PyTensor keeps its own.
+    What is compiled is kept on disk where PyTensor keeps its own; Numba tells processors apart.
     """
     bound = FunctionType(function.__code__, {**globals(), **names}, function.__name__)
     keys = [_key(value) for value in names.values()]
-    if None not in keys:
-        text = repr((_SOURCES, function.__name__, list(names), keys))
+    kept = None not in keys and cache.is_on()
+    if kept:
+        text = repr((_SOURCES, _VERSIONS, function.__name__, list(names), keys))
         CACHED_SRC_FUNCTIONS[bound] = hashlib.sha256(text.encode()).hexdigest()
-    return njit(bound, nogil=True, cache=None not in keys, error_model="numpy")
+    return njit(bound, nogil=True, cache=kept, error_model="numpy")
 
 
 def _key(value: Any) -> Any:
