@@ -1,12 +1,15 @@
 """The graphs that every engine compiles: gradient, position, transition and fresh auxiliaries."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytensor.tensor as pt
 
 from pymc_sgmcmc.dynamics.base import Dynamics
 from pymc_sgmcmc.estimators.estimators import Estimator
 from pymc_sgmcmc.model.graphs import rebuild
+from pymc_sgmcmc.model.potential import StochasticPotential
 
 
 class Program(NamedTuple):
@@ -29,6 +32,44 @@ def gradient_program(estimator: Estimator, length: int | None = None) -> Program
     parameters = _symbols(estimator)
     outputs = estimator.value_and_gradient(position, others, rows, parameters)
     return Program([position, *others, *parameters.values(), *rows], list(outputs))
+
+
+def weighted_program(potential: StochasticPotential, length: int) -> Program:
+    """(position, *others, weights, *rows) → (value, gradient), of rows that count by weights.
+
+    Parameters
+    ----------
+    potential : StochasticPotential
+        One that `separates`.
+    length : int
+        Number of rows that stand for all, which is the sum of the weights.
+    """
+    position, others, rows = potential.inputs(length)
+    weights = pt.tensor("weights", dtype=potential.dtype, shape=(length,))
+    outputs = potential.value_and_gradient(position, others, rows, weights)
+    return Program([position, *others, weights, *rows], list(outputs))
+
+
+def rows_that_count(
+    rows: Sequence[np.ndarray], length: int, dtype: str
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Weights, and rows in the number that a `weighted_program` takes.
+
+    Where there are fewer, some stand there a second time, and count for nothing.
+
+    Returns
+    -------
+    weights : ndarray
+        Shape ``(length,)``.
+    rows : list of ndarray
+        ``(length, ...)`` each.
+    """
+    n = len(rows[0])
+    weights = np.zeros(length, dtype)
+    weights[:n] = length / n
+    if n < length:
+        rows = [np.resize(x, (length, *x.shape[1:])) for x in rows]
+    return weights, list(rows)
 
 
 def position_program(estimator: Estimator) -> Program:

@@ -192,8 +192,17 @@ class StochasticPotential:
             rows.append(pt.tensor("rows", dtype=self._in_dtype(dtype), shape=(n, *shape[1:])))
         return position, others, rows
 
+    @property
+    def separates(self) -> bool:
+        """Whether the terms of rows are known to separate, so that each can be weighed."""
+        return self.batch_size is not None
+
     def value_and_gradient(
-        self, position: TensorVariable, others: Sequence[Variable], rows: Sequence[Variable]
+        self,
+        position: TensorVariable,
+        others: Sequence[Variable],
+        rows: Sequence[Variable],
+        weights: TensorVariable | None = None,
     ) -> tuple[TensorVariable, TensorVariable]:
         """Potential energy estimated from `rows`, and its gradient.
 
@@ -205,6 +214,9 @@ class StochasticPotential:
             Values of the model's other value variables.
         rows : sequence of Variable
             Rows of the row data, ``(n, ...)`` each: a batch, or all of them.
+        weights : Variable, optional
+            How often each of them counts, ``(n,)``, with a sum of n; once when None. Only where
+            the potential `separates`.
 
         Returns
         -------
@@ -216,7 +228,7 @@ class StochasticPotential:
         # One input per value variable while differentiating: the gradient is then a single
         # join, not a sum of d-vectors.
         parts = [pt.tensor(b.name, dtype=self.dtype, shape=b.shape) for b in self.layout]
-        value = self._value(parts, others, rows)
+        value = self._value(parts, others, rows, weights)
         try:
             gradients: Any = pytensor.grad(value, parts, disconnected_inputs="ignore")
         except (NotImplementedError, NullTypeGradError):
@@ -279,7 +291,11 @@ class StochasticPotential:
         return True
 
     def _value(
-        self, parts: Sequence[Variable], others: Sequence[Variable], rows: Sequence[Variable]
+        self,
+        parts: Sequence[Variable],
+        others: Sequence[Variable],
+        rows: Sequence[Variable],
+        weights: TensorVariable | None,
     ) -> TensorVariable:
         own = self.terms
         known = zip((*self.value_vars, *self.others), (*parts, *others), strict=True)
@@ -294,6 +310,8 @@ class StochasticPotential:
                 # A variable with total_size scales its own term.
                 scaled = isinstance(rv.owner.op, MinibatchRandomVariable)
                 scale = 1.0 if scaled else own.scale(rv, length)
+                if weights is not None and own.rows is not None and rv in own.rows.observed:
+                    term = term * weights.reshape((length, *[1] * (term.ndim - 1)))
                 terms.append(term if scale == 1.0 else term * np.asarray(scale, self.dtype))
         log_posterior = sum((term.sum() for term in terms), start=pt.zeros((), self.dtype))
         return rewrite_pregrad(-log_posterior.astype(self.dtype))

@@ -67,7 +67,9 @@ class EffectsWarmUp(LargeWarmUp):
     ) -> None:
         super().__init__(compiled, others, rng, engine)
         self.landscape = Landscape(self.plan.potential, None, others, rng, engine)
-        self._exact = Landscape(self.plan.potential.in_dtype("float64"), None, others, rng, engine)
+        self._exact, double = self.landscape, self.plan.potential.in_dtype("float64")
+        if self.plan.potential.dtype != double.dtype:
+            self._exact = Landscape(double, None, others, rng, engine)
         self.leniency_of_correlation = self.leniency_of_spread = 1.0
         self._curvatures, self._softest_left = np.ones(self.size), 1.0
         self._shared = np.zeros(0, int)

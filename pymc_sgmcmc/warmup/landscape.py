@@ -1,6 +1,9 @@
 """The potential on fixed rows, for the warm-up: values, slopes, curvature."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +29,8 @@ class Landscape:
     rng : numpy.random.Generator
     engine : OneEngine
         Whose derivatives they are.
+    like : Landscape, optional
+        One of other rows of the same potential, whose compiled programs serve this one.
 
     Attributes
     ----------
@@ -42,24 +47,40 @@ class Landscape:
         others: Mapping[str, np.ndarray],
         rng: np.random.Generator,
         engine: OneEngine,
+        like: Landscape | None = None,
     ) -> None:
         self.row_gradients = 0
         self._others, self._potential, every = others, potential, potential.n_rows
+        subset: np.ndarray | None = None
         if n_rows is not None and every is not None and n_rows < every:
-            rows = potential.rows_at(np.sort(rng.choice(every, n_rows, replace=False)))
-            self.n_rows, size = n_rows, n_rows
+            subset = np.sort(rng.choice(every, n_rows, replace=False))
+            self.n_rows = size = n_rows
         elif every is None:
             rows = potential.rows_at(slice(None))
             self.n_rows = size = max((len(x) for x in rows), default=1)
         else:
             # All rows of large data are never in memory in another type, nor on a device, together.
             self.n_rows, size = every, min(every, _PIECE if n_rows is None else every)
-            rows = potential.rows_at(slice(0, size))
-        self._pieces = [slice(i, i + size) for i in range(0, self.n_rows, size)]
+        shared = like if like is not None and potential.separates else None
+        size = shared._size if shared else size
+        self._size: int = size
+        self._pieces: list[Any] = [slice(i, i + size) for i in range(0, self.n_rows, size)]
+        if subset is not None:
+            self._pieces = [subset[piece] for piece in self._pieces]
+        rows = potential.rows_at(self._pieces[0] if every is not None else slice(None))
         with naming_variables(potential, engine):
-            self._derivatives = self._rest = engine.derivatives(potential, rows)
-            if self.n_rows % size:
+            self._derivatives: Derivatives
+            if shared is not None:
+                self._derivatives = shared._derivatives.of(rows)
+            else:
+                self._derivatives = engine.derivatives(potential, rows)
+            self._rest = self._derivatives
+            if self.n_rows % size and not potential.separates:
                 self._rest = engine.derivatives(potential, potential.rows_at(self._pieces[-1]))
+        # What stays in memory is a subset; all rows are read whenever they are needed.
+        self._held: list[Derivatives] | None = None
+        if subset is not None and len(self._pieces) > 1:
+            self._held = [self._of(piece) for piece in self._pieces]
 
     def gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """U ``(k,)`` and ∇U ``(k, d)`` at positions ``(k, d)``."""
@@ -83,15 +104,19 @@ class Landscape:
         """Hessian at a position times a direction, shape ``(d,)``."""
         return self.products(position[None], direction[None])[0]
 
+    def _of(self, piece: Any) -> Derivatives:
+        """Derivatives on a piece of the rows."""
+        some = self._rest if piece is self._pieces[-1] else self._derivatives
+        return some.of(self._potential.rows_at(piece))
+
     def _mean(self, evaluate: Callable[[Derivatives], tuple[np.ndarray, ...]]) -> list[np.ndarray]:
         """Mean over all rows of what is evaluated on a piece of them, which stands for all."""
         if len(self._pieces) == 1:
             return list(evaluate(self._derivatives))
         total: list[np.ndarray] = []
-        for piece in self._pieces:
-            rows = self._potential.rows_at(piece)
-            share = len(rows[0]) / self.n_rows
-            some = self._rest if piece is self._pieces[-1] else self._derivatives
-            parts = [share * x for x in evaluate(some.of(rows))]
+        for i, piece in enumerate(self._pieces):
+            some = self._held[i] if self._held else self._of(piece)
+            share = min(self._size, self.n_rows - i * self._size) / self.n_rows
+            parts = [share * x for x in evaluate(some)]
             total = [x + part for x, part in zip(total, parts, strict=True)] if total else parts
         return total

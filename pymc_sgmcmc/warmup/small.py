@@ -33,7 +33,7 @@ _RECENTRINGS = 10
 _PAIRS = 1024
 # Mean square of ∇U − z over d from which on the posterior is not called about normal, and
 # positions visited at which it is measured anew.
-_MISFIT, _VISITED = 0.5, 256
+_MISFIT, _VISITED = 0.5, 64
 
 
 class SmallWarmUp(BaseWarmUp):
@@ -57,10 +57,14 @@ class SmallWarmUp(BaseWarmUp):
         # Rows that show where a mode is, and rows that show its shape to a few percent.
         few = int(np.clip(2e8 / d**2, 4 * d, 2e4))
         many = int(np.clip(1e9 / d**2, max(20 * d, few), 5e4))
+        many = -(-many // few) * few  # in as many pieces
         n = potential.n_rows or 0  # all of them, where rows are not known
         self.coarse = Landscape(potential, few, others, rng, engine)
-        self.fine = self.coarse if n <= few else Landscape(potential, many, others, rng, engine)
-        self.whole = self.fine if n <= many else Landscape(potential, None, others, rng, engine)
+        self.fine = self.whole = self.coarse
+        if n > few:
+            self.fine = self.whole = Landscape(potential, many, others, rng, engine, self.coarse)
+        if n > many:
+            self.whole = Landscape(potential, None, others, rng, engine, self.coarse)
         self.landscape = self.coarse if few >= 20 * d else self.fine
 
     def _landscapes(self) -> set[Landscape]:

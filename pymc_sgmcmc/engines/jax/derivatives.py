@@ -10,18 +10,25 @@ from jax import lax
 
 from pymc_sgmcmc.engines.jax.functions import compile_for, jax_function
 from pymc_sgmcmc.engines.jax.integers import needs_64_bits
-from pymc_sgmcmc.engines.programs import gradient_program
+from pymc_sgmcmc.engines.programs import gradient_program, rows_that_count, weighted_program
 from pymc_sgmcmc.estimators.estimators import Estimator
 from pymc_sgmcmc.model.potential import StochasticPotential
 
-# Rows times positions that are evaluated at once.
+# Rows that are evaluated at once, at one point or several; on accelerators.
+_TOGETHER, _ON_ACCELERATORS = 2**15, 2**20
+# Points of one call, and the numbers in them at most.
+_POINTS, _NUMBERS = 256, 2**18
+# Rows times columns of a Hessian that are evaluated at once.
 _CHUNK = 2**22
-# Times as many points as are wanted that cost less than another compilation.
-_WASTE = 8
+# Dimensions up to which one program serves gradients, Hessians and products: what it computes for
+# nothing costs less than another compilation.
+_FEW = 16
 
 
 class JaxDerivatives:
     """U, ∇U and second derivatives on fixed rows, by JAX; see `Derivatives`.
+
+    Compiled once for any number of points: a loop over groups of them, as many as there are.
 
     Parameters
     ----------
@@ -31,25 +38,37 @@ class JaxDerivatives:
     """
 
     def __init__(self, potential: StochasticPotential, rows: Sequence[np.ndarray]) -> None:
-        self.dtype = potential.dtype
-        self._chunk = max(1, _CHUNK // max((len(x) for x in rows), default=1))
+        self.dtype, self.size = potential.dtype, potential.size
         self._other_names = [v.name for v in potential.others]
         length = len(rows[0]) if rows and potential.n_rows is not None else None
+        self._length = length if potential.separates else None
         with potential.model:
-            program = gradient_program(Estimator(potential), length)
+            if self._length is not None:
+                program = weighted_program(potential, self._length)
+            else:
+                program = gradient_program(Estimator(potential), length)
             self._estimate = jax_function(*program)
         # Of all rows: these may be a part of them, and others take their place in `of`.
         all_rows = potential.row_arrays()
         self._64_bits = self.dtype == "float64" or needs_64_bits(program, all_rows)
+        rows_at_once = max((len(x) for x in rows), default=1)
+        self._chunk = max(1, _CHUNK // rows_at_once)
+        together = _TOGETHER if jax.default_backend() == "cpu" else _ON_ACCELERATORS
+        self._points = int(np.clip(_NUMBERS // self.size, 1, _POINTS))
+        self._group = int(np.clip(together // rows_at_once, 1, min(32, self._points)))
         self._compiled: dict = {}
         self._place(rows)
 
     def _place(self, rows: Sequence[np.ndarray]) -> None:
+        weights: list[np.ndarray] = []
+        if self._length is not None:
+            counted, rows = rows_that_count(rows, self._length, self.dtype)
+            weights = [counted]
         with self._precision():
-            self._rows = [jax.device_put(x) for x in rows]
+            self._rows = [jax.device_put(x) for x in (*weights, *rows)]
 
     def of(self, rows: Sequence[np.ndarray]) -> "JaxDerivatives":
-        """Those of as many other rows; see `Derivatives.of`."""
+        """Those of other rows; see `Derivatives.of`."""
         other = copy.copy(self)
         other._place(rows)
         return other
@@ -58,16 +77,27 @@ class JaxDerivatives:
         self, positions: np.ndarray, others: Mapping[str, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
         """U and ∇U; see `Derivatives.gradient`."""
+        if self.size <= _FEW:
+            return self._pairs(positions, np.zeros_like(positions), others)[:2]
 
-        def one(position, others, rows):
-            return self._estimate(position, *others, *rows)
+        def one(point, others, rows):
+            return self._estimate(point[0], *others, *rows)
 
-        return self._map("gradient", one, positions, others)
+        return self._map("gradient", one, np.asarray(positions)[:, None], others)
 
     def hessian(
         self, positions: np.ndarray, others: Mapping[str, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """U, ∇U and the Hessian; see `Derivatives.hessian`."""
+        positions = np.asarray(positions)
+        if self.size <= _FEW:
+            directions = np.tile(np.eye(self.size), (len(positions), 1))
+            values, slopes, columns = self._pairs(
+                positions.repeat(self.size, 0), directions, others
+            )
+            columns = columns.reshape(len(positions), self.size, self.size)
+            hessians = (columns + columns.swapaxes(1, 2)) / 2
+            return values[:: self.size], slopes[:: self.size], hessians
 
         def one(position, others, rows):
             def gradient(q):
@@ -83,40 +113,63 @@ class JaxDerivatives:
             )
             return values[0], slopes[0], (columns + columns.T) / 2
 
-        return self._map("hessian", one, positions, others, chunk=1)
+        found = [self._call("hessian", one, x, others) for x in positions]
+        values, slopes, hessians = (np.stack(x) for x in zip(*found, strict=True))
+        return values, slopes, hessians
 
     def products(
         self, positions: np.ndarray, directions: np.ndarray, others: Mapping[str, np.ndarray]
     ) -> np.ndarray:
         """Hessians times directions; see `Derivatives.products`."""
+        return self._pairs(positions, directions, others)[2]
+
+    def _pairs(self, positions, directions, others):
+        """U, ∇U and the product of the Hessian with a direction, at every position."""
 
         def one(pair, others, rows):
             def gradient(q):
-                return self._estimate(q, *others, *rows)[1]
+                value, gradient = self._estimate(q, *others, *rows)
+                return gradient, value
 
-            return (jax.jvp(gradient, (pair[0],), (pair[1],))[1],)
+            slope, product, value = jax.jvp(gradient, (pair[0],), (pair[1],), has_aux=True)
+            return value, slope, product
 
-        return self._map("products", one, np.stack([positions, directions], 1), others)[0]
+        return self._map("pairs", one, np.stack([positions, directions], 1), others)
 
-    def _map(self, name, one, points, others, chunk=None):
-        """Value of `one` at every point, some of them at a time."""
-        size = min(len(points), chunk or self._chunk)
-        # What is compiled for more points serves somewhat fewer as well.
-        made = (s for key, s in self._compiled if key == name and size <= s <= _WASTE * size)
-        size = min(made, default=size)
+    def _map(self, name, one, points, others):
+        """Values of `one` at every point ``(k, ...)``."""
+        groups = -(-self._points // self._group)
+        room = groups * self._group
+
+        def grouped(points, number, others, rows):
+            def group(i, results):
+                found = jax.vmap(one, (0, None, None))(points[i], others, rows)
+                return [x.at[i].set(y) for x, y in zip(results, found, strict=True)]
+
+            shapes = jax.eval_shape(one, points[0, 0], others, rows)
+            empty = [jnp.zeros((groups, self._group, *x.shape), x.dtype) for x in shapes]
+            return lax.fori_loop(0, number, group, empty)
+
+        parts = []
+        for first in range(0, len(points), room):
+            part = points[first : first + room]
+            padded = np.zeros((room, *part.shape[1:]), self.dtype)
+            padded[: len(part)] = part
+            whole = np.int32(-(-len(part) // self._group))
+            padded[len(part) : whole * self._group] = part[-1]
+            padded = padded.reshape(groups, self._group, *part.shape[1:])
+            results = self._call(name, grouped, padded, others, whole)
+            parts.append([x.reshape(-1, *x.shape[2:])[: len(part)] for x in results])
+        return tuple(np.concatenate(x) for x in zip(*parts, strict=True))
+
+    def _call(self, name, function, points, others, *number):
+        """Result of a function, which is compiled when it is first called."""
         with self._precision():
             known = [jnp.asarray(others[k]) for k in self._other_names]
-            parts = []
-            for first in range(0, len(points), size):
-                part = points[first : first + size]
-                whole = np.resize(part, (size, *part.shape[1:]))
-                args = (jnp.asarray(whole, self.dtype), known, self._rows)
-                if (name, size) not in self._compiled:
-                    function = jax.vmap(one, in_axes=(0, None, None))
-                    self._compiled[name, size] = compile_for(function, *args)
-                results = self._compiled[name, size](*args)
-                parts.append([np.asarray(x)[: len(part)] for x in results])
-        return tuple(np.concatenate(x) for x in zip(*parts, strict=True))
+            args = (jnp.asarray(points, self.dtype), *number, known, self._rows)
+            if name not in self._compiled:
+                self._compiled[name] = compile_for(function, *args)
+            return [np.asarray(x) for x in self._compiled[name](*args)]
 
     def _precision(self):
         return jax.enable_x64(self._64_bits)

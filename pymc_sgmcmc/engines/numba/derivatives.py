@@ -9,7 +9,11 @@ import numpy as np
 from pymc_sgmcmc.engines.numba import loop
 from pymc_sgmcmc.engines.numba.functions import numba_function
 from pymc_sgmcmc.engines.numba.threads import cores, one_blas_thread
-from pymc_sgmcmc.engines.programs import gradient_program
+from pymc_sgmcmc.engines.programs import (
+    gradient_program,
+    rows_that_count,
+    weighted_program,
+)
 from pymc_sgmcmc.estimators.estimators import Estimator
 from pymc_sgmcmc.model.potential import StochasticPotential
 
@@ -33,17 +37,26 @@ class NumbaDerivatives:
     def __init__(self, potential: StochasticPotential, rows: Sequence[np.ndarray]) -> None:
         potential = potential.in_dtype("float64")
         length = len(rows[0]) if rows and potential.n_rows is not None else None
+        self._length = length if potential.separates else None
         self._others = {
             v.name: symbol.type.dtype
             for v, symbol in zip(potential.others, potential.inputs()[1], strict=True)
         }
         with potential.model:
-            gradient = numba_function(gradient_program(Estimator(potential), length))
+            if self._length is not None:
+                program = weighted_program(potential, self._length)
+            else:
+                program = gradient_program(Estimator(potential), length)
+            gradient = numba_function(program)
         self._gradients = loop.bind(loop.gradients_at, {"gradient_of": gradient})
         self._place(rows)
 
     def _place(self, rows: Sequence[np.ndarray]) -> None:
-        self._rows = [
+        weights: list[np.ndarray] = []
+        if self._length is not None:
+            counted, rows = rows_that_count(rows, self._length, "float64")
+            weights = [counted]
+        self._rows = weights + [
             np.ascontiguousarray(x, float if x.dtype.kind == "f" else x.dtype) for x in rows
         ]
 
