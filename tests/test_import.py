@@ -12,10 +12,14 @@ import pymc_sgmcmc
 new = {name.split(".")[0] for name in set(sys.modules) - loaded}
 for name in ("jax", "jaxlib", "optax", "numba_cuda", "torch", "blackjax"):
     assert name not in new, name
+for name in ("scipy.stats", "scipy.optimize", "matplotlib"):  # they take longer than all of ours
+    assert name not in set(sys.modules) - loaded, name
 assert "jax" not in sys.modules
 assert dict(os.environ) == before
 assert set(pymc_sgmcmc.__all__) >= {"ATMC", "SGHMC", "SGLD", "SGNHT", "sample", "schedules"}
 assert all(hasattr(pymc_sgmcmc, name) for name in pymc_sgmcmc.__all__)
+assert not hasattr(pymc_sgmcmc, "nothing")
+assert set(pymc_sgmcmc.__all__) <= set(dir(pymc_sgmcmc))
 assert pymc_sgmcmc.__version__[0].isdigit()
 assert not hasattr(pymc.to_inference_data, "adds_attributes")  # before a step is made
 
