@@ -39,7 +39,7 @@ from pymc_sgmcmc.engines.jax.random import (
     words,
 )
 from pymc_sgmcmc.engines.jax.subsets import ROUNDS, random_subset
-from pymc_sgmcmc.engines.programs import fresh_program, gradient_program
+from pymc_sgmcmc.engines.programs import fresh_program, gradient_program, transition_program
 from pymc_sgmcmc.estimators.estimators import Estimator
 from pymc_sgmcmc.model.potential import StochasticPotential
 from pymc_sgmcmc.streaming.stored import StoredRows
@@ -105,6 +105,7 @@ class JaxEngine:
                 program, potential.row_arrays()
             )
             self._gradient = jax_function(*program)
+        transition_program(dynamics, self.size, self.dtype)  # refuses what keeps no contract
         self._estimator, self._dynamics = estimator, dynamics
         self._parameters = estimator.parameters
         self._compiled: dict[Any, Any] = {}

@@ -71,6 +71,7 @@ class NumbaEngine:
         self._parameters = estimator.parameters
         with potential.model:
             self._gradient = numba_function(gradient_program(estimator))
+        transition_program(dynamics, self.size, self.dtype)  # refuses what keeps no contract
         self._estimator, self._dynamics = estimator, dynamics
         self._in_sweeps, self._stored = batches == "sweeps", potential.stored
         self._evaluate = loop.bind(
