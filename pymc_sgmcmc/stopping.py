@@ -12,7 +12,6 @@ import numpy as np
 from xarray import DataTree
 
 from pymc_sgmcmc.arguments import number
-from pymc_sgmcmc.diagnostics.diagnosis import extremes
 
 # Draws that must be new, as a part of those there are, before a diagnosis is made again; and the
 # least that one is made of.
@@ -146,6 +145,8 @@ def reached(
             looked_at = min(looked_at, progress.kept)
             return False
         looked_at = progress.kept
+        from pymc_sgmcmc.diagnostics.diagnosis import extremes  # with half of SciPy
+
         worst, fewest = extremes(progress.idata, var_names)
         return bool(worst <= most and fewest >= least)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -15,11 +15,13 @@ from rich.text import Text
 from xarray import DataTree
 
 from pymc_sgmcmc.arguments import number
-from pymc_sgmcmc.diagnostics.diagnosis import Diagnosis, diagnose
 from pymc_sgmcmc.store.lock import is_running
 from pymc_sgmcmc.store.shelf import Shelf
 from pymc_sgmcmc.store.stored import COUNTER, IDENTITY
 from pymc_sgmcmc.store.tree import open_tree
+
+if TYPE_CHECKING:
+    from pymc_sgmcmc.diagnostics.diagnosis import Diagnosis
 
 # Draws that must be new, as a part of those there are, before a diagnosis is made again.
 _NEW = 0.2
@@ -119,6 +121,8 @@ class _Look:
 
 def _judged(tree: DataTree) -> Diagnosis | str:
     """Diagnosis of a tree, or why there is none: a run must not end what watches it."""
+    from pymc_sgmcmc.diagnostics.diagnosis import diagnose  # with half of SciPy
+
     try:
         return diagnose(tree)
     except Exception as error:
