@@ -8,8 +8,8 @@ draws take more than their 8 GB: they are left out.) The store needs as much roo
 
 Cost: updates per second of the digits network (6,310 parameters, batches of 32 and 128, 100 updates
 a draw, four chains) with and without a store, in turns; the first blocks, which compile, don't
-count. Where other jobs run as well these are noise; what the process itself spends on the store, of
-all of its time, is told beside them.
+count. Where other jobs run as well these are noise; so the processor's time for 10,000 updates of a
+chain is told, too (of all threads), and the share of the time that chains waited for the store.
 
     python benchmarks/store.py cost [--backend numba] [--draws 400] [--rounds 3] [--folder /tmp]
 """
@@ -61,7 +61,7 @@ def measure_cost(batch_size: int, backend: str, draws: int, folder: str | None) 
     model = build_model(workload)
     step = make_step(model, workload, "atmc", backend, steps_per_draw=100)
     store = None if folder is None else Path(folder) / "run.zarr"
-    moments: list[tuple[float, int]] = []
+    moments: list[tuple[float, float, int]] = []
     spent = 0.0
 
     def timed(owner: type, name: str) -> None:
@@ -82,16 +82,17 @@ def measure_cost(batch_size: int, backend: str, draws: int, folder: str | None) 
     timed(Stored, "finish")
 
     def note(progress: sg.Progress) -> None:
-        moments.append((time.perf_counter(), progress.updates))
+        moments.append((time.perf_counter(), time.process_time(), progress.updates))
 
     settings = {"tune": 0, "chains": 4, "progressbar": False, "random_seed": 1}
     sg.sample(draws, step=step, model=model, store=store, callback=note, **settings)
-    ended = time.perf_counter()  # with what is written at the end
-    began, before = moments[3]  # when a first chunk was written, too
+    ended, cpu = time.perf_counter(), time.process_time()  # with what is written at the end
+    began, cpu_before, before = moments[3]  # when a first draw was written, too
     written = sum(x.stat().st_size for x in store.rglob("*") if x.is_file()) if store else 0
-    pace = (moments[-1][1] - before) / (ended - began)
+    updates = moments[-1][2] - before
+    found = {"pace": updates / (ended - began), "cpu": 1e4 * (cpu - cpu_before) / updates}
     share = spent / (ended - began)
-    print(json.dumps({"pace": pace, "share": share, "written": written / 1e6}))
+    print(json.dumps({**found, "share": share, "written": written / 1e6}))
 
 
 def in_process(folder: str, stored: bool, *arguments: object) -> dict:
@@ -122,7 +123,7 @@ def tell_memory(options: argparse.Namespace) -> None:
 
 
 def tell_cost(options: argparse.Namespace) -> None:
-    print(f"{'batch':>6} {'updates/s of a chain: none':>28} {'store':>20} {'share':>6} {'MB':>6}")
+    print("Medians, with and without a store: updates a second of each chain, CPU s for 10,000")
     for batch_size in options.batches:
         found: dict[bool, list[dict]] = {False: [], True: []}
         arguments = ("cost", "--batches", batch_size, "--backend", options.backend)
@@ -130,12 +131,17 @@ def tell_cost(options: argparse.Namespace) -> None:
             stored = i % 4 in (1, 2)  # a machine that grows slower slows both
             made = in_process(options.folder, stored, *arguments, "--draws", options.draws[0])
             found[stored].append(made)
-        paces = {k: sorted(x["pace"] for x in runs) for k, runs in found.items()}
-        middle = {k: x[len(x) // 2] for k, x in paces.items()}
-        ranges = [f"{middle[k]:,.0f} ({x[0]:,.0f}-{x[-1]:,.0f})" for k, x in paces.items()]
-        share = max(x["share"] for x in found[True])
-        written = found[True][0]["written"]
-        print(f"{batch_size:6} {ranges[0]:>28} {ranges[1]:>20} {share:6.1%} {written:6.0f}")
+        middle = {
+            (name, k): sorted(x[name] for x in runs)[len(runs) // 2]
+            for k, runs in found.items()
+            for name in ("pace", "cpu", "share", "written")
+        }
+        print(
+            f"B={batch_size}: {middle['pace', True]:,.0f}, {middle['pace', False]:,.0f} updates/s; "
+            f"{middle['cpu', True]:.2f}, {middle['cpu', False]:.2f} CPU s; waited "
+            f"{middle['share', True]:.1%} of the time; wrote {middle['written', True]:.0f} MB",
+            flush=True,
+        )
 
 
 def main() -> None:
