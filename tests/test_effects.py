@@ -128,7 +128,10 @@ def test_curvature_is_that_of_all_pieces_of_the_rows(monkeypatch):
     )
 
 
-@pytest.mark.parametrize("preconditioner", ["auto", "diagonal", "array"])
+@pytest.mark.parametrize(
+    "preconditioner",
+    ["auto", *(pytest.param(x, marks=pytest.mark.slow) for x in ("diagonal", "array"))],
+)
 def test_coordinates_are_those_that_were_asked_for(preconditioner):
     """Slopes on years since 2000 are nearly intercepts: effects of a group need a block."""
     rng = np.random.default_rng(5)

@@ -56,7 +56,7 @@ def assert_opens(store, whole):
     return n
 
 
-@pytest.mark.parametrize("engine", ["jax", "numba"])
+@pytest.mark.parametrize("engine", ["numba", pytest.param("jax", marks=pytest.mark.slow)])
 def test_killed_in_the_search_in_the_tuning_and_in_the_sampling(tmp_path, engine):
     where = tmp_path / "run.zarr"
     own = where / OWN

@@ -42,7 +42,7 @@ def new_run(compiled, model):
     return Run(compiled, points, rngs, TUNE, DRAWS)
 
 
-QUICK = {("small", "jax"), ("network", "numba")}
+QUICK = {("small", "jax"), ("given", "numba")}
 
 
 @pytest.mark.parametrize(

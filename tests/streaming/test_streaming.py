@@ -56,8 +56,10 @@ def draws(model, sampler=ATMC, chains=2, tune=20, n=20, **settings):
     "settings",
     [
         {},
-        {"dtype": "float32", "warmup": WarmUp(control_variate=False)},
-        {"batch_size": N // 5},  # without replacement
+        pytest.param(
+            {"dtype": "float32", "warmup": WarmUp(control_variate=False)}, marks=pytest.mark.slow
+        ),
+        pytest.param({"batch_size": N // 5}, marks=pytest.mark.slow),  # without replacement
         {"sampler": SGLD, "batches": "sweeps", "step_size": 0.01, "steps_per_draw": 130},
     ],
     ids=["default", "float32", "without replacement", "sweeps"],
