@@ -7,9 +7,9 @@ draws take more than their 8 GB: they are left out.) The store needs as much roo
     python benchmarks/store.py memory [--draws 1000 10000 100000] [--folder /tmp]
 
 Cost: updates per second of the digits network (6,310 parameters, batches of 32 and 128, 100 updates
-a draw, four chains) with and without a store, in turns; the first blocks, which compile, don't
-count. Where other jobs run as well these are noise; so the processor's time for 10,000 updates of a
-chain is told, too (of all threads), and the share of the time that chains waited for the store.
+a draw, four chains) with and without a store, in turns within one process, from the third block of
+draws to the last, and to the end of the call with what is written then. Where other jobs run as
+well, only differences within a row of turns mean something.
 
     python benchmarks/store.py cost [--backend numba] [--draws 400] [--rounds 3] [--folder /tmp]
 """
@@ -22,7 +22,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pymc_sgmcmc as sg
 
 SIZE = 10_000
 
@@ -47,52 +54,45 @@ def use_memory(draws: int, folder: str | None) -> None:
     print(json.dumps({"peak": peak_megabytes(), "seconds": time.time() - started}))
 
 
-def measure_cost(batch_size: int, backend: str, draws: int, folder: str | None) -> None:
-    """Sample the digits network, and print its updates per second."""
+def paces(sample: Callable, draws: int, store: Path | None) -> tuple[float, float]:
+    """Updates per second of every chain: while it runs, and to the end of the call."""
+    moments: list[tuple[float, int]] = []
+
+    def note(progress: "sg.Progress") -> None:
+        moments.append((time.perf_counter(), progress.updates))
+
+    sample(draws, store=store, callback=note)
+    ended = time.perf_counter()
+    (began, before), (last, updates) = moments[2], moments[-1]
+    return (updates - before) / (last - began), (updates - before) / (ended - began)
+
+
+def tell_cost(options: argparse.Namespace) -> None:
     from peers.ours import build_model, make_step
     from workloads import digits
 
     import pymc_sgmcmc as sg
-    from pymc_sgmcmc.session import Session
-    from pymc_sgmcmc.store.stored import Stored
 
     logging.disable(logging.WARNING)
-    workload = digits(batch_size)
-    model = build_model(workload)
-    step = make_step(model, workload, "atmc", backend, steps_per_draw=100)
-    store = None if folder is None else Path(folder) / "run.zarr"
-    moments: list[tuple[float, float, int]] = []
-    spent = 0.0
-
-    def timed(owner: type, name: str) -> None:
-        function = getattr(owner, name)
-
-        def wrapper(*args: object) -> object:
-            nonlocal spent
-            started = time.perf_counter()
-            try:
-                return function(*args)
-            finally:
-                spent += time.perf_counter() - started if len(moments) > 3 else 0.0
-
-        setattr(owner, name, wrapper)
-
-    timed(Session, "_reach")  # which writes, if there is a store
-    timed(Stored, "add")
-    timed(Stored, "finish")
-
-    def note(progress: sg.Progress) -> None:
-        moments.append((time.perf_counter(), time.process_time(), progress.updates))
-
-    settings = {"tune": 0, "chains": 4, "progressbar": False, "random_seed": 1}
-    sg.sample(draws, step=step, model=model, store=store, callback=note, **settings)
-    ended, cpu = time.perf_counter(), time.process_time()  # with what is written at the end
-    began, cpu_before, before = moments[3]  # when a first draw was written, too
-    written = sum(x.stat().st_size for x in store.rglob("*") if x.is_file()) if store else 0
-    updates = moments[-1][2] - before
-    found = {"pace": updates / (ended - began), "cpu": 1e4 * (cpu - cpu_before) / updates}
-    share = spent / (ended - began)
-    print(json.dumps({**found, "share": share, "written": written / 1e6}))
+    print(f"{'batch':>6} {'updates/s, none':>24} {'store':>24} {'cost':>6} {'to the end':>10}")
+    for batch_size in options.batches:
+        workload = digits(batch_size)
+        model = build_model(workload)
+        step = make_step(model, workload, "atmc", options.backend, steps_per_draw=100)
+        settings = {"tune": 0, "chains": 4, "progressbar": False, "random_seed": 1}
+        sample = partial(sg.sample, step=step, model=model, **settings)
+        sample(30)  # compiles
+        found: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+        for i in range(2 * options.rounds):
+            stored = i % 4 in (1, 2)  # a machine that grows slower slows both
+            with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+                store = Path(folder) / "run.zarr" if stored else None
+                found[stored].append(paces(sample, options.draws[0], store))
+        running = {k: [x for x, _ in runs] for k, runs in found.items()}
+        ended = {k: [x for _, x in runs] for k, runs in found.items()}
+        cost, in_all = (1 - mean(x[True]) / mean(x[False]) for x in (running, ended))
+        each = [f"{mean(x):,.0f} ({min(x):,.0f}-{max(x):,.0f})" for x in running.values()]
+        print(f"{batch_size:6} {each[0]:>24} {each[1]:>24} {cost:6.1%} {in_all:10.1%}", flush=True)
 
 
 def in_process(folder: str, stored: bool, *arguments: object) -> dict:
@@ -122,28 +122,6 @@ def tell_memory(options: argparse.Namespace) -> None:
         print(f"{draws:8,} {size:12,.0f} {peak:12,.0f} {seconds:8.0f} {last:>12}", flush=True)
 
 
-def tell_cost(options: argparse.Namespace) -> None:
-    print("Medians, with and without a store: updates a second of each chain, CPU s for 10,000")
-    for batch_size in options.batches:
-        found: dict[bool, list[dict]] = {False: [], True: []}
-        arguments = ("cost", "--batches", batch_size, "--backend", options.backend)
-        for i in range(2 * options.rounds):
-            stored = i % 4 in (1, 2)  # a machine that grows slower slows both
-            made = in_process(options.folder, stored, *arguments, "--draws", options.draws[0])
-            found[stored].append(made)
-        middle = {
-            (name, k): sorted(x[name] for x in runs)[len(runs) // 2]
-            for k, runs in found.items()
-            for name in ("pace", "cpu", "share", "written")
-        }
-        print(
-            f"B={batch_size}: {middle['pace', True]:,.0f}, {middle['pace', False]:,.0f} updates/s; "
-            f"{middle['cpu', True]:.2f}, {middle['cpu', False]:.2f} CPU s; waited "
-            f"{middle['share', True]:.1%} of the time; wrote {middle['written', True]:.0f} MB",
-            flush=True,
-        )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=["memory", "cost"])
@@ -158,10 +136,8 @@ def main() -> None:
         options.draws = [1000, 10_000, 100_000] if options.what == "memory" else [400]
     if options.run is None:
         {"memory": tell_memory, "cost": tell_cost}[options.what](options)
-    elif options.what == "memory":
-        use_memory(options.draws[0], options.run or None)
     else:
-        measure_cost(options.batches[0], options.backend, options.draws[0], options.run or None)
+        use_memory(options.draws[0], options.run or None)
 
 
 if __name__ == "__main__":
