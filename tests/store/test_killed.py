@@ -56,7 +56,8 @@ def assert_opens(store, whole):
     return n
 
 
-@pytest.mark.parametrize("engine", ["numba", pytest.param("jax", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["numba", "jax"])
 def test_killed_in_the_search_in_the_tuning_and_in_the_sampling(tmp_path, engine):
     where = tmp_path / "run.zarr"
     own = where / OWN

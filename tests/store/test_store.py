@@ -65,7 +65,7 @@ def opened(store):
 
 
 @pytest.mark.parametrize("discard", [True, False])
-@pytest.mark.parametrize("kind", ["given", "small"])
+@pytest.mark.parametrize("kind", ["given", pytest.param("small", marks=pytest.mark.slow)])
 def test_a_store_has_what_a_run_without_one_gives(made, whole, tmp_path, kind, discard):
     idata = run(made, kind, store=tmp_path / "run.zarr", discard_tuned_samples=discard)
     assert_same(idata, whole[kind, discard])
@@ -85,7 +85,7 @@ def test_any_part_can_be_opened_alone_and_anyhow(made, whole, tmp_path):
     np.testing.assert_array_equal(array[:], posterior["slope"])
 
 
-@pytest.mark.parametrize("discard", [True, False])
+@pytest.mark.parametrize("discard", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_it_can_be_read_at_any_time(made, whole, tmp_path, discard):
     seen, where = [], str(tmp_path / "run.zarr")
 
@@ -158,7 +158,7 @@ def test_a_chunk_ends_where_it_should(made, whole, tmp_path, monkeypatch):
 # -- the same call again -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["given", "small"])
+@pytest.mark.parametrize("kind", ["given", pytest.param("small", marks=pytest.mark.slow)])
 def test_the_same_line_again_and_more_draws(made, tmp_path, kind):
     where = tmp_path / "run.zarr"
     run(made, kind, draws=5, store=where)
@@ -331,7 +331,7 @@ def test_another_run_is_refused_and_told_what_differs(made, tmp_path):
     call()
 
 
-@pytest.mark.parametrize("on_disk", [True, False])
+@pytest.mark.parametrize("on_disk", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_rows_from_a_source(tmp_path, on_disk):
     rng = np.random.default_rng(0)
     y = rng.normal(size=2000)

@@ -51,7 +51,7 @@ def draws(model, sampler=ATMC, chains=2, tune=20, n=20, **settings):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("engine", ["jax", "numba"])
+@pytest.mark.parametrize("engine", ["numba", pytest.param("jax", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "settings",
     [
@@ -74,7 +74,7 @@ def test_draws_are_those_of_rows_in_memory(rows, files, engine, settings, monkey
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("engine", ["jax", "numba"])
+@pytest.mark.parametrize("engine", ["jax", pytest.param("numba", marks=pytest.mark.slow)])
 def test_sources_in_memory_are_taken_as_they_are(rows, engine):
     in_memory, _ = draws(logistic(*rows), engine=engine)
     X, y, g = rows
@@ -88,7 +88,7 @@ def test_sources_in_memory_are_taken_as_they_are(rows, engine):
     np.testing.assert_array_equal(idata["posterior"]["b"].values, in_memory)
 
 
-@pytest.mark.parametrize("engine", ["jax", "numba"])
+@pytest.mark.parametrize("engine", ["jax", pytest.param("numba", marks=pytest.mark.slow)])
 def test_draws_made_in_parts_have_the_same_statistics(rows, files, engine, monkeypatch):
     settings = dict(sampler=SGHMC, step_size=0.01, steps_per_draw=20, tune=0, n=8)
     _, whole = draws(template(rows), engine=engine, data=files, **settings)
