@@ -111,6 +111,26 @@ def on(op: JAXOp, inputs: Sequence[Variable]) -> list[Variable]:
     return JaxFunction(types, outputs, op.jax_func, op.name).make_node(*inputs).outputs
 
 
+def traced(op: JAXOp) -> tuple[str, list[np.ndarray]] | None:
+    """What a JAX function computes, as JAX writes it, and arrays that it holds.
+
+    None where it can't be traced with lengths made up for those that are not known.
+    """
+    import jax
+
+    shapes = [tuple(n or _SOME_ROWS for n in t.shape) for t in op.input_types]
+    example = [
+        jax.ShapeDtypeStruct(shape, t.dtype)
+        for shape, t in zip(shapes, op.input_types, strict=True)
+    ]
+    with _precision(op.input_types):
+        try:
+            found = jax.make_jaxpr(op.jax_func)(*example)
+        except Exception:
+            return None
+    return str(found.jaxpr), [np.asarray(x) for x in found.consts]
+
+
 def _results(function: Callable, inputs: Sequence[TensorType]) -> list[TensorType]:
     """Types of what a function gives for inputs of known shapes."""
     import jax

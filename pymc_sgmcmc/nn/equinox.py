@@ -214,7 +214,8 @@ def _refuse_what_is_no_function(module: Any) -> None:
     import jax
     from equinox import nn
 
-    kinds = nn.Dropout, nn.StatefulLayer, nn.StateIndex
+    stateful = nn.BatchNorm, nn.SpectralNorm, nn.StateIndex
+    kinds = nn.Dropout, *stateful
     for part in jax.tree.leaves(module, is_leaf=lambda x: isinstance(x, kinds)):
         if isinstance(part, nn.Dropout) and part.p > 0 and not part.inference:
             raise ValueError(
@@ -222,7 +223,7 @@ def _refuse_what_is_no_function(module: Any) -> None:
                 "the network's uncertainty already. Give equinox.nn.inference_mode(module), or a "
                 "module without it."
             )
-        if isinstance(part, nn.StatefulLayer | nn.StateIndex):
+        if isinstance(part, stateful):
             raise ValueError(
                 f"The module has {type(part).__name__}, whose state is a statistic of other rows: "
                 "the likelihood is no sum over rows then. Use GroupNorm, LayerNorm or filter "

@@ -211,10 +211,12 @@ def _write(
     values = leaf.matrix()
     if prior is None:
         (unit,) = _dims(name, dims, values.shape[1:])
-        gain = leaf.kind == "gain"
-        variable = pm.Normal(name, float(gain), 1, dims=unit, initval=1.0 if gain else None)
+        centre = 1.0 if leaf.kind == "gain" else 0.0
+        variable = pm.Normal(name, centre, 1, dims=unit)
         if start == "module":
             _start(variable, values[0])
+        elif leaf.kind == "gain":
+            _start(variable, np.ones_like(values[0]))
         return variable
     if leaf.kind != "weights" and dims is not None:
         dims = (f"{name}_input", *dims)
