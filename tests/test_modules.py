@@ -239,6 +239,26 @@ def test_what_is_frozen_is_no_variable_and_no_row_data():
     assert [v.name for v in biases.free_RVs] == ["net.layers.0.bias", "net.layers.1.bias"]
 
 
+@pytest.mark.filterwarnings("ignore:Numba will use object mode")
+def test_adapters_alone():
+    """A pretrained layer with an adapter of low rank, which begins at nothing (Hu et al. 2021)."""
+    module = nnx.LoRALinear(4, 3, lora_rank=2, rngs=nnx.Rngs(0))
+    with pm.Model() as model:
+        signal = nn.from_flax(
+            module, X, freeze=("*", "!*lora*"), prior=nn.FixedScale(), start="module"
+        )
+    point = {k: np.asarray(v) for k, v in model.initial_point().items()}
+    assert {k: v.shape for k, v in point.items()} == {
+        "net.lora.lora_a": (4, 2),
+        "net.lora.lora_b": (2, 3),
+    }
+    point["net.lora.lora_b"] = RNG.normal(size=(2, 3))
+    (signal,) = model.replace_rvs_by_values([signal])
+    found = model.compile_fn(signal, inputs=model.value_vars)(point)
+    expected = module(X) + X @ point["net.lora.lora_a"] @ point["net.lora.lora_b"]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def last_layer(features, outcomes, sd, noise):
     """Mean and covariance of the weights and the bias of a linear layer, from N(0, sd²)."""
     design = np.column_stack([features, np.ones(len(features))])
