@@ -124,8 +124,7 @@ class Posterior:
                 f"which predictions need. Sample with var_names={free!r}, or without var_names."
             )
         inputs = [
-            pt.TensorType(v.type.dtype, self._posterior[v.name].shape[2:])(v.name)
-            for v in recorded
+            pt.TensorType(v.type.dtype, self._posterior[v.name].shape[2:])(v.name) for v in recorded
         ]
         data = _data(outputs, recorded)
         self._new.refuse_old_rows(data)

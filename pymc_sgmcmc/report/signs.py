@@ -372,8 +372,9 @@ def _modes(statistics: Statistics, report: Report) -> Iterator[Finding]:
                 "worse modes",
                 True,
                 f"{_chains(lost, 'sits in a mode that holds', 'sit in modes that hold')} less than "
-                f"e^-{behind[worse].min():.0f} of the best one's probability, by Laplace's estimate: "
-                "leave out such chains, idata.sel(chain=[...]), or start elsewhere: initvals=....",
+                f"e^-{behind[worse].min():.0f} of the best one's probability, by Laplace's "
+                "estimate: leave out such chains, idata.sel(chain=[...]), or start elsewhere: "
+                "initvals=....",
             )
     if found.modes_found is not None and found.modes_found < len(mass):
         yield Finding(
@@ -399,8 +400,8 @@ def _potentials(statistics: Statistics, report: Report) -> Iterator[Finding]:
             f"{_chains(worse, 'has', 'have')} a mean potential energy that is "
             f"{above[worse].min():.3g} nats{' or more' if worse.size > 1 else ''} above that of "
             f"chain {int(np.argmin(means))}: "
-            "not yet where most of the posterior is, or in a worse mode. Try a longer tune=..., leave out "
-            "such chains, idata.sel(chain=[...]), or weight all by what they predict: "
+            "not yet where most of the posterior is, or in a worse mode. Try a longer tune=..., "
+            "leave out such chains, idata.sel(chain=[...]), or weight all by what they predict: "
             "diagnostics.stack_chains.",
         )
 
