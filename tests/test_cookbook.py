@@ -28,7 +28,7 @@ def run(title):
 
 
 def quietly(sample):
-    return lambda *a, **kw: sample(*a, **kw, progressbar=False, compute_convergence_checks=False)
+    return lambda *a, **kw: sample(*a, **kw, progressbar=False)
 
 
 def z(names, variable, truth):
