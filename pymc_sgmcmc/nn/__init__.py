@@ -4,19 +4,37 @@ Everything here only writes PyMC variables into the model of the context; mix it
 own. Chains of a network start from prior draws, with the variables that have an ``initval`` there.
 """
 
+from pymc_sgmcmc.nn.convolutional import avg_pool2d, conv2d, flatten, frn, max_pool2d
 from pymc_sgmcmc.nn.heads import classification, regression
 from pymc_sgmcmc.nn.layers import dense, mlp, residual
-from pymc_sgmcmc.nn.priors import FixedScale, GroupLaplace, LearnedScale, Prior, WeightNorm
+from pymc_sgmcmc.nn.networks import lenet, resnet_frn, resnet_pp
+from pymc_sgmcmc.nn.priors import (
+    FixedScale,
+    GroupLaplace,
+    Isotropic,
+    LearnedScale,
+    Prior,
+    WeightNorm,
+)
 
 __all__ = [
     "FixedScale",
     "GroupLaplace",
+    "Isotropic",
     "LearnedScale",
     "Prior",
     "WeightNorm",
+    "avg_pool2d",
     "classification",
+    "conv2d",
     "dense",
+    "flatten",
+    "frn",
+    "lenet",
+    "max_pool2d",
     "mlp",
     "regression",
     "residual",
+    "resnet_frn",
+    "resnet_pp",
 ]
