@@ -4,6 +4,7 @@ Everything here only writes PyMC variables into the model of the context; mix it
 own. Chains of a network start from prior draws, with the variables that have an ``initval`` there.
 """
 
+from pymc_sgmcmc.nn.compression import Compressed, compress
 from pymc_sgmcmc.nn.convolutional import avg_pool2d, conv2d, flatten, frn, max_pool2d
 from pymc_sgmcmc.nn.heads import classification, regression
 from pymc_sgmcmc.nn.layers import dense, mlp, residual
@@ -18,6 +19,7 @@ from pymc_sgmcmc.nn.priors import (
 )
 
 __all__ = [
+    "Compressed",
     "FixedScale",
     "GroupLaplace",
     "Isotropic",
@@ -26,6 +28,7 @@ __all__ = [
     "WeightNorm",
     "avg_pool2d",
     "classification",
+    "compress",
     "conv2d",
     "dense",
     "flatten",

@@ -19,13 +19,13 @@ from pymc_sgmcmc.nn.convolution.places import count
 
 @jax_funcify.register(Convolution)
 def _(op: Convolution, **_: Any) -> Callable:
-    return _by_chain(partial(_convolve, op))
+    return _by_chain(partial(convolve, op))
 
 
 @jax_funcify.register(ImageGradient)
 def _(op: ImageGradient, **_: Any) -> Callable:
     def gradient(x: jax.Array, w: jax.Array, g: jax.Array) -> jax.Array:
-        (found,) = jax.linear_transpose(lambda x: _convolve(op, x, w), x)(g)
+        (found,) = jax.linear_transpose(lambda x: convolve(op, x, w), x)(g)
         return found
 
     return _by_chain(gradient)
@@ -34,13 +34,14 @@ def _(op: ImageGradient, **_: Any) -> Callable:
 @jax_funcify.register(FilterGradient)
 def _(op: FilterGradient, **_: Any) -> Callable:
     def gradient(x: jax.Array, w: jax.Array, g: jax.Array) -> jax.Array:
-        (found,) = jax.linear_transpose(lambda w: _convolve(op, x, w), w)(g)
+        (found,) = jax.linear_transpose(lambda w: convolve(op, x, w), w)(g)
         return found
 
     return _by_chain(gradient)
 
 
-def _convolve(op: Form, x: jax.Array, w: jax.Array) -> jax.Array:
+def convolve(op: Form, x: jax.Array, w: jax.Array) -> jax.Array:
+    """x ∗ w with the stride and the zeros of an operation."""
     if jax.default_backend() != "cpu":
         layout = ("NHWC", "HWIO", "NHWC")
         stride = (op.stride, op.stride)
