@@ -41,7 +41,7 @@ def _(op: FilterGradient, **_: Any) -> Callable:
 
 
 def convolve(op: Form, x: jax.Array, w: jax.Array) -> jax.Array:
-    """x ∗ w with the stride and the zeros of an operation."""
+    """Outputs x ∗ w, with the stride and the zeros of an operation."""
     if jax.default_backend() != "cpu":
         layout = ("NHWC", "HWIO", "NHWC")
         stride = (op.stride, op.stride)
