@@ -10,7 +10,8 @@ import pytest
 from jax import lax
 from pytensor.compile.mode import Mode
 
-from pymc_sgmcmc import nn
+from pymc_sgmcmc import SGHMC, nn, predict, sample
+from pymc_sgmcmc.engines.jax.derivatives import JaxDerivatives
 from pymc_sgmcmc.model.potential import StochasticPotential
 from pymc_sgmcmc.nn.convolution import Convolution
 
@@ -47,16 +48,12 @@ def convolution_and_derivatives(stride, same, shape, kernel):
     return [x, w], [y, *first, *second], expected
 
 
-CASES = [
-    (1, True, (5, 4)),
-    (2, True, (3, 3)),
-    (3, True, (1, 1)),
-    (1, False, (3, 2)),
-    (2, False, (5, 5)),
-]
+CASES = [(1, True, (5, 4)), (2, True, (3, 3)), (2, False, (5, 5))]
+FURTHER = [(3, True, (1, 1)), (1, False, (3, 2)), (2, True, (1, 1))]
+EVERY = CASES + [pytest.param(*case, marks=pytest.mark.slow) for case in FURTHER]
 
 
-@pytest.mark.parametrize(("stride", "same", "size"), CASES)
+@pytest.mark.parametrize(("stride", "same", "size"), EVERY)
 def test_a_convolution_and_its_derivatives_are_those_of_xla(stride, same, size):
     shape, kernel = (3, 9, 8, 2), (*size, 2, 4)
     inputs, outputs, expected = convolution_and_derivatives(stride, same, shape, kernel)
@@ -72,7 +69,7 @@ def test_a_convolution_and_its_derivatives_are_those_of_xla(stride, same, size):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stride", "same", "size"), CASES)
+@pytest.mark.parametrize(("stride", "same", "size"), CASES + FURTHER)
 def test_numba_convolves_alike(stride, same, size):
     shape, kernel = (3, 9, 8, 2), (*size, 2, 4)
     inputs, outputs, _ = convolution_and_derivatives(stride, same, shape, kernel)
@@ -97,7 +94,7 @@ def test_accelerators_run_the_convolution_of_xla(monkeypatch):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("batched", [(0, 0), (None, 0), (0, None)])
+@pytest.mark.parametrize("batched", [(0, 0), pytest.param((None, 0), marks=pytest.mark.slow)])
 def test_chains_convolve_as_each_alone(batched):
     inputs, outputs, _ = convolution_and_derivatives(1, True, (3, 9, 8, 2), (3, 3, 2, 4))
     lead = [() if axis is None else (3,) for axis in batched]
@@ -251,7 +248,7 @@ def lenet_by_hand(p, images, y):
     return value
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_the_density_of_lenet_is_that_by_hand(dtype):
     model = model_of(small_lenet, prior=nn.FixedScale())
     potential = StochasticPotential(model, dtype=dtype)
@@ -259,11 +256,126 @@ def test_the_density_of_lenet_is_that_by_hand(dtype):
     with jax.enable_x64(dtype == "float64"):
         point = {k: jnp.asarray(v, dtype) for k, v in potential.unravel(position).items()}
         images = jnp.asarray(IMAGES, dtype)
-        value, gradient = jax.value_and_grad(lenet_by_hand)(point, images, Y)
+        value, gradient = jax.jit(jax.value_and_grad(lenet_by_hand))(point, images, Y)
         gradient = potential.ravel({k: np.asarray(v) for k, v in gradient.items()})
-    from pymc_sgmcmc.engines.jax.derivatives import JaxDerivatives
-
     found = JaxDerivatives(potential, potential.row_arrays())
     u, slope = found.gradient(position[None], {})
     assert u[0] == pytest.approx(-float(value), rel=1e-5)
-    np.testing.assert_allclose(slope[0], -gradient, rtol=1e-4, atol=1e-5 * np.abs(gradient).max())
+    np.testing.assert_allclose(slope[0], -gradient, rtol=1e-5, atol=1e-5 * np.abs(gradient).max())
+
+
+def test_bytes_stay_bytes_until_they_are_in_a_batch():
+    potential = StochasticPotential(model_of(small_lenet), dtype="float32", batch_size=10)
+    assert {x.dtype for x in potential.row_arrays()} >= {np.dtype("uint8")}
+    _, _, rows = potential.inputs()
+    assert [v.type.dtype for v in rows if v.type.ndim == 4] == ["uint8"]
+    assert all(v.type.dtype != "float64" for v in rows)
+
+
+def normalised(p, x, layer, stride=1):
+    """A convolution with its filter response normalisation and threshold."""
+    w, channels = p[f"{layer}_weights"], x.shape[3]
+    size = int(np.sqrt(len(w) // channels))
+    x = by_hand(x, w.reshape(size, size, channels, -1), stride) + p[f"{layer}_bias"]
+    x = x / np.sqrt(np.square(x).mean((1, 2), keepdims=True) + 1e-6)
+    y = p[f"{layer}_norm_gain"] * x + p[f"{layer}_norm_bias"]
+    return np.maximum(y, p[f"{layer}_norm_threshold"])
+
+
+def resnet_frn_by_hand(p, x):
+    swish = jax.nn.silu
+    x = swish(normalised(p, x, "resnet_start"))
+    for stage in (1, 2, 3):
+        stride = 1 if stage == 1 else 2
+        y = swish(normalised(p, x, f"resnet_{stage}_1_1", stride))
+        y = normalised(p, y, f"resnet_{stage}_1_2")
+        x = x if stage == 1 else normalised(p, x, f"resnet_{stage}_1_way", stride)
+        x = swish(x + y)
+    return x.mean((1, 2))
+
+
+def resnet_pp_by_hand(p, x):
+    def convolution(x, layer, stride=1):
+        direction = p[f"{layer}_weights_raw"]
+        w = p[f"{layer}_weights_scale"] * direction / np.linalg.norm(direction, axis=0)
+        size = int(np.sqrt(len(w) // x.shape[3]))
+        return by_hand(x, w.reshape(size, size, x.shape[3], -1), stride) + p[f"{layer}_bias"]
+
+    selu = jax.nn.selu
+    x = selu(convolution(x, "resnet_start"))
+    for stage in (1, 2, 3):
+        layer, stride = f"resnet_{stage}_1", 1 if stage == 1 else 2
+        y = selu(convolution(x, f"{layer}_1"))
+        y = convolution(selu(convolution(y, f"{layer}_2", stride)), f"{layer}_3")
+        x = selu(convolution(x, f"{layer}_way", stride) + y)
+    return x.mean((1, 2))
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        (lambda x: nn.resnet_frn(x, depth=8, width=2), resnet_frn_by_hand),
+        (lambda x: nn.resnet_pp(x, depth=11, width=2), resnet_pp_by_hand),
+    ],
+)
+def test_a_residual_network_computes_what_it_says(network, expected):
+    x = RNG.normal(size=(3, 10, 9, 3))
+    with pm.Model() as model:
+        features = network(pt.constant(x) * 1)
+    named = model.free_RVs
+    found, *values = pm.draw([features, *named], random_seed=1, mode=PYTHON)
+    p = dict(zip([v.name for v in named], values, strict=True))
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(found, expected(p, jnp.asarray(x)), rtol=1e-8)
+
+
+def test_branches_of_resnet_pp_start_small():
+    with pm.Model() as model:
+        nn.resnet_pp(np.ones((3, 4, 4, 3)), depth=11, width=2, start=0.05)
+    start = model.initial_point(0)
+    assert set(start["resnet_2_1_3_weights_scale"]) == {0.05}
+    assert set(start["resnet_2_1_2_weights_scale"]) == {1.0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["jax", "numba"])
+def test_images_are_sampled_and_predicted(engine):
+    """A bar in the upper or lower half, found by a convolution from bytes."""
+    rng = np.random.default_rng(2)
+    y = rng.integers(2, size=300)
+    X = rng.integers(60, size=(300, 8, 8, 1), dtype="uint8")
+    for i, row in enumerate(rng.integers(4, size=300) + 4 * y):
+        X[i, row] += 120
+    with pm.Model() as model:
+        x = nn.conv2d(pm.Data("X", X[:200]) / 255 - 0.2, 4, "conv", activation="relu")
+        nn.classification(nn.flatten(nn.max_pool2d(x)), y[:200])
+        step = SGHMC(batch_size=50, dtype="float32", engine=engine)
+        idata = sample(30, tune=60, chains=2, step=step, random_seed=1, progressbar=False)
+    new = predict(idata, {"X": X[200:], "y": y[200:]}, model=model)
+    p = new["predictions"]["y_probability"].mean(("chain", "draw"))
+    assert ((p > 0.5) == y[200:]).mean() > 0.95
+
+
+def test_copies_of_rows_count_once_and_predict_alike():
+    """As `total_size` has it: the energy of 3 copies is that of the rows; predictions are alike."""
+    x, y = RNG.normal(size=(20, 2)), np.arange(20) % 3
+
+    def model_of_copies(copies):
+        with pm.Model() as model:
+            logits = nn.dense(pm.Data("x", np.tile(x, (copies, 1))), 3, "class")
+            total = {"total_size": len(y)} if copies > 1 else {}
+            pm.Categorical("y", logit_p=logits, observed=np.tile(y, copies), **total)
+        return model
+
+    one, three = model_of_copies(1), model_of_copies(3)
+    point = RNG.normal(size=StochasticPotential(one).size)
+    energies = [
+        JaxDerivatives(potential, potential.row_arrays()).gradient(point[None], {})[0][0]
+        for potential in (StochasticPotential(one), StochasticPotential(three, batch_size=60))
+    ]
+    assert energies[1] == pytest.approx(energies[0])
+    idata = pm.sample_prior_predictive(5, model=one, var_names=["class_weights", "class_bias"])
+    asked = {"x": x[:4], "y": y[:4]}
+    found = [predict(idata, asked, model=m, group="prior") for m in (one, three)]
+    for group, name in (("predictions", "y_probability"), ("log_likelihood", "y")):
+        np.testing.assert_allclose(*(tree[group][name].values for tree in found), rtol=1e-5)
