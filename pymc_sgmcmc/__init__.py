@@ -9,7 +9,7 @@ from pymc_sgmcmc.engines.settings import JAX, Numba
 from pymc_sgmcmc.plan.settings import WarmUp
 from pymc_sgmcmc.run.chains import ChainStuckError
 from pymc_sgmcmc.sampling import sample
-from pymc_sgmcmc.step_methods import ATMC, SGHMC, SGLD, SGNHT
+from pymc_sgmcmc.step_methods import ATMC, BAOAB, GLA1, GLA2, SGHMC, SGLD, SGNHT, CCAdL
 from pymc_sgmcmc.stopping import Progress, reached
 from pymc_sgmcmc.store.watch import watch
 
@@ -22,10 +22,14 @@ __version__ = version("pymc_sgmcmc")
 
 __all__ = [
     "ATMC",
+    "BAOAB",
+    "GLA1",
+    "GLA2",
     "JAX",
     "SGHMC",
     "SGLD",
     "SGNHT",
+    "CCAdL",
     "ChainStuckError",
     "Numba",
     "Progress",
