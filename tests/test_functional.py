@@ -254,15 +254,15 @@ def langevin(f, key, draws, thin, wrong):
     return jax.lax.scan(draw, start, jax.random.split(key, draws))[1]
 
 
-@pytest.mark.parametrize("wrong", [False, True])
+@pytest.mark.parametrize("wrong", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_sampler_of_ones_own_and_its_diagnosis(of_regression, wrong):
     """Right, and said to be; wrong by a factor of 1.5, which `diagnose` sees in the gradients."""
     f = functions(of_regression[0], batch_size=200)
     run = jax.jit(jax.vmap(langevin, (None, 0, None, None, None)), static_argnums=(2, 3, 4))
-    q, p = run(f, jax.random.split(jax.random.key(0), 8), 600, 50, wrong)
+    q, p = run(f, jax.random.split(jax.random.key(0), 8), 600, 40, wrong)
     q, heat = q[:, 100:], jnp.square(p[:, 100:]).mean(-1)
     idata = f.to_datatree(
-        q, step_size=0.005, steps_per_draw=50, sample_stats={"kinetic_temperature": heat}
+        q, step_size=0.005, steps_per_draw=40, sample_stats={"kinetic_temperature": heat}
     )
     found = diagnose(idata)
     if wrong:
