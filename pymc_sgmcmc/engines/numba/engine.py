@@ -270,9 +270,20 @@ class NumbaEngine:
             choose_rows(*_key_of(seed, chain), self._stored.n_rows, of_chain)
         return found
 
-    def place(self, batches: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    def enough(self, chains: int) -> int:
+        """As many; see `Reads.enough`."""
+        return chains
+
+    def shares(self, numbers: np.ndarray) -> list[np.ndarray]:
+        """All of it; see `Reads.shares`."""
+        return [numbers]
+
+    def place(
+        self, shares: Sequence[Sequence[np.ndarray]], shape: tuple[int, ...]
+    ) -> Sequence[np.ndarray]:
         """Batches as they are; see `Reads.place`."""
-        return batches
+        (whole,) = shares
+        return whole
 
     # -- arguments -------------------------------------------------------------------------------
 
