@@ -12,6 +12,7 @@ from pymc_sgmcmc.sampling import sample
 from pymc_sgmcmc.step_methods import ATMC, SGHMC, SGLD, SGNHT
 from pymc_sgmcmc.stopping import Progress, reached
 from pymc_sgmcmc.store.watch import watch
+from pymc_sgmcmc.streaming.shuffle import shuffle_rows
 
 if TYPE_CHECKING:
     from pymc_sgmcmc import diagnostics as diagnostics
@@ -36,6 +37,7 @@ __all__ = [
     "reached",
     "sample",
     "schedules",
+    "shuffle_rows",
     "watch",
 ]
 

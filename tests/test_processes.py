@@ -124,11 +124,11 @@ def test_one_is_killed_and_the_run_goes_on(folder, tmp_path, count, shard, victi
     while not kept.exists() and all(process.poll() is None for process in started):
         time.sleep(0.001)
     started[victim].send_signal(signal.SIGKILL)
-    started[victim].communicate()
+    started[victim].wait()
     for process in started:  # as a launcher does; else they end when they miss the dead one
         process.kill()
-        process.communicate()
-    assert started[victim].returncode == -signal.SIGKILL
+    told = [process.communicate()[0] for process in started]
+    assert started[victim].returncode == -signal.SIGKILL, told[victim]
     assert counter.exists()
     before = xr.open_datatree(str(where), engine="zarr").posterior["slopes"].values
     assert before.shape[1] < DRAWS

@@ -33,6 +33,7 @@ from pymc_sgmcmc.engines.jax.random import (
     ESCAPE,
     NOISE,
     ROWS,
+    neighbours,
     normals,
     pairs_of_normals,
     random_rows,
@@ -59,9 +60,10 @@ class JaxEngine:
     seed and the number of the update only; the same seed gives the same draws on the same device,
     however a run is cut into pieces. Rows are drawn with replacement below a tenth of all rows
     and without from there on; or one of each of B strata, where rows are spread over devices, which
-    then need no others than their own; or in sweeps of 2n updates, n = ⌊N/B⌋, through the parts of
-    a new random partition, once and back. An update that gives a number that is not finite is
-    rejected: the chain returns to the last position with a finite potential, with fresh momentum.
+    then need no others than their own; or B neighbours from a random place; or in sweeps of 2n
+    updates, n = ⌊N/B⌋, through the parts of a new random partition, once and back. An update that
+    gives a number that is not finite is rejected: the chain returns to the last position with a
+    finite potential, with fresh momentum.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ class JaxEngine:
     dynamics : Dynamics
     same_rows : JaxEngine, optional
         One that has loaded the row data already.
-    batches : {"independent", "sweeps"}
+    batches : {"independent", "sweeps", "blocks"}
         How rows are drawn for an update.
     shard : {"chains", "rows"} or (int, int)
         What is spread over several devices; see `Devices`.
@@ -92,7 +94,8 @@ class JaxEngine:
         potential = estimator.potential
         self._matmul_precision = matmul_precision
         self._devices = Devices(shard)
-        self._in_sweeps, self._in_strata = batches == "sweeps", shard != "chains"
+        self._in_sweeps, self._in_blocks = batches == "sweeps", batches == "blocks"
+        self._in_strata = shard != "chains" and not self._in_blocks
         self.dtype = potential.dtype
         self.size = potential.size
         self.batch_size = potential.batch_size
@@ -435,7 +438,7 @@ class JaxEngine:
         if self._stored is None and self.batch_size is not None and rows and not self._in_sweeps:
             first, pairs = self._stretch()
             noise, drawn = words(seed, update, of_noise, (ROWS + first, pairs))
-            batch = self._take(rows, self._drawn(drawn, first))
+            batch = self._take(rows, self._drawn(drawn, first), self._in_strata)
         else:
             (noise,) = words(seed, update, of_noise)
             if self._stored is not None:
@@ -443,21 +446,20 @@ class JaxEngine:
             elif self.batch_size is None or not rows:
                 batch = rows
             else:
-                numbers = self._numbers_of_update(seed, update)
-                batch = self._cast(self._devices.hand_out(rows, numbers, self._n_rows))
+                batch = self._take(rows, self._numbers_of_update(seed, update))
         return normals(noise, self.size, self.dtype), batch
 
     def _batch(self, seed, number, rows):
         """Rows of a batch, or all of them."""
         if self.batch_size is None or not rows:
             return rows
-        return self._take(rows, self._numbers_of_its_own(seed, number, self._stretch()))
+        numbers = self._numbers_of_its_own(seed, number, self._stretch())
+        return self._take(rows, numbers, self._in_strata)
 
-    def _take(self, rows, numbers):
-        """Rows by their numbers, in the engine's precision."""
-        return self._cast(self._devices.take(rows, numbers, self._n_rows))
-
-    def _cast(self, batch):
+    def _take(self, rows, numbers, own=False):
+        """Rows by their numbers, in the engine's precision: of this device's part, or of any."""
+        take = self._devices.take if own else self._devices.hand_out
+        batch = take(rows, numbers, self._n_rows)
         return [x.astype(self.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in batch]
 
     def _numbers_of_update(self, seed, update):
@@ -482,6 +484,8 @@ class JaxEngine:
         n, size = self._n_rows, self.batch_size or 1
         if self._in_strata:
             return rows_of_strata(pairs, n, size, first)
+        if self._in_blocks:
+            return neighbours(pairs, n, size)
         if self._with_replacement():
             return random_rows(pairs, n)
         return random_subset(pairs.ravel(), n, size)
@@ -494,6 +498,8 @@ class JaxEngine:
 
     def _pairs_of_rows(self):
         """Pairs of random words that the rows of a batch take."""
+        if self._in_blocks:
+            return 1
         one_by_one = self._in_strata or self._with_replacement()
         return (self.batch_size or 1) if one_by_one else ROUNDS // 2
 

@@ -105,6 +105,12 @@ def rows_of_strata(pairs: jax.Array, n: int, size: int, first: jax.Array | int =
     return q + ((s + random_rows(pairs, n).astype(jnp.uint32)) // size).astype(jnp.int32)
 
 
+def neighbours(pairs: jax.Array, n: int, size: int) -> jax.Array:
+    """Rows o, ..., o + size − 1 out of `n` < 2³¹, with o at random; after n − 1 comes 0."""
+    (first,) = random_rows(pairs, n)
+    return ((first.astype(jnp.uint32) + jnp.arange(size, dtype=jnp.uint32)) % n).astype(jnp.int32)
+
+
 def _high_word(x: jax.Array, n: int) -> jax.Array:
     """Upper 32 bits of x times n, in halves: beside float32, JAX has no integers of 64 bits."""
     half = jnp.uint32(0xFFFF)
