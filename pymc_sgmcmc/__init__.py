@@ -13,6 +13,7 @@ from pymc_sgmcmc.sampling import sample
 from pymc_sgmcmc.step_methods import ATMC, BAOAB, GLA1, GLA2, SGHMC, SGLD, SGNHT, CCAdL
 from pymc_sgmcmc.stopping import Progress, reached
 from pymc_sgmcmc.store.watch import watch
+from pymc_sgmcmc.streaming.shuffle import shuffle_rows
 
 if TYPE_CHECKING:
     from pymc_sgmcmc import diagnostics as diagnostics
@@ -42,6 +43,7 @@ __all__ = [
     "reached",
     "sample",
     "schedules",
+    "shuffle_rows",
     "watch",
 ]
 
