@@ -146,3 +146,17 @@ def test_readme_says_what_the_uci_sets_gave():
         figures = [re.match(r"[−-]?[\d.]+", row[i])[0].replace("−", "-") for i in (2, 4, 5, 6)]
         ours, *others = map(float, figures)
         assert ours < min(others) if row[1] == "RMSE" else ours > max(others), row
+
+
+# -- what diagnose tells ---------------------------------------------------------------------------
+
+
+def test_every_check_of_diagnose_is_explained():
+    """Under a heading of its name, or of the first word where a variable's name follows."""
+    sources = ("report/signs.py", "diagnostics/diagnosis.py")
+    text = "\n".join((ROOT / "pymc_sgmcmc" / source).read_text() for source in sources)
+    checks = set(re.findall(r'Finding\(\s*f?"([\w\- ]+?)(?: \{name\})?",', text))
+    explained = re.findall(r"^### (.+)$", (ROOT / "docs/messages.md").read_text(), re.M)
+    assert {"step size", "constant", "variable", "R-hat"} <= checks
+    assert checks <= set(explained)
+    assert len(explained) == len(set(explained))

@@ -64,12 +64,13 @@ def test_selu_keeps_the_law_of_a_signal():
     assert abs(normal[2] - 1) < 1e-6
 
 
-def test_noise_that_depends_on_the_input_is_bounded_and_starts_asleep():
-    model = network(noise="input")
+@pytest.mark.parametrize("noise_range", [1.5, 2.0, 20.0])
+def test_noise_that_depends_on_the_input_is_bounded_and_starts_asleep(noise_range):
+    model = network(noise="input", noise_range=noise_range)
     v = values_of(model, ["y_log_sd"])
     ratio = np.log(v["sd"]) - v["y_log_sd"]
     assert ratio.std() > 1e-3
-    assert np.abs(ratio).max() < 3
+    assert np.abs(ratio).max() < np.log(noise_range) + 1e-9
     start = model.initial_point(0)
     assert np.exp(start["y_noise_weights_scale_log__"]) < 1e-3
 
@@ -177,6 +178,7 @@ def test_two_and_more_classes():
         (lambda x: nn.dense(nn.dense(x, None, "a"), 2, "b"), "without units"),
         (lambda x: nn.regression(x, Y, noise="known"), '"input", or a number, got .known'),
         (lambda x: nn.regression(x, Y, name="z", noise=-1), "noise must be greater than 0"),
+        (lambda x: nn.regression(x, Y, name="r", noise_range=1), "noise_range must be greater th"),
         (lambda x: nn.classification(x, Y > 0, classes=1), "at least 2"),
         (lambda x: nn.classification(x, np.sign(Y)), r"integers 0 to 1, got \[-1"),
         (lambda x: nn.classification(x, np.arange(30) % 3, classes=2), "integers 0 to 1"),

@@ -226,6 +226,14 @@ def test_floatX_is_the_default_dtype():
 # -- positions -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["1|g_sigma", "float32"])
+def test_names_that_could_be_those_of_a_dtype(name):
+    """Bambi's are of this kind."""
+    model = build(lambda: pm.Normal("y", 0, pm.HalfNormal(name), observed=y))
+    potential, point = StochasticPotential(model), random_point(model)
+    assert_close(by_jax(potential)(point), by_pymc(potential, point), 1e-9)
+
+
 def test_layout():
     potential = StochasticPotential(build(everything))
     assert [(b.name, b.shape, b.start, b.stop) for b in potential.layout] == [

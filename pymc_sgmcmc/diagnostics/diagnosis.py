@@ -56,9 +56,9 @@ class Diagnosis:
     def __str__(self) -> str:
         problems = sum(finding.problem for finding in self.findings)
         verdict = {
-            0: "No sign of trouble. (That is necessary for right draws, not sufficient.)",
-            1: "The draws can't be trusted: 1 problem.",
-        }.get(problems, f"The draws can't be trusted: {problems} problems.")
+            0: "No problems detected. This does not prove convergence.",
+            1: "1 problem: read it before you use the draws.",
+        }.get(problems, f"{problems} problems: read them before you use the draws.")
         lines = [
             f"{'✗' if finding.problem else '·'} {finding.check}: {finding.message}"
             for finding in self.findings
@@ -121,7 +121,7 @@ def diagnose(
     ...     step = SGHMC(step_size=1.2)
     ...     idata = sample(200, tune=200, step=step, random_seed=1, progressbar=False)
     >>> diagnose(idata)
-    The draws can't be trusted: 2 problems.
+    2 problems: read them before you use the draws.
     ✗ kinetic temperature: The kinetic temperature is 1.5... instead of 1: the step is too large, or
     tuning was too short. Try step_size=0.2..., or a longer tune.
     ✗ configurational temperature: The configurational temperature ⟨z·∇U⟩/d is 1.5... instead of 1:

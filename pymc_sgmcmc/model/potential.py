@@ -185,7 +185,7 @@ class StochasticPotential:
         for v in self.others:
             dtype = self.dtype if v.type.dtype.startswith("float") else v.type.dtype
             shape = np.shape(self.initial_point[v.name])
-            others.append(pt.tensor(v.name, dtype=dtype, shape=shape))
+            others.append(pt.TensorType(dtype, shape)(v.name))
         rows = []
         for dtype, shape in self._row_types:
             n = length or self.batch_size or shape[0]
@@ -227,7 +227,8 @@ class StochasticPotential:
         """
         # One input per value variable while differentiating: the gradient is then a single
         # join, not a sum of d-vectors.
-        parts = [pt.tensor(b.name, dtype=self.dtype, shape=b.shape) for b in self.layout]
+        # pt.tensor refuses names that could be a dtype's, such as Bambi's "1|group".
+        parts = [pt.TensorType(self.dtype, b.shape)(b.name) for b in self.layout]
         value = self._value(parts, others, rows, weights)
         try:
             gradients: Any = pytensor.grad(value, parts, disconnected_inputs="ignore")

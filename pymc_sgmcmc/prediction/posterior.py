@@ -124,14 +124,13 @@ class Posterior:
                 f"which predictions need. Sample with var_names={free!r}, or without var_names."
             )
         inputs = [
-            pt.tensor(v.name, dtype=v.type.dtype, shape=self._posterior[v.name].shape[2:])
-            for v in recorded
+            pt.TensorType(v.type.dtype, self._posterior[v.name].shape[2:])(v.name) for v in recorded
         ]
         data = _data(outputs, recorded)
         self._new.refuse_old_rows(data)
         held = [_value(self._new, v) for v in data]
         symbols = [
-            pt.tensor(v.name, dtype=v.type.dtype, shape=np.shape(x))
+            pt.TensorType(v.type.dtype, np.shape(x))(v.name)
             for v, x in zip(data, held, strict=True)
         ]
         replacements: dict[Variable, Variable] = dict(zip(recorded, inputs, strict=True))

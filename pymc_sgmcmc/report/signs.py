@@ -297,9 +297,9 @@ def _noise(statistics: Statistics, report: Report) -> Iterator[Finding]:
         return
     smaller = _smaller_step(report, math.sqrt(_NOISE_FRICTION / 3 / friction))
     message = (
-        f"Gradient noise needs a friction of h²V/2T = {friction:.2g} in every update; above "
-        f"{_NOISE_FRICTION} the thermostat is not exact. Try {smaller}, or larger batches."
-        + _or_found(report)
+        "The step is too large for batches of this size: their gradient noise needs a friction of "
+        f"h²V/2T = {friction:.2g} in every update, and above {_NOISE_FRICTION} the thermostat is "
+        f"not exact. Try {smaller}, or larger batches." + _or_found(report)
     )
     if not report.in_batches:
         message = (
@@ -372,8 +372,9 @@ def _modes(statistics: Statistics, report: Report) -> Iterator[Finding]:
                 "worse modes",
                 True,
                 f"{_chains(lost, 'sits in a mode that holds', 'sit in modes that hold')} less than "
-                f"e^-{behind[worse].min():.0f} of the best one's mass, by Laplace's estimate: "
-                "leave out such chains, idata.sel(chain=[...]), or start elsewhere: initvals=....",
+                f"e^-{behind[worse].min():.0f} of the best one's probability, by Laplace's "
+                "estimate: leave out such chains, idata.sel(chain=[...]), or start elsewhere: "
+                "initvals=....",
             )
     if found.modes_found is not None and found.modes_found < len(mass):
         yield Finding(
@@ -399,8 +400,8 @@ def _potentials(statistics: Statistics, report: Report) -> Iterator[Finding]:
             f"{_chains(worse, 'has', 'have')} a mean potential energy that is "
             f"{above[worse].min():.3g} nats{' or more' if worse.size > 1 else ''} above that of "
             f"chain {int(np.argmin(means))}: "
-            "not yet in the posterior's mass, or in a worse mode. Try a longer tune=..., leave out "
-            "such chains, idata.sel(chain=[...]), or weight all by what they predict: "
+            "not yet where most of the posterior is, or in a worse mode. Try a longer tune=..., "
+            "leave out such chains, idata.sel(chain=[...]), or weight all by what they predict: "
             "diagnostics.stack_chains.",
         )
 
@@ -426,7 +427,7 @@ def _clipped(statistics: Statistics, report: Report) -> Iterator[Finding]:
     often = norm > _CLIPPED * length
     message = (
         f"Gradients longer than clip_gradient={length:g} were shortened: where that happened, the "
-        "law of the draws is not the posterior's."
+        "draws are not of the posterior."
     )
     if often:
         message += (

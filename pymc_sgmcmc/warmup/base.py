@@ -22,7 +22,7 @@ from pymc_sgmcmc.warmup.friction import with_best_friction
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.noise import gradient_noise
 from pymc_sgmcmc.warmup.step_size import (
-    largest_curvature,
+    largest_curvatures,
     step_size,
     steps_per_draw,
     updates_to_forget,
@@ -279,17 +279,21 @@ class BaseWarmUp(ABC):
         self, places: tuple[Place, ...], place_of_chain: np.ndarray, positions: np.ndarray
     ) -> np.ndarray:
         """Largest curvature at some of the positions ``(chains, k, d)``, where it is finite."""
-        pairs = [pair for at_once in positions.swapaxes(0, 1) for pair in enumerate(at_once)]
-        found = []
-        for i in self.rng.permutation(len(pairs))[: self.points]:
-            chain, position = pairs[i]
-            coordinates = places[place_of_chain[chain]].coordinates
-            found.append(largest_curvature(self.landscape, coordinates, position, self.rng))
-        found = [x for x in found if np.isfinite(x)]
-        if not found:
-            chain, position = pairs[0]
-            raise self._not_finite(f"The curvature of U around chain {chain}", position)
-        return np.array(found)
+        chains, draws, _ = positions.shape
+        chosen = self.rng.permutation(chains * draws)[: self.points]
+        chain, draw = chosen % chains, chosen // chains
+        found = np.full(len(chosen), np.nan)
+        for i, place in enumerate(places):
+            here = np.flatnonzero(place_of_chain[chain] == i)
+            if here.size:
+                visited = positions[chain[here], draw[here]]
+                found[here] = largest_curvatures(
+                    self.landscape, place.coordinates, visited, self.rng
+                )
+        found = found[np.isfinite(found)]
+        if not found.size:
+            raise self._not_finite("The curvature of U around chain 0", positions[0, 0])
+        return found
 
 
 def _hierarchy(plan: Plan) -> Found:

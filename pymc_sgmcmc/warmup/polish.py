@@ -6,6 +6,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from pymc_sgmcmc.estimators.coordinates import Coordinates
+from pymc_sgmcmc.warmup.lanczos import krylov
 from pymc_sgmcmc.warmup.landscape import Landscape
 
 # Passes over the rows, corrections that are remembered, and nats that no longer matter.
@@ -15,8 +16,6 @@ _FLAT = 0.1
 # Curvatures below and above which a direction is apart from the rest, and the part of it by which
 # it may be coupled to them.
 _SOFT, _STIFF, _COUPLED = 0.25, 4.0, 0.1
-# Part of a vector outside the span of others that is not rounding, in single precision.
-_SPAN = 1e-3
 
 
 class Polished(NamedTuple):
@@ -142,23 +141,16 @@ def curvatures(
         Products with the Hessian that show it, at most.
     """
     d = positions.shape[1]
-    basis, images = np.zeros((0, d)), np.zeros((0, d))
-    vector = rng.normal(size=(d,))
-    while len(basis) < min(vectors, d):
-        before = float(np.linalg.norm(vector))
-        for _ in range(2):  # once leaves what rounding adds
-            vector = vector - basis.T @ (basis @ vector)
-        norm = float(np.linalg.norm(vector))
-        if norm < _SPAN * before:
-            break  # all that there is to see has been seen
-        basis = np.vstack([basis, vector / norm])
-        direction = coordinates.position(basis[-1]) - coordinates.centre
+
+    def times(z: np.ndarray) -> np.ndarray:
+        direction = coordinates.position(z) - coordinates.centre
         turned = landscape.products(positions, np.broadcast_to(direction, positions.shape))
-        vector = coordinates.gradient(turned).mean(0)
-        if not np.isfinite(vector).all():
-            nothing = Apart(np.zeros((0, d)), np.zeros(0))
-            return Spectrum(np.nan, np.nan, np.nan, nothing, np.nan)
-        images = np.vstack([images, vector])
+        return coordinates.gradient(turned).mean(0, keepdims=True)
+
+    basis, images = (x[:, 0] for x in krylov(times, rng.normal(size=(1, d)), vectors))
+    if not np.isfinite(images).all():
+        nothing = Apart(np.zeros((0, d)), np.zeros(0))
+        return Spectrum(np.nan, np.nan, np.nan, nothing, np.nan)
     values, axes = np.linalg.eigh(basis @ images.T)
     downward = np.square(axes[0])[values < 0].sum()
     directions = axes.T @ basis

@@ -2,14 +2,16 @@
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from pymc_sgmcmc.dynamics import Dynamics
 from pymc_sgmcmc.estimators.coordinates import Coordinates
+from pymc_sgmcmc.warmup.lanczos import largest_eigenvalues
 from pymc_sgmcmc.warmup.landscape import Landscape
 
 # Below this dimension a whole Hessian costs less than compiling its products with vectors.
 _SMALL = 50
+# Numbers in the vectors of Lanczos' method that are multiplied at once.
+_NUMBERS = 2**21
 # Draws are as good as independent where the Monte-Carlo variance of a posterior variance is at most
 # this part larger than with independent ones, that of a mean twice this. Updates to spend on it.
 _DEPENDENCE = 0.25
@@ -116,27 +118,38 @@ def updates_to_forget(
     return 2 * max(beta / softest, 1 / beta) / step_size
 
 
-def largest_curvature(
-    landscape: Landscape, coordinates: Coordinates, position: np.ndarray, rng: np.random.Generator
-) -> float:
-    """Largest eigenvalue of Lᵀ H L at a position, to a few percent; nan where H is not finite."""
-    d = len(position)
+def largest_curvatures(
+    landscape: Landscape, coordinates: Coordinates, positions: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Largest eigenvalue of Lᵀ H L at each position to about a percent, nan where H is not finite.
+
+    Parameters
+    ----------
+    landscape : Landscape
+    coordinates : Coordinates
+    positions : ndarray
+        Shape ``(k, d)``.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray
+        Shape ``(k,)``.
+    """
+    k, d = positions.shape
     if d < _SMALL:
-        _, _, hessians = landscape.hessian(position[None])
-        if not np.isfinite(hessians).all():
-            return np.nan
-        return float(np.linalg.eigvalsh(coordinates.curvature(hessians[0]))[-1])
+        _, _, hessians = landscape.hessian(positions)
+        found, finite = np.full(k, np.nan), np.isfinite(hessians).all((1, 2))
+        found[finite] = np.linalg.eigvalsh(coordinates.curvature(hessians[finite]))[:, -1]
+        return found
+    at_once = max(1, _NUMBERS // d)
+    parts = np.split(positions, range(at_once, k, at_once))
 
-    def times(z: np.ndarray) -> np.ndarray:
-        direction = coordinates.position(z.ravel()) - coordinates.centre
-        return coordinates.gradient(landscape.product(position, direction))
+    def of(part: np.ndarray) -> np.ndarray:
+        def times(z: np.ndarray) -> np.ndarray:
+            directions = coordinates.position(z) - coordinates.centre
+            return coordinates.gradient(landscape.products(part, directions))
 
-    start = rng.normal(size=d)
-    if not np.isfinite(times(start)).all():
-        return np.nan
-    operator = LinearOperator((d, d), matvec=times, dtype=float)
-    try:  # Lanczos' method
-        values = eigsh(operator, 1, which="LA", tol=0.03, v0=start, return_eigenvectors=False)
-    except ArpackNoConvergence:
-        return np.nan
-    return float(values[0])
+        return largest_eigenvalues(times, rng.normal(size=part.shape))
+
+    return np.concatenate([of(part) for part in parts])
