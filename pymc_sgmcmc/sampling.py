@@ -59,7 +59,7 @@ def sample(
         Draws before those, in which the chains find the posterior; discarded by default.
     chains : int
         Number of chains; a thousand is normal for a small model.
-    step : SGLD, SGHMC, SGNHT or ATMC
+    step : ATMC, or another step of the package
         Must own all variables of the model.
     random_seed : None, int, sequence of int or numpy.random.Generator
         The same seed gives the same draws on the same device.

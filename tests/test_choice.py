@@ -40,12 +40,13 @@ def test_auto_follows_the_length_of_the_run(monkeypatch):
 
 def test_models_that_only_jax_compiles(monkeypatch):
     square = pytensor.wrap_jax(lambda x: jnp.sum(x**2))
-    # The types of a JAX function are found when the model is built.
-    with jax.enable_x64(True), pm.Model() as model:
+    with jax.enable_x64(True), pm.Model() as model:  # or PyTensor's wrapper warns
         x = pm.Normal("x", shape=3)
         pm.Potential("p", -square(x))
         step = SGLD(step_size=0.1, steps_per_draw=5)
-        with pytest.raises(NotImplementedError, match=r'of \'p\' .*\(JAXOp\).*Use engine="jax"'):
+        with pytest.raises(
+            NotImplementedError, match=r'of \'p\' .*\(JaxFunction\).*Use engine="jax"'
+        ):
             run(SGLD(step_size=0.1, steps_per_draw=5, engine="numba"), model)
     monkeypatch.setattr(choice, "_WORTH_IT", 0)
     assert run(step, model) == "jax"

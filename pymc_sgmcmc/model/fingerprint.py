@@ -10,9 +10,11 @@ from pymc.model import Model
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.op import HasInnerGraph
 from pytensor.graph.traversal import toposort
+from pytensor.link.jax.ops import JAXOp
 from pytensor.tensor.type import TensorType
 
 from pymc_sgmcmc.model.graphs import is_shared_value, leaves
+from pymc_sgmcmc.model.jax_functions import traced
 from pymc_sgmcmc.model.rows import is_array, value_of
 
 # Numbers up to which an array that is written into a model is no data.
@@ -141,6 +143,8 @@ def _operation(op: object) -> str:
     inner = ""
     if isinstance(op, HasInnerGraph):
         inner = " ".join(structure(v) for v in op.fgraph.outputs)
+    elif isinstance(op, JAXOp) and (found := traced(op)) is not None:
+        inner = f"{found[0]} {digest(found[1])}"
     # Where an object lies in memory is nothing of it.
     return re.sub(r" at 0x[0-9a-f]+", "", f"{type(op).__name__} {op} {inner}")
 

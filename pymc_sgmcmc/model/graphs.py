@@ -10,6 +10,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.op import Op
 from pytensor.graph.traversal import ancestors, graph_inputs, toposort, walk
+from pytensor.link.jax.ops import JAXOp
 from pytensor.scan.op import Scan
 from pytensor.tensor.basic import Alloc, AllocEmpty, MakeVector
 from pytensor.tensor.blockwise import Blockwise
@@ -19,6 +20,8 @@ from pytensor.tensor.shape import Shape, Shape_i, SpecifyShape
 from pytensor.tensor.type import TensorType
 from pytensor.tensor.type_other import NoneConst
 from pytensor.tensor.variable import TensorVariable
+
+from pymc_sgmcmc.model import jax_functions
 
 CANT_COMPILE = (NotImplementedError, TypeError, IndexError, ImportError)
 """What JAX raises for a graph that it lacks an Op of, or that it can't trace, or where it is not
@@ -99,9 +102,11 @@ def values_read(variable: Variable) -> list[Variable]:
 
 def is_network(model: Model) -> bool:
     """Whether `nn` wrote layers one after the other into the model: its units can swap places."""
-    layers = [v for v in ancestors(model.observed_RVs) if hasattr(v.tag, "units")]
+    graph = list(ancestors(model.observed_RVs))
+    layers = [v for v in graph if hasattr(v.tag, "units")]
     before = set(ancestors([x for v in layers for x in v.owner.inputs]))
-    return any(v in before for v in layers)
+    # A module has its layers within.
+    return any(v in before for v in layers) or any(getattr(v.tag, "network", False) for v in graph)
 
 
 def is_shared_value(variable: Variable) -> TypeGuard[SharedVariable]:
@@ -131,6 +136,8 @@ def _remake(
     """Apply an operation to `new` inputs instead of the `old` ones."""
     if isinstance(op, OpFromGraph) and not isinstance(op, SymbolicOp):
         return _remake_inner_graph(op, new, dtype)
+    if isinstance(op, JAXOp):
+        return jax_functions.on(op, new)
     if isinstance(op, Scan):
         op = _any_lengths(op, dtype)
     elif isinstance(op, Alloc):

@@ -267,7 +267,7 @@ def find_stored_rows(model: Model, likelihoods: Sequence[Variable], stored: Stor
             )
         names.append(given[0])
         _refuse_misfit(stored, given[0], source)
-    held = {v for v in leaves(likelihoods) if is_array(v) and v not in template.variables}
+    held = {v for v in leaves(likelihoods) if _may_be_rows(v) and v not in template.variables}
     if left := [v for v in held if len(value_of(v)) == template.n_rows]:
         raise ValueError(
             f"{array_names(left)} has as many entries as the model has rows, and no source: add it "
@@ -369,7 +369,7 @@ def _rows_of_data(
                 "for X @ w, with codes = np.asarray(X.argmax(1)).ravel(), or those of a "
                 "pandas.Categorical. Otherwise use a dense array, or batch_size=None."
             )
-    candidates = [v for v in leaves(likelihoods) if is_array(v)]
+    candidates = [v for v in leaves(likelihoods) if _may_be_rows(v)]
     values = [model.rvs_to_values[rv] for rv in model.observed_RVs]
     if data is None:
         n_rows = max((len(value_of(v)) for v in values if v.type.ndim), default=0)
@@ -499,6 +499,11 @@ def is_array(variable: Variable) -> bool:
         and not isinstance(variable.type, SparseTensorType)
         and variable.type.ndim > 0
     )
+
+
+def _may_be_rows(variable: Variable) -> bool:
+    """Whether an array may have one entry per row: weights that are held fixed have none."""
+    return is_array(variable) and not getattr(variable.tag, "fixed", False)
 
 
 def array_names(variables: Sequence[Variable]) -> str:

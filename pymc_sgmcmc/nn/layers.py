@@ -80,7 +80,7 @@ def dense(
     warn_of_scale(x, f"The input of {name!r}", remedy)
     dims: tuple[str, ...] = (inputs,)
     if units is not None:
-        _label(name, units)
+        label(name, units)
         dims = (inputs, name)
     weights = (prior or LearnedScale()).weights(f"{name}_weights", dims, fan_in, gain)
     signal = pt.as_tensor_variable(x) @ weights
@@ -235,11 +235,11 @@ def _inputs(x: TensorLike, name: str) -> tuple[str, int]:
     if dims and dims[-1] is not None:
         return dims[-1], length
     dim = f"{name}_input"
-    _label(dim, length)
+    label(dim, length)
     return dim, length
 
 
-def _label(dim: str, length: int) -> None:
+def label(dim: str, length: int) -> None:
     """Give the model a dim of this length, unless it has one with labels of its own."""
     coords = pm.modelcontext(None).coords
     if coords.get(dim) is None:
