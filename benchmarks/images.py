@@ -1,40 +1,45 @@
-"""Bayesian networks of 478,410 parameters on MNIST and Fashion-MNIST, beside the usual baselines.
+"""Bayesian networks for images, beside the usual baselines.
 
-A 784-400-400-10 network on all 60,000 images: error, log-likelihood, calibration, and how well the
-predictive entropy tells letters (notMNIST) from what the network was trained on. One
-JSON line for each finished run; a command that was stopped goes on where it was.
+MNIST and Fashion-MNIST, all 60,000 images, with a 784-400-400-10 network of 478,410 parameters or
+LeNet-5 of 61,706; 10,000 images of CIFAR-10 with residual networks. Error, log-likelihood,
+calibration, and how well the predictive entropy tells letters (notMNIST) from what the network was
+trained on; error and log-likelihood of a single draw as well. One JSON line for each finished run;
+a command that was stopped goes on where it was, within a run too.
 
     export PYMC_SGMCMC_DATA=...
-    uv run python -m benchmarks.images                               # all methods, both sets
-    uv run python -m benchmarks.images --sets mnist --methods ATMC
+    uv run python -m benchmarks.images                               # all methods, both MNISTs
+    uv run python -m benchmarks.images --network lenet               # LeNet-5, in one run
+    uv run python -m benchmarks.images --sets cifar10 --network resnet_pp --paper --temperature 1
+    uv run python -m benchmarks.images --smoke --network lenet       # a few minutes: does it run
     uv run python -m benchmarks.images --table                       # print what is finished
 
-Methods: ATMC, MAP (Adam with weight decay), an ensemble of 5 of those, and MC-dropout of the same
-size (dropout of half the hidden units, a fifth of the pixels; 100 samples).
+Methods: ATMC and SGNHT; SGD (momentum, no noise, the same model); MAP (Adam with weight decay), an
+ensemble of 5 of those, and MC-dropout of the same size (dropout of half the hidden units, a fifth
+of the pixels; 100 samples): these three for the networks of MNIST alone.
 """
 
 import argparse
-import json
 import logging
-import os
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pymc as pm
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import mannwhitneyu
 from xarray import Dataset, DataTree
 
-import pymc_sgmcmc as sg
-from benchmarks.networks import dropout
+from benchmarks import json_lines
+from benchmarks.networks import dropout, image_models
+from benchmarks.networks.image_models import NETWORKS, SAMPLERS
+from benchmarks.networks.image_sets import SETS, Images, load
 from pymc_sgmcmc.diagnostics import calibration_error
 
-HIDDEN = (400, 400)
-SETS = {"mnist": "mnist.npz", "fashion": "fashion_mnist.npz"}
-METHODS = ("ATMC", "MAP", "ensemble", "MC-dropout")
+POINTS = ("MAP", "ensemble", "MC-dropout")
+METHODS = (*SAMPLERS, *POINTS)
+# Images, test images, epochs, tuning and other draws, and updates of each, of a smoke run.
+SMOKE = {"rows": 500, "tests": 200, "epochs": 1, "tune": 2, "draws": 3, "steps_per_draw": 5}
 # JavierAntoran/Bayesian-Neural-Networks@49a02f18, README: 2 x 1200 ReLU, 100 posterior samples.
 PUBLISHED = {
     "MAP": (1.58, -572.9),
@@ -46,90 +51,63 @@ PUBLISHED = {
 }
 
 
-class Images(NamedTuple):
-    """Images as rows of pixels less their mean, and what they show.
-
-    Attributes
-    ----------
-    X, X_test, X_other : ndarray
-        ``(rows, 784)``, float32; the last are of another distribution.
-    y, y_test : ndarray
-    """
-
-    X: np.ndarray
-    y: np.ndarray
-    X_test: np.ndarray
-    y_test: np.ndarray
-    X_other: np.ndarray
-
-
-def load(name: str) -> Images:
-    folder = Path(os.environ["PYMC_SGMCMC_DATA"]) / "images"
-    file, other = np.load(folder / SETS[name]), np.load(folder / "notmnist_test.npz")
-    mean = file["X_train"].mean() / 255
-
-    def rows(x: np.ndarray) -> np.ndarray:
-        return (x.reshape(len(x), -1) / 255 - mean).astype(np.float32)
-
-    return Images(
-        rows(file["X_train"]),
-        file["y_train"].astype(int),
-        rows(file["X_test"]),
-        file["y_test"].astype(int),
-        rows(other["X_test"]),
-    )
-
-
-def atmc(images: Images, a: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Class probabilities of test images and of others, averaged over the draws of ATMC."""
-    with pm.Model() as model:
-        features = sg.nn.mlp(pm.Data("X", images.X), HIDDEN, activation="relu")
-        sg.nn.classification(features, images.y)
-        step = sg.ATMC(
-            batch_size=a.batch_size,
-            dtype="float32",
-            steps_per_draw=a.steps_per_draw,
-            temperature=a.temperature,
-            warmup=sg.WarmUp(target_bias=a.target_bias),
-        )
-    weights = [v.name for v in model.deterministics]
-    idata = sg.sample(
-        a.draws,
-        tune=a.tune,
-        chains=a.chains,
-        step=step,
-        model=model,
-        var_names=[*weights, *(v.name for v in model.free_RVs if v.name.endswith("bias"))],
-        random_seed=a.seed,
-        progressbar=False,
-    )
-
-    def predictive(X: np.ndarray) -> np.ndarray:
-        new = sg.predict(idata, {"X": X}, model=model)["predictions"]["y_probability"]
-        return new.mean(("chain", "draw")).values
-
-    kept = ("updates", "step_size", "batch_size", "backend", "warmup_updates", "temperature")
-    extras = {k: idata["posterior"].attrs[k] for k in kept}
-    extras["configurational"] = float(idata["sample_stats"]["configurational_temperature"].mean())
-    return predictive(images.X_test), predictive(images.X_other), extras | {"chains": a.chains}
+# The paper's table 1, CIFAR-10 and ResNet-56: error in percent and negative log-likelihood a row.
+PAPER = {
+    "SGD": (8.5, 0.370),
+    "SGD with batch normalisation": (5.6, 0.243),
+    "SGNHT, single sample": (8.3, 0.343),
+    "SGNHT, predictive": (6.5, 0.211),
+    "ATMC, single sample": (7.6, 0.303),
+    "ATMC, predictive": (6.1, 0.194),
+}
 
 
 def run(name: str, method: str, a: argparse.Namespace) -> dict[str, Any]:
     """Fit one set by one method, and score it."""
-    images = load(name)
+    images = load(name).first(a.rows, a.tests)
+    if a.half:
+        images = images.halved()
     started = time.perf_counter()
-    if method == "ATMC":
-        inside, outside, extras = atmc(images, a)
+    row = {"set": name, "network": a.network, "method": method}
+    if method in POINTS:
+        inside, outside, extras = dropout.fit(method, images, a.network, a.epochs, a.seed)
     else:
-        inside, outside, extras = dropout.fit(method, images, HIDDEN, a.epochs, a.seed)
-    return {
-        "set": name,
-        "method": method,
+        inside, outside, extras = sampled(row, images, a)
+    return row | {
         **score(inside, outside, images.y_test),
         "seconds": time.perf_counter() - started,
         "seed": a.seed,
+        "rows": len(images.X),
+        "paper": a.paper,
         **{k: v.item() if isinstance(v, np.generic) else v for k, v in extras.items()},
     }
+
+
+def sampled(
+    row: dict[str, str], images: Images, a: argparse.Namespace
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Class probabilities of test images and of others, averaged over the draws of a sampler."""
+    model = image_models.build(a.network, images, a)
+    step = image_models.step_of(model, row["method"], a)
+    store = a.output.parent / f"images-{'-'.join(row.values())}{'-smoke' if a.smoke else ''}.zarr"
+    idata = image_models.sample(model, step, a, store)
+    shown = np.concatenate([images.X_test, images.X_other])
+
+    def of(idata: DataTree) -> list[np.ndarray]:
+        return np.split(image_models.probabilities(idata, model, shown), [len(images.X_test)])
+
+    one = of(image_models.last_draw(idata))
+    kept = ("updates", "step_size", "batch_size", "backend", "warmup_updates", "temperature")
+    attributes = idata["posterior"].attrs
+    extras = {k: attributes[k] for k in kept if k in attributes}
+    statistics = idata["sample_stats"]
+    extras["rejected"] = float(statistics["rejected"].sum())
+    extras["configurational"] = float(statistics["configurational_temperature"].mean())
+    single = score(*one, images.y_test)
+    extras |= {"single_error": single["error"], "single_ll": single["ll"], "chains": a.chains}
+    # A mode is a point: the last one of the first chain is all there is.
+    inside, outside = one if row["method"] == "SGD" else of(idata)
+    return inside, outside, extras
 
 
 def score(inside: np.ndarray, outside: np.ndarray, y: np.ndarray) -> dict[str, float]:
@@ -153,11 +131,13 @@ def score(inside: np.ndarray, outside: np.ndarray, y: np.ndarray) -> dict[str, f
 
 def show(rows: list[dict[str, Any]]) -> None:
     """Print what is finished, and what is published."""
-    for name in SETS:
+    for name, network in dict.fromkeys((row["set"], row["network"]) for row in rows):
         table = Table(
-            "method", "T", "error %", "log-lik.", "ECE", "AUROC notMNIST", "s", title=name
-        )
-        for row in (r for r in rows if r["set"] == name):
+            "method", "T", "error %", "log-lik.", "ECE", "AUROC notMNIST", "of one draw", "s",
+            title=f"{name}, {network}",
+        )  # fmt: skip
+        for row in (r for r in rows if (r["set"], r["network"]) == (name, network)):
+            single = "single_error" in row
             table.add_row(
                 row["method"],
                 f"{row.get('temperature', '')}",
@@ -165,10 +145,14 @@ def show(rows: list[dict[str, Any]]) -> None:
                 f"{row['ll']:.0f}",
                 f"{row['ece']:.4f}",
                 f"{row['auroc']:.3f}",
+                f"{row['single_error']:.2f}, {row['single_ll']:.0f}" if single else "",
                 f"{row['seconds']:.0f}",
             )
         for method, (error, ll) in PUBLISHED.items() if name == "mnist" else ():
             table.add_row(f"published, 2 x 1200: {method}", "", f"{error:.2f}", f"{ll:.0f}")
+        for method, (error, nll) in PAPER.items() if name == "cifar10" else ():
+            shown = f"{error:.1f}", f"{-1e4 * nll:.0f}"
+            table.add_row(f"published, 50,000 images, ResNet-56: {method}", "", *shown)
         Console().print(table)
 
 
@@ -176,8 +160,15 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--sets", nargs="+", default=["mnist", "fashion"], choices=SETS)
+    parser.add_argument("--network", default="mlp", choices=NETWORKS)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, help="those that make sense")
+    parser.add_argument("--depth", type=int, default=11, help="layers of a residual network")
+    parser.add_argument("--width", type=int, default=8, help="its filters")
+    parser.add_argument("--half", action="store_true", help="images of half the height and width")
+    parser.add_argument("--paper", action="store_true", help="settings of Heek & Kalchbrenner")
+    parser.add_argument("--rows", type=int, default=60_000, help="images to train with")
+    parser.add_argument("--tests", type=int, default=10_000, help="images to test with")
     parser.add_argument("--chains", type=int, default=4)
     parser.add_argument("--draws", type=int, default=40)
     parser.add_argument("--tune", type=int, default=20)
@@ -188,23 +179,32 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=10, help="of the baselines")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/output/images.jsonl"))
+    parser.add_argument("--smoke", action="store_true", help="a few minutes, to a file of its own")
     parser.add_argument("--table", action="store_true", help="only print what is finished")
-    return parser.parse_args()
+    a = parser.parse_args()
+    if a.methods is None:
+        a.methods = SAMPLERS if a.network.startswith("resnet") else ("ATMC", *POINTS)
+    if a.network not in dropout.SHAPES and set(a.methods) & set(POINTS):
+        parser.error(f"{', '.join(POINTS)} are for {', '.join(dropout.SHAPES)}")
+    if (a.network in dropout.SHAPES) == ("cifar10" in a.sets):
+        parser.error("mlp and lenet are for images in grey, residual networks for cifar10")
+    if a.smoke:
+        vars(a).update(SMOKE)
+        a.output = a.output.with_stem(f"{a.output.stem}-smoke")
+    return a
 
 
 def main() -> None:
     a = parse()
     logging.getLogger("pymc").setLevel(logging.ERROR)
-    rows = [json.loads(x) for x in a.output.read_text().splitlines()] if a.output.exists() else []
-    finished = {(row["set"], row["method"]) for row in rows}
+    rows = [{"network": "mlp"} | row for row in json_lines.read(a.output)]
+    finished = {(row["set"], row["network"], row["method"]) for row in rows}
     for name in a.sets if not a.table else ():
         for method in a.methods:
-            if (name, method) in finished:
+            if (name, a.network, method) in finished:
                 continue
             rows.append(run(name, method, a))
-            a.output.parent.mkdir(parents=True, exist_ok=True)
-            with a.output.open("a") as file:
-                file.write(json.dumps(rows[-1]) + "\n")
+            json_lines.append(a.output, rows[-1])
             print(rows[-1], flush=True)
     show(rows)
 

@@ -27,7 +27,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx_copybutton",
-    "sphinx_mathjax_offline",  # equations, where no network is
+    "sphinx-mathjax-offline",  # equations, where no network is
     "sphinxcontrib.bibtex",
 ]
 exclude_patterns = ["_build", "jupyter_execute"]

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from pymc_sgmcmc import nn, schedules
 from pymc_sgmcmc.engines.settings import JAX, Numba
+from pymc_sgmcmc.functional.entry import functions
 from pymc_sgmcmc.plan.settings import WarmUp
 from pymc_sgmcmc.run.chains import ChainStuckError
 from pymc_sgmcmc.sampling import sample
-from pymc_sgmcmc.step_methods import ATMC, SGHMC, SGLD, SGNHT
+from pymc_sgmcmc.step_methods import ATMC, BAOAB, GLA1, GLA2, SGHMC, SGLD, SGNHT, CCAdL
 from pymc_sgmcmc.stopping import Progress, reached
 from pymc_sgmcmc.store.watch import watch
+from pymc_sgmcmc.streaming.shuffle import shuffle_rows
 
 if TYPE_CHECKING:
     from pymc_sgmcmc import diagnostics as diagnostics
@@ -22,20 +24,26 @@ __version__ = version("pymc_sgmcmc")
 
 __all__ = [
     "ATMC",
+    "BAOAB",
+    "GLA1",
+    "GLA2",
     "JAX",
     "SGHMC",
     "SGLD",
     "SGNHT",
+    "CCAdL",
     "ChainStuckError",
     "Numba",
     "Progress",
     "WarmUp",
     "diagnose",
+    "functions",
     "nn",
     "predict",
     "reached",
     "sample",
     "schedules",
+    "shuffle_rows",
     "watch",
 ]
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ from pymc.initial_point import make_initial_point_fns_per_chain
 from pymc.model import Model, modelcontext
 from xarray import DataTree
 
+from pymc_sgmcmc import processes
 from pymc_sgmcmc.arguments import integer
 from pymc_sgmcmc.output import Recorder, warn_of_large_output
 from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
@@ -19,6 +20,7 @@ from pymc_sgmcmc.report.signs import log_problems, signs_of_trouble
 from pymc_sgmcmc.run.starts import Point
 from pymc_sgmcmc.session import Session
 from pymc_sgmcmc.stopping import Condition, Progress, condition
+from pymc_sgmcmc.store.elsewhere import Elsewhere
 from pymc_sgmcmc.store.identity import identity
 from pymc_sgmcmc.store.memory import InMemory
 from pymc_sgmcmc.store.stored import Stored
@@ -57,7 +59,7 @@ def sample(
         Draws before those, in which the chains find the posterior; discarded by default.
     chains : int
         Number of chains; a thousand is normal for a small model.
-    step : SGLD, SGHMC, SGNHT or ATMC
+    step : ATMC, or another step of the package
         Must own all variables of the model.
     random_seed : None, int, sequence of int or numpy.random.Generator
         The same seed gives the same draws on the same device.
@@ -116,6 +118,10 @@ def sample(
     schedule that ends, a Deterministic that fails, a lack of memory), the exception has an
     attribute ``idata`` with the draws made until then, or None before the first that is kept.
 
+    Where ``jax.distributed.initialize()`` has joined several processes, each of them calls this
+    with the same arguments, and gets the same draws. The first one writes to the store, which the
+    others must find at the same address, shows progress, and asks `stop_when` and `callback`.
+
     Examples
     --------
     >>> import pymc as pm
@@ -135,17 +141,34 @@ def sample(
     if store is None:
         n_draws = draws + tune if keep_tuning else draws
         warn_of_large_output(model, chains * n_draws, var_names)
-    with nullcontext(InMemory()) if store is None else Stored(store) as kept:
-        rngs = kept.generators(random_seed, chains)
-        points = _points(model, initvals, rngs)
-        if isinstance(kept, Stored):
-            asked: dict[str, Any] = {"tune": tune, "chains": chains, "var_names": recorder.names}
-            asked["discard_tuned_samples"] = discard_tuned_samples
-            kept.claim(identity(step.plan, step.run_report(), points, asked), tune, draws)
-        statistics = {name: dtype for name, (dtype, _) in step.stats_dtypes_shapes.items()}
-        kept.begin(model, chains, tune if keep_tuning else 0, draws, statistics)
+    with ExitStack() as stack:
+        with processes.in_step():
+            kept = stack.enter_context(_kept(store))
+            rngs = kept.generators(random_seed, chains)
+            points = _points(model, initvals, rngs)
+            if isinstance(kept, Stored):
+                asked = {
+                    "tune": tune,
+                    "chains": chains,
+                    "var_names": recorder.names,
+                    "discard_tuned_samples": discard_tuned_samples,
+                }
+                kept.claim(identity(step.plan, step.run_report(), points, asked), tune, draws)
+            statistics = {name: dtype for name, (dtype, _) in step.stats_dtypes_shapes.items()}
+            kept.begin(model, chains, tune if keep_tuning else 0, draws, statistics)
+        there = processes.agreed((kept.made, kept.filled, kept.seconds))
+        with processes.in_step():
+            if isinstance(kept, Elsewhere):
+                kept.follow(*there)
         session = Session(step, recorder, kept, tune, draws, keep_tuning, stop, callback)
         return _sampled(session, points, rngs, progressbar)
+
+
+def _kept(store: Any) -> AbstractContextManager[InMemory | Stored | Elsewhere]:
+    """Where draws are kept: of several processes, the first one writes to a store."""
+    if store is None:
+        return nullcontext(InMemory())
+    return Stored(store) if processes.index() == 0 else Elsewhere(store)
 
 
 def _points(model: Model, initvals: Any, rngs: Sequence[np.random.Generator]) -> list[Point]:
@@ -182,8 +205,8 @@ def _sampled(
 
 
 def _judge(idata: DataTree) -> None:
-    """Log what speaks against the draws after tuning."""
-    if "posterior" in idata:
+    """Log what speaks against the draws after tuning, once."""
+    if processes.index() == 0 and "posterior" in idata:
         statistics = idata["sample_stats"].data_vars.items()
         attributes = {str(name): value for name, value in idata["posterior"].attrs.items()}
         arrays = {str(name): x.values for name, x in statistics}

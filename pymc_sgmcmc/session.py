@@ -19,6 +19,7 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 from xarray import DataTree
 
+from pymc_sgmcmc import processes
 from pymc_sgmcmc.engines.base import Draws
 from pymc_sgmcmc.output import Recorder
 from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
@@ -26,6 +27,7 @@ from pymc_sgmcmc.run.chains import ChainStuckError
 from pymc_sgmcmc.run.phases import Run
 from pymc_sgmcmc.run.starts import Point
 from pymc_sgmcmc.stopping import Condition, Progress
+from pymc_sgmcmc.store.elsewhere import Elsewhere
 from pymc_sgmcmc.store.memory import InMemory
 from pymc_sgmcmc.store.stored import Mark, Stored
 
@@ -33,13 +35,13 @@ _log = logging.getLogger(__name__)
 
 
 class Session:
-    """One call of `sample`.
+    """One call of `sample`; of several processes, all make it, and the first one tells and asks.
 
     Parameters
     ----------
     step : StochasticGradientStep
     recorder : Recorder
-    kept : InMemory or Stored
+    kept : InMemory, Stored or Elsewhere
         Where its draws are kept.
     tune, draws : int
     keep_tuning : bool
@@ -51,7 +53,7 @@ class Session:
         self,
         step: StochasticGradientStep,
         recorder: Recorder,
-        kept: InMemory | Stored,
+        kept: InMemory | Stored | Elsewhere,
         tune: int,
         draws: int,
         keep_tuning: bool,
@@ -61,6 +63,7 @@ class Session:
         self.step, self.recorder, self.kept = step, recorder, kept
         self.tune, self.draws, self.keep_tuning = tune, draws, keep_tuning
         self._stop, self._tell = stop, tell
+        self._first = processes.index() == 0
         # With the number of draws that were kept before it.
         self._block: tuple[int, Draws] | None = None
         self._left_out: list[str] = []
@@ -82,14 +85,15 @@ class Session:
                 self._go(points, rngs, progressbar)
             finally:
                 self.step.compiled.release()  # the tree holds the data once more
-        self.kept.finish()
+        with processes.in_step():
+            self.kept.finish()
 
     def _go(
         self, points: Sequence[Point], rngs: Sequence[np.random.Generator], progressbar: bool
     ) -> None:
         tune, total = self.tune, self.tune + self.draws
-        with _bar(progressbar) as bar:
-            if progressbar:  # A hidden cursor would stay hidden if the process were killed.
+        with _bar(progressbar and self._first) as bar:
+            if not bar.disable:  # A hidden cursor would stay hidden if the process were killed.
                 bar.console.show_cursor(True)
             task = bar.add_task("Starting", total=total, statistics="", completed=self.kept.made)
             self._run = run = Run(
@@ -100,7 +104,7 @@ class Session:
                 self.draws,
                 phase=lambda word: bar.update(task, description=word),
             )
-            state = self.kept.state()
+            state = processes.agreed(self.kept.state())
             if state is None:
                 run.start()
                 self._reach(None, 0.0)
@@ -118,23 +122,26 @@ class Session:
                     if kept and stuck.draws is not None:
                         self._block = self.kept.filled, stuck.draws
                     raise
-                if kept:
-                    self._block = self.kept.filled, block
-                    self._record(self.recorder)
                 if compiled is None:  # The first block took the time to compile.
                     compiled, before = time.time(), run.updates
                 pace = (run.updates - before) / max(time.time() - compiled, 1e-9)
-                bar.update(
-                    task,
-                    completed=run.made,
-                    description=self._phase,
-                    statistics=_describe(block.statistics, pace),
-                )
-                self._reach(block, pace)
-                progress = self._progress(block)
-                if self._tell is not None:
-                    self._tell(progress)
-                if run.made < total and self._stop(progress):
+                enough = False
+                with processes.in_step():
+                    if kept:
+                        self._block = self.kept.filled, block
+                        self._record(self.recorder)
+                    bar.update(
+                        task,
+                        completed=run.made,
+                        description=self._phase,
+                        statistics=_describe(block.statistics, pace),
+                    )
+                    self._reach(block, pace)
+                    progress = self._progress(block)
+                    if self._tell is not None and self._first:
+                        self._tell(progress)
+                    enough = run.made < total and self._first and self._stop(progress)
+                if processes.agreed(enough):
                     _log.info("Stopped by stop_when: %d of %d draws.", progress.kept, self.draws)
                     break
 
@@ -147,6 +154,9 @@ class Session:
         """Record the block that was made, with `variables` of its value variables."""
         assert self._block is not None
         _, block = self._block
+        if isinstance(self.kept, Elsewhere):
+            self.kept.skip(block.positions.shape[1])
+            return
         recorded = variables(self.step.plan.potential.unravel(block.positions))
         self.kept.add(recorded, block.statistics)
 
@@ -226,7 +236,7 @@ class Session:
     def note(self) -> str:
         """What an exception should say of the draws that it brings; nothing if there are none."""
         safe = self.kept.safe()
-        if isinstance(self.kept, Stored):
+        if isinstance(self.kept, Stored | Elsewhere):
             return self.kept.note()
         if not safe:
             return ""

@@ -8,14 +8,17 @@ import jax
 import numpy as np
 import pytest
 
-from pymc_sgmcmc.dynamics import SGHMCDynamics, SGLDDynamics, SGNHTDynamics
+from pymc_sgmcmc.dynamics import (
+    BAOABDynamics,
+    GLA1Dynamics,
+    SGHMCDynamics,
+    SGLDDynamics,
+    SGNHTDynamics,
+)
 from tests.laws.simulate import compiled
-from tests.samplers import SAMPLERS
 
 N = 5000
 EPS, ALPHA = 1e-3, 5.0
-
-BAOABDynamics = {s.__name__: s for s in SAMPLERS}["BAOAB"].dynamics_class
 
 
 def ours(dynamics, h):
@@ -74,6 +77,16 @@ CASES = {
     # θ −= Δt ∇L + √(2Δt/β) η, L = U/N, β = N
     "TATi sgld": (SGLDDynamics(), np.sqrt(2 * EPS / N), [-EPS / N, np.sqrt(2 * EPS / N), 0]),
     # B: p −= Δt ∇L; O: e^(−γΔt) p + √((1 − e^(−2γΔt))/β) η; θ += Δt p, with p = ours/√N
+    # B, then A, then O, as BAOAB's
+    "TATi gla1": (
+        GLA1Dynamics(**decay(ALPHA * EPS)),
+        EPS / np.sqrt(N),
+        [
+            -EPS / N * np.sqrt(N) * np.exp(-ALPHA * EPS),
+            (1 - np.exp(-2 * ALPHA * EPS)) ** 0.5,
+            np.exp(-ALPHA * EPS),
+        ],
+    ),
     "TATi baoab": (
         BAOABDynamics(**decay(ALPHA * EPS)),
         EPS / np.sqrt(N),

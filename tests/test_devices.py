@@ -1,14 +1,17 @@
 """Several devices: simulated ones, and two processes; each run in processes of its own."""
 
+import itertools
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from pymc_sgmcmc.engines.jax import devices as module
 from pymc_sgmcmc.engines.jax.devices import Devices
 
 SCRIPT = Path(__file__).with_name("run_on_devices.py")
@@ -41,7 +44,8 @@ def run(path, *args):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
-    return {b: run(folder / f"{b}.npz", 1, "chains", b) for b in (BATCH, ALL)}
+    kinds = [(shard, b) for shard in ("chains", "rows") for b in (BATCH, ALL)]
+    return {(shard, b): run(folder / f"{shard}{b}.npz", 1, shard, b) for shard, b in kinds}
 
 
 @pytest.mark.slow
@@ -49,10 +53,11 @@ def test_chains_over_devices(alone, tmp_path):
     spread = run(tmp_path / "spread.npz", 4, "chains", BATCH)
     assert spread.pop("devices") == 4
     # The warm-up's measurements are sums, which differ by rounding.
-    np.testing.assert_allclose(spread.pop("b"), alone[BATCH]["b"], rtol=1e-6)
+    whole = alone["chains", BATCH]
+    np.testing.assert_allclose(spread.pop("b"), whole["b"], rtol=1e-6)
     # XLA vectorises another number of chains another way, which rounds the last bits otherwise.
     for name, x in spread.items():
-        np.testing.assert_allclose(x, alone[BATCH][name], rtol=1e-9, atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(x, whole[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 @pytest.mark.parametrize("batch_size", [BATCH, ALL])
@@ -62,8 +67,9 @@ def test_rows_over_devices(alone, tmp_path, batch_size):
     assert spread.pop("devices") == 4
     names = ("positions", "in_sweeps", "value", "gradient", "potential_energy", "gradient_norm")
     for name in names:
-        np.testing.assert_allclose(spread[name], alone[batch_size][name], rtol=1e-10, err_msg=name)
-    np.testing.assert_allclose(spread["b"], alone[batch_size]["b"], rtol=1e-6)
+        whole = alone["rows", batch_size][name]
+        np.testing.assert_allclose(spread[name], whole, rtol=1e-10, err_msg=name)
+    np.testing.assert_allclose(spread["b"], alone["rows", batch_size]["b"], rtol=1e-6)
 
 
 @pytest.mark.parametrize("shard", ["chains", "rows"])
@@ -77,12 +83,25 @@ def test_two_processes(alone, tmp_path, shard):
     for process, path in zip(processes, paths, strict=True):
         spread = finish(process, path)
         assert spread["devices"] == 2
-        np.testing.assert_allclose(spread["positions"], alone[BATCH]["positions"], rtol=1e-10)
+        whole = alone[shard, BATCH]["positions"]
+        np.testing.assert_allclose(spread["positions"], whole, rtol=1e-10)
 
 
-def test_devices_that_stay_idle_are_told(caplog):
+@pytest.fixture
+def pretend(monkeypatch):
+    """Devices of some processes, by their numbers."""
+
+    def there_are(*owners):
+        fakes = [SimpleNamespace(id=i, process_index=owner) for i, owner in enumerate(owners)]
+        monkeypatch.setattr(module.jax, "devices", lambda: fakes)
+        monkeypatch.setattr(module.jax, "process_count", lambda: len(set(owners)))
+
+    return there_are
+
+
+def test_devices_that_stay_idle_are_told(caplog, pretend):
+    pretend(0, 0, 0, 0)
     devices = Devices("chains")
-    devices._devices = np.arange(4)
     for chains in (7, 7, 8, 3):
         devices.warn_of_idle(chains)
     seven, three = (record.getMessage() for record in caplog.records)
@@ -90,3 +109,43 @@ def test_devices_that_stay_idle_are_told(caplog):
     assert "Use chains=8 or 4" in seven
     assert "3 chains run on 3 of 4 devices" in three
     assert three.endswith("Use chains=4.")
+
+
+def test_every_process_has_a_share_of_the_chains(pretend):
+    pretend(0, 0, 0, 1, 1, 1)
+    devices = Devices("chains")
+    assert [devices.used_by(chains) for chains in (2, 4, 6, 8, 12)] == [2, 4, 6, 4, 6]
+    owners = [device.process_index for (device,) in devices._mesh_of_all]
+    assert owners == [0, 1, 0, 1, 0, 1]
+    assert [devices.enough(chains) for chains in (1, 2, 5)] == [2, 2, 6]
+    with pytest.raises(ValueError, match=r"7 chains can.t .* by 2 processes or more. Use chains=8"):
+        devices.used_by(7)
+
+
+def test_a_group_may_be_of_several_processes(pretend):
+    pretend(0, 0, 1, 1, 2, 2, 3, 3)
+    devices = Devices((2, 4))
+    groups = [[device.id for device in group] for group in devices._mesh_of_all]
+    assert groups == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert devices.parts == 4
+    # Chains on one group alone would leave two processes without any.
+    assert devices.used_by(2) == 2
+    with pytest.raises(ValueError, match="chains=4"):
+        devices.used_by(3)
+    assert Devices("rows").used_by(3) == 1
+
+
+def test_a_mesh_has_as_many_devices_as_there_are(pretend):
+    pretend(0, 0, 0, 0)
+    with pytest.raises(ValueError, match=r"shard=\(2, 3\) is a mesh of 6 devices, and there are 4"):
+        Devices((2, 3))
+
+
+@pytest.mark.parametrize(("n_rows", "parts"), [(3_001, 4), (12, 4), (10, 3), (5, 5)])
+def test_parts_hold_the_rows_of_their_strata(pretend, n_rows, parts):
+    pretend(*[0] * parts)
+    firsts, length = Devices("rows")._cut(n_rows)
+    size = 4 * parts
+    for j, r in itertools.product(range(size), (0, n_rows - 1)):
+        first = firsts[j // 4]
+        assert first <= (j * n_rows + r) // size < first + length

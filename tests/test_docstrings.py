@@ -13,7 +13,7 @@ PUBLIC = [*OBJECTS, *DYNAMICS]
 RESULTS = {
     f"pymc_sgmcmc.diagnostics.{name}" for name in ("ChainsNeeded", "DeadChains", "Diagnosis")
 }
-RESULTS |= {"pymc_sgmcmc.nn.Prior", "pymc_sgmcmc.Progress"}
+RESULTS |= {"pymc_sgmcmc.nn.Prior", "pymc_sgmcmc.nn.Compressed", "pymc_sgmcmc.Progress"}
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -130,6 +130,48 @@ def test_reliability_says_what_to_write(three_classes):
         plots.plot_reliability(tree(y, a_probability=p, b_probability=p))
 
 
+# Running averages
+
+
+def autoregressive(rho, chains=4, draws=2000, seed=0):
+    """Chains with a known error of their average: √((1 + ρ)/(1 − ρ)/n), for a variance of 1."""
+    rng = np.random.default_rng(seed)
+    x = np.empty((chains, draws, 2))
+    x[:, 0] = rng.normal(size=(chains, 2))
+    for t in range(1, draws):
+        x[:, t] = rho * x[:, t - 1] + np.sqrt(1 - rho**2) * rng.normal(size=(chains, 2))
+    return x
+
+
+def test_running_averages_and_their_errors():
+    x = autoregressive(0.8)
+    dt = DataTree.from_dict({"posterior": Dataset({"b": (("chain", "draw", "slope"), x)})})
+    drawn = plots.plot_running_average(dt)
+    for entry in (0, 1):
+        label = f"b[{entry}]"
+        for t in (1, 10, 2000):
+            chain = visual(drawn, "chains", entry=label, chain=2).get_ydata()[t - 1]
+            assert chain == pytest.approx(x[2, :t, entry].mean())
+            together = visual(drawn, "together", entry=label).get_ydata()[t - 1]
+            assert together == pytest.approx(x[:, :t, entry].mean())
+        band = visual(drawn, "error", entry=label).get_paths()[0].vertices
+        last = band[band[:, 0] == 2000][:, 1]
+        expected = 4 * np.sqrt((1 + 0.8) / (1 - 0.8) / 8000)  # two errors to either side
+        assert np.ptp(last) == pytest.approx(expected, rel=0.25)
+    assert visual(drawn, "plot", entry="b[0]").get_xlabel() == "draws of each chain"
+
+
+def test_running_averages_of_what_there_is_not():
+    draws = {"b": (("chain", "draw", "slope"), np.zeros((2, 9, 41)))}
+    dt = DataTree.from_dict({"posterior": Dataset(draws)})
+    with pytest.raises(ValueError, match="41 panels are too many"):
+        plots.plot_running_average(dt)
+    with pytest.raises(ValueError, match="no draws of 'c'; it has 'b'"):
+        plots.plot_running_average(dt, "c")
+    with pytest.raises(ValueError, match="takes 8 draws of each chain, and there are 5"):
+        plots.plot_running_average(dt.isel(draw=slice(5), slope=slice(2)))
+
+
 # Running lppd
 
 

@@ -116,3 +116,29 @@ def test_rows_of_jax_are_a_fraction_of_64_bits():
         exact = [(((int(x) << 32) + int(y)) * n) >> 64 for x, y in pairs.T]
         rows = np.asarray(of_jax.random_rows(jnp.asarray(pairs), n))
         np.testing.assert_array_equal(rows, exact)
+
+
+@pytest.mark.parametrize(("n", "size"), [(10, 3), (3_001, 40), (12, 12), (2**31 - 1, 1_000)])
+def test_a_row_of_each_stratum(n, size):
+    """That it is ⌊(j n + r)/B⌋ of the r that `random_rows` gives, of all rows or of a stretch."""
+    pairs = np.random.default_rng(0).integers(2**32, size=(2, size), dtype=u32)
+    r = np.asarray(of_jax.random_rows(jnp.asarray(pairs), n)).astype(object)
+    expected = (np.arange(size).astype(object) * n + r) // size
+    found = np.asarray(of_jax.rows_of_strata(jnp.asarray(pairs), n, size))
+    np.testing.assert_array_equal(found, expected)
+    some = slice(size // 2, size // 2 + 2)
+    stretch = of_jax.rows_of_strata(jnp.asarray(pairs[:, some]), n, size, some.start)
+    np.testing.assert_array_equal(stretch, expected[some])
+
+
+@pytest.mark.parametrize(("n", "size"), [(10, 3), (7, 5), (12, 4)])
+def test_strata_take_every_row_as_often(n, size):
+    batches = 40_000
+    (pairs,) = of_jax.words(jnp.asarray([1, 2], u32), u32(3), (of_jax.ROWS, batches * size))
+    of_batches = jnp.asarray(pairs).reshape(2, batches, size).swapaxes(0, 1)
+    rows = np.asarray(jax.vmap(lambda x: of_jax.rows_of_strata(x, n, size))(of_batches))
+    counts = np.bincount(rows.ravel(), minlength=n)
+    expected = batches * size / n
+    # A row is in at most two strata, so that its count is less spread than a Poisson's.
+    assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
+    assert (np.diff(rows, axis=1) >= 0).all()

@@ -214,8 +214,11 @@ def test_settings_that_are_none(settings, words, model):
 
 
 def test_unknown_settings_of_an_engine():
-    with pytest.raises(ValueError, match='shard must be "chains" or "rows", got \'data\''):
+    with pytest.raises(ValueError, match=r'shard must be "chains" or "rows", or .* got .data'):
         JAX(shard="data")
+    with pytest.raises(ValueError, match=r"shard\[1\] must be an integer of at least 1, got 0"):
+        JAX(shard=(2, 0))
+    assert JAX(shard=[2, 4]).shard == (2, 4)
     with pytest.raises(TypeError, match="unexpected keyword argument 'shard'"):
         Numba(shard="rows")
 

@@ -84,7 +84,11 @@ def test_pieces_are_the_whole(name, pieces):
         (SGLD, {"batch_size": N}, "every update takes all rows"),
         (ATMC, {"batch_size": B}, "thermostat.*variances too small.*Use SGHMC or SGLD"),
         (SGNHT, {"batch_size": B}, "thermostat.*Use SGHMC or SGLD, or leave batches out"),
-        (SGHMC, {"batch_size": B, "batches": "epochs"}, '"independent" or "sweeps", got \'epochs'),
+        (
+            SGHMC,
+            {"batch_size": B, "batches": "epochs"},
+            '"independent", "sweeps" or "blocks", got \'epochs',
+        ),
     ],
     ids=str,
 )

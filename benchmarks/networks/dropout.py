@@ -1,6 +1,6 @@
 """Point estimates of a classifier by Adam: once, as an ensemble, and with dropout."""
 
-from itertools import pairwise
+import math
 from typing import Any
 
 import jax
@@ -8,33 +8,48 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from benchmarks.networks.image_sets import Images
+from pymc_sgmcmc.nn.convolution import Convolution, by_jax
+
+# Shapes of the weights of networks for images of 28 × 28 bytes: filters have four axes.
+SHAPES: dict[str, list[tuple[int, ...]]] = {
+    "mlp": [(784, 400), (400, 400), (400, 10)],
+    "lenet": [(5, 5, 1, 6), (5, 5, 6, 16), (400, 120), (120, 84), (84, 10)],
+}
 _BATCH = 100
 _MEMBERS, _SAMPLES = 5, 100
+_BLOCK = 1000  # rows that are predicted at once
 _DECAY = 1e-4  # of the weights, relative to the learning rate
 _DROPPED = (0.2, 0.5)  # of the pixels, and of the hidden units
 
 
 def fit(
-    method: str, images: Any, hidden: tuple[int, ...], epochs: int, seed: int
+    method: str, images: Images, network: str, epochs: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Class probabilities of test images and of others, by MAP, ensemble or MC-dropout."""
     drop = method == "MC-dropout"
     members = _MEMBERS if method == "ensemble" else 1
     epochs = 3 * epochs if drop else epochs  # it learns more slowly, and does not overfit
-    sizes = (images.X.shape[1], *hidden, int(images.y.max()) + 1)
-    sums: Any = 0
+    samples = _SAMPLES if drop else 1
+    X, *others = (_pixels(x, images.X.mean()) for x in (images.X, images.X_test, images.X_other))
+    sums = [0.0, 0.0]
     for member in range(members):
-        parameters = train(images.X, images.y, sizes, epochs, drop, seed + member)
-        for sample in range(_SAMPLES if drop else 1):
+        parameters = train(X, images.y, SHAPES[network], epochs, drop, seed + member)
+        for sample in range(samples):
             key = jax.random.key(sample) if drop else None
-            found = [probabilities(parameters, X, key) for X in (images.X_test, images.X_other)]
-            sums = (
-                found
-                if isinstance(sums, int)
-                else [a + b for a, b in zip(sums, found, strict=True)]
-            )
-    total = members * (_SAMPLES if drop else 1)
-    return np.asarray(sums[0]) / total, np.asarray(sums[1]) / total, {"epochs": epochs}
+            found = [_in_blocks(parameters, x, key) for x in others]
+            sums = [a + b for a, b in zip(sums, found, strict=True)]
+    inside, outside = (x / (members * samples) for x in sums)
+    return inside, outside, {"epochs": epochs}
+
+
+def _pixels(x: np.ndarray, mean: float) -> np.ndarray:
+    return ((x - mean) / 255).astype(np.float32)
+
+
+def _in_blocks(parameters: list, X: np.ndarray, key: Any) -> np.ndarray:
+    blocks = [X[first : first + _BLOCK] for first in range(0, len(X), _BLOCK)]
+    return np.concatenate([probabilities(parameters, x, key) for x in blocks])
 
 
 @jax.jit
@@ -46,12 +61,22 @@ def probabilities(parameters: list, X: np.ndarray, key: Any = None) -> jax.Array
 def logits(parameters: list, X: Any, key: Any = None) -> Any:
     """Of the network, some of whose inputs and hidden units are dropped if there is a key."""
     signal = dropped(X, key, _DROPPED[0])
-    for layer, (weights, bias) in enumerate(parameters[:-1]):
-        signal = jax.nn.relu(signal @ weights + bias)
+    for layer, (weights, bias) in enumerate(parameters):
+        if weights.ndim == 4:  # zeros around the image for the first, as LeNet-5 has them
+            signal = by_jax.convolve(Convolution(1, layer == 0), signal, weights) + bias
+            signal = _largest(jax.nn.relu(signal))
+            continue  # filters are few: none is dropped
+        signal = signal.reshape(len(signal), -1) @ weights + bias
+        if layer == len(parameters) - 1:
+            return signal
         key = None if key is None else jax.random.fold_in(key, layer)
-        signal = dropped(signal, key, _DROPPED[1])
-    weights, bias = parameters[-1]
-    return signal @ weights + bias
+        signal = dropped(jax.nn.relu(signal), key, _DROPPED[1])
+
+
+def _largest(x: Any) -> Any:
+    """Of squares of 2 × 2 pixels."""
+    n, height, width, channels = x.shape
+    return x.reshape(n, height // 2, 2, width // 2, 2, channels).max((2, 4))
 
 
 def dropped(signal: Any, key: Any, share: float) -> Any:
@@ -62,13 +87,21 @@ def dropped(signal: Any, key: Any, share: float) -> Any:
 
 
 def train(
-    X: np.ndarray, y: np.ndarray, sizes: tuple[int, ...], epochs: int, drop: bool, seed: int
+    X: np.ndarray,
+    y: np.ndarray,
+    shapes: list[tuple[int, ...]],
+    epochs: int,
+    drop: bool,
+    seed: int,
 ) -> list:
     """Minimise the cross entropy with Adam and weight decay; the learning rate falls to 0."""
     rng = np.random.default_rng(seed)
     parameters = [
-        (jnp.asarray(rng.normal(0, (2 / n) ** 0.5, (n, m)), jnp.float32), jnp.zeros(m, jnp.float32))
-        for n, m in pairwise(sizes)
+        (
+            jnp.asarray(rng.normal(0, (2 / math.prod(shape[:-1])) ** 0.5, shape), jnp.float32),
+            jnp.zeros(shape[-1], jnp.float32),
+        )
+        for shape in shapes
     ]
     steps = len(X) // _BATCH
     rate = optax.cosine_decay_schedule(1e-3, epochs * steps)

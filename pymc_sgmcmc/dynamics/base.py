@@ -14,10 +14,6 @@ from pytensor.tensor.variable import TensorVariable
 from pymc_sgmcmc.arguments import number
 from pymc_sgmcmc.settings import Settings, setting, settings
 
-# Where nothing is known of the posterior's shape: right in coordinates in which it is about
-# standard normal, and steps are about a tenth of it.
-_USUAL_DECAY = 0.9
-
 # Names that engines give to what they keep of a chain, and of a draw.
 OF_STATES = {"position", "finite_position", "origin", "key", "update", "rejected_in_a_row"}
 OF_DRAWS = {
@@ -314,19 +310,22 @@ class MomentumDynamics(Dynamics):
         'float or "auto"',
         """Factor by which friction shrinks the momentum in one update; D = −log(momentum_decay)/h.
         "auto" has the warm-up choose it together with the step size, for the fewest updates per
-        independent draw: softer directions need less friction, gradient noise needs more. It is
-        0.9 where there is no warm-up.""",
+        independent draw: softer directions need less friction, gradient noise needs more. Where
+        there is no warm-up it is 0.9, and 0.99 for `GLA1`.""",
         _momentum_decay,
     )
 
+    usual_decay: ClassVar[float] = 0.9
+    """Where nothing is known of the posterior's shape: right in coordinates in which it is about
+    standard normal, and steps are about a tenth of it."""
     auxiliaries: ClassVar[tuple[str, ...]] = ("momentum", "friction")
     statistics: ClassVar[tuple[str, ...]] = ("kinetic_temperature",)
 
     @property
     def decay(self) -> float:
-        """Momentum decay that is in use: 0.9 where none was given or found."""
+        """Momentum decay that is in use: the usual one where none was given or found."""
         given = self.momentum_decay
-        return _USUAL_DECAY if isinstance(given, str) else given
+        return self.usual_decay if isinstance(given, str) else given
 
     @property
     def decay_rate(self) -> float:
@@ -346,9 +345,56 @@ class MomentumDynamics(Dynamics):
         """Momentum lost to friction in one update; see `Dynamics.friction`."""
         return np.full(np.shape(noise), self.decay_rate)
 
+    def friction_bias(self) -> float:
+        """Relative error of a variance that friction leaves by itself, however small the step.
+
+        Of a momentum that follows `kick`, which holds the gradient while friction acts.
+
+        Returns
+        -------
+        float
+            (λ/2) coth(λ/2) − 1, with λ the momentum that friction takes in one update.
+        """
+        half = self.decay_rate / 2
+        return half / math.tanh(half) - 1
+
     def settled(self, step_size: float, noise: np.ndarray) -> dict[str, np.ndarray]:
         """The friction that was found; see `Dynamics.settled`."""
         return {"friction": np.full(np.shape(noise), self.decay_rate)}
+
+
+def ornstein_uhlenbeck(
+    momentum: TensorVariable,
+    noise: TensorVariable,
+    step_size: TensorVariable,
+    friction: TensorVariable,
+    temperature: float,
+) -> TensorVariable:
+    r"""O step: friction and injected noise alone, solved exactly.
+
+    .. math::
+
+        dp = -D p\,dt + \sqrt{2 D T}\,dW, \qquad
+        p \leftarrow a p + \sqrt{T (1 - a^2)}\,\eta, \quad a = e^{-Dh}
+
+    Parameters
+    ----------
+    momentum, noise : TensorVariable
+        p and a standard normal vector η, shape ``(d,)``.
+    step_size : TensorVariable
+        h.
+    friction : TensorVariable
+        D, per unit of time.
+    temperature : float
+        T.
+
+    Returns
+    -------
+    TensorVariable
+        p after h, shape ``(d,)``.
+    """
+    kept = pt.exp(-friction * step_size)
+    return kept * momentum + pt.sqrt(temperature * (1 - pt.sqr(kept))) * noise
 
 
 def leapfrog_bias(step_size: float, curvature: float) -> float:

@@ -40,8 +40,22 @@ class Reads(Protocol):
     def numbers_to_evaluate(self, seed: np.ndarray, chains: int) -> np.ndarray:
         """Numbers of the rows that `Engine.evaluate` takes, ``(chains, B)``."""
 
-    def place(self, batches: Sequence[np.ndarray]) -> Any:
-        """Batches ``(chains, n, B, ...)`` where `run` and `evaluate` take them from."""
+    def enough(self, chains: int) -> int:
+        """Chains that `evaluate` takes in place of so many, or of a few more."""
+
+    def shares(self, numbers: np.ndarray) -> list[np.ndarray]:
+        """Parts of batches ``(chains, n, B)`` that are to be read in this process."""
+
+    def place(self, shares: Sequence[Sequence[np.ndarray]], shape: tuple[int, ...]) -> Any:
+        """Put batches where `run` and `evaluate` take them from.
+
+        Parameters
+        ----------
+        shares : sequence of sequence of ndarray
+            Rows of every array in each of the parts that `shares` gave.
+        shape : tuple of int
+            ``(chains, n, B)``.
+        """
 
     def run(self, *args: Any, batches: Any, place: int) -> tuple[Draws, State]:
         """Advance chains as `Engine.run` does, on batches from a place on: for one update more."""
@@ -91,7 +105,7 @@ class ReadAhead:
         """Potential and gradient from one random batch for each chain; see `Engine.evaluate`."""
         chains = len(positions)
         numbers = self._engine.numbers_to_evaluate(seed, chains)
-        size = max(1, min(chains, _BYTES // self._bytes))
+        size = self._engine.enough(max(1, min(chains, _BYTES // self._bytes)))
         parts = []
         for first in range(0, chains, size):
             # The same number every time: nothing compiles twice.
@@ -174,15 +188,20 @@ class ReadAhead:
         rows = self._potential.rows
         assert rows is not None
         # New memory costs as much as the rows that go there.
+        shares = self._engine.shares(numbers)
+        ends = np.cumsum([x.size for x in shares])
         try:
             buffers = free.pop()
         except IndexError:
             buffers = []
-        if not buffers or len(buffers[0]) != numbers.size:
-            buffers = rows.empty(numbers.size, self._engine.dtype)
-        rows.read_into(buffers, numbers.ravel())
-        batches = [x.reshape(*numbers.shape, *x.shape[1:]) for x in buffers]
-        return buffers, self._engine.place(batches)
+        if not buffers or len(buffers[0]) != ends[-1]:
+            buffers = rows.empty(int(ends[-1]), self._engine.dtype)
+        rows.read_into(buffers, np.concatenate([x.ravel() for x in shares]))
+        found = [
+            [x[end - share.size : end].reshape(*share.shape, *x.shape[1:]) for x in buffers]
+            for share, end in zip(shares, ends, strict=True)
+        ]
+        return buffers, self._engine.place(found, numbers.shape)
 
     def read(
         self, keys: np.ndarray, updates: np.ndarray, n: int, free: list[list[np.ndarray]]

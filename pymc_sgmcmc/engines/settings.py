@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from pymc_sgmcmc.arguments import one_of, optional
+from pymc_sgmcmc import processes
+from pymc_sgmcmc.arguments import integer, one_of, optional, quoted
 from pymc_sgmcmc.dynamics.base import Dynamics
 from pymc_sgmcmc.engines.base import Derivatives, Engine
 from pymc_sgmcmc.engines.choice import faster_engine
@@ -48,6 +49,21 @@ class EngineSettings(Settings, ABC):
         return self.candidates
 
 
+_SHARED = ("chains", "rows")
+
+
+def _shard(name: str, value: Any) -> str | tuple[int, int]:
+    """What devices share: chains, rows, or a mesh of both."""
+    if isinstance(value, str) and value in _SHARED:
+        return value
+    if isinstance(value, tuple | list) and len(value) == 2:
+        groups, parts = (integer(f"{name}[{i}]", x) for i, x in enumerate(value))
+        return groups, parts
+    raise ValueError(
+        f"{name} must be {quoted(_SHARED)}, or a mesh of both, (2, 4) say, got {value!r}."
+    )
+
+
 @settings
 class OneEngine(EngineSettings):
     """An engine and its settings, which makes it when it is asked to: imports take a while."""
@@ -77,6 +93,11 @@ class OneEngine(EngineSettings):
     def translate(self, program: Program) -> None:
         """Raise a NotImplementedError if it can't compile a graph."""
 
+    @property
+    def rows_are_spread(self) -> bool:
+        """Whether each of several processes looks at its own part of the rows."""
+        return False
+
 
 @settings
 class JAX(OneEngine):
@@ -97,13 +118,16 @@ class JAX(OneEngine):
     ...     step = ATMC(engine=JAX(matmul_precision="float32"))
     """
 
-    shard: Literal["chains", "rows"] = setting(
+    shard: Literal["chains", "rows"] | tuple[int, int] = setting(
         "chains",
-        '{"chains", "rows"}',
-        """What several devices share. "chains": each device holds all rows and runs some of the
-        chains, as many as divide evenly. "rows": each device holds some of the rows, and its share
-        of every batch, for data that outgrow one.""",
-        partial(one_of, allowed=("chains", "rows")),
+        '{"chains", "rows"} or (int, int)',
+        """What several devices share, those of other machines too where `jax.distributed` has
+        joined them. "chains": each device holds all rows and runs some of the chains, as many as
+        divide evenly. "rows": each device holds some of the rows, and its share of every batch, for
+        data that outgrow one; the j-th row of a batch is then drawn from the j-th of B equal parts
+        of the data. A pair is a mesh of both: ``(2, 4)`` has two groups of four devices, each with
+        half of the chains on all rows, and in a group each device has a quarter of the rows.""",
+        _shard,
     )
     matmul_precision: Literal["bfloat16", "tensorfloat32", "float32"] | None = setting(
         None,
@@ -127,6 +151,11 @@ class JAX(OneEngine):
                 'Or use engine="numba".'
             )
         refuse_forked_jax()
+
+    @property
+    def rows_are_spread(self) -> bool:
+        """Whether they are; see `OneEngine.rows_are_spread`."""
+        return self.shard != "chains" and processes.count() > 1
 
     def engine(
         self,
@@ -177,6 +206,14 @@ class Numba(OneEngine):
     name: ClassVar[str] = "numba"
     title: ClassVar[str] = "Numba"
 
+    def require(self) -> None:
+        """Raise an error where several processes would each make the whole run."""
+        if processes.count() > 1:
+            raise ValueError(
+                'engine="numba" runs in one process, and jax.distributed has joined '
+                f'{processes.count()}. Use engine="jax", which spreads chains or rows over them.'
+            )
+
     def engine(
         self,
         estimator: Estimator,
@@ -218,13 +255,15 @@ class Auto(EngineSettings):
 
     @property
     def candidates(self) -> Sequence[OneEngine]:
-        """JAX first: its warm-up is the faster one."""
-        return JAX(), Numba()
+        """JAX first: its warm-up is the faster one. Several processes have it alone."""
+        return (JAX(),) if processes.count() > 1 else (JAX(), Numba())
 
     def choose(
         self, size: int, batch_numbers: int, chains: int, updates: int
     ) -> Sequence[OneEngine]:
         """Give both, the faster one first."""
+        if processes.count() > 1:
+            return self.candidates
         faster = faster_engine(size, batch_numbers, chains, updates)
         return sorted(self.candidates, key=lambda engine: engine.name != faster)
 

@@ -236,11 +236,58 @@ class StochasticPotential:
             checks.terms_have_gradients(self.terms)  # names the term
             raise
         gradient = pt.concatenate([g.astype(self.dtype).ravel() for g in gradients])
-        slices = [position[b.start : b.stop].reshape(b.shape) for b in self.layout]
+        slices = self._slices(position)
         # Rewriting and differentiating brought constants of other dtypes.
         replacements: dict[Variable, Variable] = dict(zip(parts, slices, strict=True))
         value, gradient = rebuild([value, gradient], replacements, self.dtype)
         return value, gradient
+
+    def log_likelihood_by_row(
+        self, position: TensorVariable, rows: Sequence[Variable]
+    ) -> TensorVariable:
+        """Log-likelihood of each of some rows, unscaled.
+
+        Parameters
+        ----------
+        position : Variable
+            Flat position q, shape ``(d,)``; there are no other variables.
+        rows : sequence of Variable
+            Rows of the row data, ``(n, ...)`` each.
+
+        Returns
+        -------
+        Variable
+            Shape ``(n,)``: the sum over observed variables that have these rows.
+        """
+        own, length = self.terms, rows[0].type.shape[0]
+        replacements = self._values(self._slices(position), ()) | own.row_replacements(rows)
+        terms = rebuild(
+            [x for rv, x in own.observed() if self._has_rows(rv)], replacements, self.dtype
+        )
+        summed = [x.reshape((length, -1)).sum(-1) for x in terms]
+        return sum(summed, start=pt.zeros(length, self.dtype)).astype(self.dtype)
+
+    def log_density_apart(self, position: TensorVariable) -> TensorVariable:
+        """Log density of all that belongs to no row: prior, ``pm.Potential``, other observations.
+
+        Parameters
+        ----------
+        position : Variable
+            Flat position q, shape ``(d,)``; there are no other variables.
+
+        Returns
+        -------
+        Variable
+            Scalar, in nats.
+        """
+        own = self.terms
+        observed = [x for rv, x in own.observed() if not self._has_rows(rv)]
+        values = self._values(self._slices(position), ())
+        terms = rebuild([*own.priors, *own.potentials, *observed], values, self.dtype)
+        return sum((x.sum() for x in terms), start=pt.zeros((), self.dtype)).astype(self.dtype)
+
+    def _has_rows(self, rv: Variable) -> bool:
+        return self.n_rows is not None and self.rows is not None and rv in self.rows.observed
 
     def ravel(self, point: Mapping[str, np.ndarray]) -> np.ndarray:
         """Position vector of a point, shape ``(d,)``."""
@@ -291,6 +338,16 @@ class StochasticPotential:
         self.rows_digest = now
         return True
 
+    def _slices(self, position: TensorVariable) -> list[TensorVariable]:
+        """Value variables within a position."""
+        return [position[b.start : b.stop].reshape(b.shape) for b in self.layout]
+
+    def _values(self, parts: Sequence[Variable], others: Sequence[Variable]) -> dict:
+        """What takes the place of value variables, and of data that are the same for all rows."""
+        known = zip((*self.value_vars, *self.others), (*parts, *others), strict=True)
+        frozen = {v: pt.constant(v.get_value()) for v in self.terms.frozen()}
+        return dict(known) | frozen
+
     def _value(
         self,
         parts: Sequence[Variable],
@@ -299,9 +356,7 @@ class StochasticPotential:
         weights: TensorVariable | None,
     ) -> TensorVariable:
         own = self.terms
-        known = zip((*self.value_vars, *self.others), (*parts, *others), strict=True)
-        values: dict[Variable, Variable] = dict(known)
-        values |= {v: pt.constant(v.get_value()) for v in own.frozen()}
+        values = self._values(parts, others)
         terms = rebuild([*own.priors, *own.potentials], values, self.dtype)
         if own.likelihoods:
             replacements = values | own.row_replacements(rows)

@@ -97,6 +97,44 @@ class FixedScale:
 
 
 @dataclass(frozen=True)
+class Isotropic:
+    """Weights from N(0, sd²), whatever the fan-in.
+
+    What the networks of Izmailov et al. (2021) have, for comparisons with them. Signals keep their
+    scale only where a layer normalises them, as `frn` does.
+
+    Parameters
+    ----------
+    sd : float
+        Standard deviation of every weight.
+
+    See Also
+    --------
+    FixedScale : One that goes with 1/√fan_in.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pymc as pm
+    >>> from pymc_sgmcmc import nn
+    >>> with pm.Model() as model:
+    ...     layer = nn.dense(np.ones((100, 16)), 3, "layer", prior=nn.Isotropic(0.5))
+    >>> print(model.str_repr())
+    layer_weights ~ Normal(0, 0.5)
+    layer_bias ~ Normal(0, 1)
+    """
+
+    sd: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_positive("sd", self.sd)
+
+    def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> TensorVariable:
+        """Write the weights; see `Prior`."""
+        return pm.Normal(name, 0, self.sd, dims=dims)
+
+
+@dataclass(frozen=True)
 class LearnedScale:
     r"""Weights from N(0, s²/fan_in) with a half-normal s that is learned, one for each layer.
 
@@ -166,8 +204,11 @@ class GroupLaplace:
 
     Parameters
     ----------
-    b : float
-        Scale of the length of θ, whose prior mean is b d for d inputs.
+    b : float or None
+        Scale of the length of θ, whose prior mean is b d for d inputs: with the paper's 5, a unit
+        multiplies its signal by about 5 √d, which grows from layer to layer beyond all numbers
+        where activations have no bounds and the data are few. None for what suits the layer's
+        activation, a mean square of the length of gain².
 
     See Also
     --------
@@ -193,18 +234,20 @@ class GroupLaplace:
     ((1000, 16, 3), 8)
     """
 
-    b: float = 5.0
+    b: float | None = 5.0
 
     def __post_init__(self) -> None:
         _check_positive("b", self.b)
 
     def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> TensorVariable:
         """Write the weights; see `Prior`."""
+        # The length is Gamma(d, b), of mean square b² d (d + 1).
+        b = gain / np.sqrt(fan_in * (fan_in + 1)) if self.b is None else self.b
         start = np.full(_lengths(dims[1:]), gain**2 / fan_in)
         variance = pm.Gamma(
             f"{name}_variance",
             (fan_in + 1) / 2,
-            1 / (2 * self.b**2),
+            1 / (2 * b**2),
             dims=dims[1:],
             initval=start,
         )
@@ -229,6 +272,8 @@ class WeightNorm:
     ----------
     b : float
         Scale of the prior of φ_s.
+    start : float, optional
+        Where every chain starts φ_s; what suits the layer's activation when None.
 
     See Also
     --------
@@ -252,15 +297,16 @@ class WeightNorm:
     """
 
     b: float = 5.0
+    start: float | None = None
 
     def __post_init__(self) -> None:
         _check_positive("b", self.b)
+        _check_positive("start", self.start)
 
     def weights(self, name: str, dims: tuple[str, ...], fan_in: int, gain: float) -> TensorVariable:
         """Write the weights; see `Prior`."""
-        scale = pm.Laplace(
-            f"{name}_scale", 0, self.b, dims=dims[1:], initval=np.full(_lengths(dims[1:]), gain)
-        )
+        start = np.full(_lengths(dims[1:]), gain if self.start is None else self.start)
+        scale = pm.Laplace(f"{name}_scale", 0, self.b, dims=dims[1:], initval=start)
         axes = "ij"[: len(dims)]
         direction = pm.CustomDist(
             f"{name}_raw",

@@ -129,17 +129,24 @@ def _check(potential: StochasticPotential, dynamics: Dynamics, settings: RunSett
             f"control_variate=True needs a step that samples all variables: the gradient at "
             f"the centre changes whenever another step moves {names}."
         )
+    if settings.batches != "independent":
+        _check_batches(potential, settings.batches)
     if settings.batches == "sweeps":
-        _check_sweeps(potential, dynamics)
+        _check_sweeps(dynamics)
 
 
-def _check_sweeps(potential: StochasticPotential, dynamics: Dynamics) -> None:
-    """Raise a ValueError where sweeps make no sense, or a wrong law."""
+def _check_batches(potential: StochasticPotential, batches: str) -> None:
+    """Raise a ValueError where there are no minibatches to be drawn."""
     if potential.batch_size is None:
+        what = {"sweeps": "goes through the rows in minibatches", "blocks": "cuts minibatches"}
         raise ValueError(
-            'batches="sweeps" goes through the rows in minibatches, and here every update takes '
-            "all rows. Give batch_size=..., or leave batches out."
+            f'batches="{batches}" {what[batches]}, and here every update takes all rows. Give '
+            "batch_size=..., or leave batches out."
         )
+
+
+def _check_sweeps(dynamics: Dynamics) -> None:
+    """Raise a ValueError where sweeps make a wrong law."""
     if "thermostat" in dynamics.auxiliaries:
         raise ValueError(
             'batches="sweeps" is not for a sampler with a thermostat, which would take for heat '

@@ -150,9 +150,9 @@ class RunSettings(Settings):
         """Rows B in a minibatch; None takes all rows (or those of the model's own
         ``pm.Minibatch``).""",
     )
-    batches: Literal["independent", "sweeps"] = setting(
+    batches: Literal["independent", "sweeps", "blocks"] = setting(
         "independent",
-        '{"independent", "sweeps"}',
+        '{"independent", "sweeps", "blocks"}',
         """How the rows of minibatches are drawn. "independent": anew in every update. "sweeps": a
         random partition of the rows into ⌊N/B⌋ batches is gone through once and back, then another
         one; the N mod B rows left out are other ones each time, and none is best. The second visit
@@ -160,8 +160,11 @@ class RunSettings(Settings):
         and friction: ``step_size`` up to about B/N of the smallest posterior standard deviation.
         Give it: the warm-up finds the smaller one that independent batches need. For SGLD and SGHMC
         only: a thermostat mistakes for heat what a sweep is yet to take back, and makes variances
-        up to half too small.""",
-        partial(one_of, allowed=("independent", "sweeps")),
+        up to half too small. "blocks": B rows side by side from a random place, another one in
+        every update, for files that outgrow memory, where rows here and there wait for the disk.
+        As unbiased as independent rows, in any order of the file, and as little noisy if that is
+        random (`shuffle_rows`).""",
+        partial(one_of, allowed=("independent", "sweeps", "blocks")),
     )
     data: Sequence[str] | StoredRows | None = setting(
         None,

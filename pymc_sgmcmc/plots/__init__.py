@@ -13,6 +13,7 @@ from pymc_sgmcmc.plots.most_uncertain import plot_most_uncertain
 from pymc_sgmcmc.plots.ood_entropy import plot_ood_entropy
 from pymc_sgmcmc.plots.rejection import plot_rejection
 from pymc_sgmcmc.plots.reliability import plot_reliability
+from pymc_sgmcmc.plots.running_average import plot_running_average
 from pymc_sgmcmc.plots.running_lppd import plot_running_lppd
 from pymc_sgmcmc.plots.slice import plot_slice
 from pymc_sgmcmc.plots.surface import plot_predictive_surface
@@ -23,6 +24,7 @@ __all__ = [
     "plot_predictive_surface",
     "plot_rejection",
     "plot_reliability",
+    "plot_running_average",
     "plot_running_lppd",
     "plot_slice",
 ]

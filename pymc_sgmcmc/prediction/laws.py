@@ -1,8 +1,11 @@
 """Laws of observed variables: their parameters, and as many rows as these have."""
 
+from typing import Any
+
 import pytensor.tensor as pt
 from pymc.distributions.moments import mean as mean_of
 from pymc.exceptions import UndefinedMomentException
+from pymc.variational.minibatch_rv import MinibatchRandomVariable
 from pytensor.tensor.random.basic import BernoulliRV, CategoricalRV, NormalRV
 from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.variable import TensorVariable
@@ -12,7 +15,8 @@ from pymc_sgmcmc.model.variables import Named
 
 def parameters_of(rv: Named) -> dict[str, TensorVariable]:
     """Parameters of an observed variable's law, by the names that predictions have."""
-    node, op, name = rv.owner, rv.owner.op, rv.name
+    name, rv = rv.name, _of_a_row(rv)
+    node, op = rv.owner, rv.owner.op
     if isinstance(op, NormalRV):
         mean, sd = pt.broadcast_arrays(*node.op.dist_params(node))
         return {f"{name}_mean": mean, f"{name}_sd": sd}
@@ -28,6 +32,7 @@ def parameters_of(rv: Named) -> dict[str, TensorVariable]:
 
 def resized(rv: TensorVariable) -> TensorVariable:
     """The same variable with as many rows as its parameters have, whatever was observed."""
+    rv = _of_a_row(rv)
     op = rv.owner.op
     if not isinstance(op, RandomVariable):
         return rv
@@ -39,3 +44,8 @@ def resized(rv: TensorVariable) -> TensorVariable:
     if not by_row:
         return rv
     return op(*parameters, size=None, rng=op.rng_param(rv.owner), return_next_rng=True)[1]
+
+
+def _of_a_row(rv: Any) -> Any:
+    """The variable without its ``total_size``, which scales what is fitted: no part of its law."""
+    return rv.owner.inputs[0] if isinstance(rv.owner.op, MinibatchRandomVariable) else rv

@@ -18,7 +18,7 @@ class Options(TypedDict, total=False):
     """Of every step."""
 
     batch_size: int | None
-    batches: Literal["independent", "sweeps"]
+    batches: Literal["independent", "sweeps", "blocks"]
     data: Sequence[str] | Mapping[str, Any] | None
     step_size: float | None
     steps_per_draw: int | Literal["auto"]
@@ -39,12 +39,37 @@ class SGHMCOptions(Options, total=False):
     momentum_decay: float | Literal["auto"]
 
 
+class GLA1Options(Options, total=False):
+    """Of `GLA1`."""
+
+    momentum_decay: float | Literal["auto"]
+
+
+class GLA2Options(Options, total=False):
+    """Of `GLA2`."""
+
+    momentum_decay: float | Literal["auto"]
+
+
+class BAOABOptions(Options, total=False):
+    """Of `BAOAB`."""
+
+    momentum_decay: float | Literal["auto"]
+
+
 class SGNHTOptions(Options, total=False):
     """Of `SGNHT`."""
 
     momentum_decay: float | Literal["auto"]
     thermostat_time: float
     thermostat: Literal["parameter", "scalar"]
+
+
+class CCAdLOptions(Options, total=False):
+    """Of `CCAdL`."""
+
+    momentum_decay: float | Literal["auto"]
+    thermostat_time: float
 
 
 class ATMCOptions(Options, total=False):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pymc.exceptions import SamplingError
 
-from pymc_sgmcmc import schedules
+from pymc_sgmcmc import processes, schedules
 from pymc_sgmcmc.dynamics import Dynamics, MomentumDynamics
 from pymc_sgmcmc.engines.base import STUCK, Draws
 from pymc_sgmcmc.engines.settings import OneEngine
@@ -148,7 +148,7 @@ class Chains:
             block ends where the schedule does.
         """
         tuning, started = self.tuning, time.perf_counter()
-        n = max(1, min(n_draws, self._capacity, self._next_block))
+        n = processes.agreed(max(1, min(n_draws, self._capacity, self._next_block)))
         schedule = self.compiled.plan.schedule
         factors = schedules.factors(schedule, self.updates, n * steps, least=steps)
         n = len(factors) // steps

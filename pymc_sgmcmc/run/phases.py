@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pymc_sgmcmc import processes
 from pymc_sgmcmc.engines.base import Draws
 from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.plan.compiled import Compiled
@@ -33,6 +34,9 @@ class Run:
 
     Between two blocks, `state` gives all that a run of the same plan, in another process perhaps,
     needs to go on by `restore`: as if it had not stopped, bit for bit.
+
+    Where `jax.distributed` has joined several processes, all make the same run: with the generators
+    and starts, the settings found, and the lengths of blocks of the first one.
 
     Parameters
     ----------
@@ -78,6 +82,7 @@ class Run:
         phase: Callable[[str], object] = lambda word: None,
     ) -> None:
         self.compiled, self.tune, self._draws = compiled, tune, draws
+        points, rngs = processes.agreed((list(points), list(rngs)))
         self._points, self._rngs, self._tell = points, rngs, phase
         self._seeds = np.stack([rng.integers(2**32, size=2, dtype=np.uint32) for rng in rngs])
         self.chains = Chains(compiled, self._seeds, self._others(points), block)
@@ -101,6 +106,7 @@ class Run:
             positions = self._search()
         else:
             positions = self._begin_frozen()
+        self.tuning, positions = processes.agreed((self.tuning, positions))
         self.chains.begin(self.engine, self.tuning, positions)
         self._tell("Compiling")
         return self
@@ -203,7 +209,7 @@ class Run:
         """Measure where the chains have come to; what is found in the last round stays frozen."""
         assert self._warm_up is not None
         visited = np.ascontiguousarray(np.concatenate(self._visited, axis=1))
-        self.tuning = self._warm_up.settle(self.tuning, visited)
+        self.tuning = processes.agreed(self._warm_up.settle(self.tuning, visited))
         self.chains.begin(self.engine, self.tuning, positions)
         self._visited = []
         self._watch(self.steps)

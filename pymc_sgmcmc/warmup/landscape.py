@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pymc_sgmcmc import processes
 from pymc_sgmcmc.engines.base import Derivatives
 from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.engines.unknown import naming_variables
@@ -15,9 +16,14 @@ from pymc_sgmcmc.model.potential import StochasticPotential
 # Rows of large data that are evaluated at once.
 _PIECE = 2**17
 
+Arrays = list[np.ndarray]
+
 
 class Landscape:
     """U, ∇U and its curvature, with a subset of the rows that stands for all of them.
+
+    Where an engine spreads rows over several processes, each of them reads and evaluates its own
+    part of the subset, and all add up what they found.
 
     Parameters
     ----------
@@ -54,20 +60,31 @@ class Landscape:
         subset: np.ndarray | None = None
         if n_rows is not None and every is not None and n_rows < every:
             subset = np.sort(rng.choice(every, n_rows, replace=False))
-            self.n_rows = size = n_rows
-        elif every is None:
+        self._spread = every is not None and potential.separates and engine.rows_are_spread
+        own = slice(0, every or 0)
+        if every is None:
             rows = potential.rows_at(slice(None))
-            self.n_rows = size = max((len(x) for x in rows), default=1)
+            self.n_rows = n_own = size = max((len(x) for x in rows), default=1)
         else:
+            own = processes.own_part(every) if self._spread else own
+            if subset is not None:
+                subset = subset[(subset >= own.start) & (subset < own.stop)]
+            self.n_rows = every if n_rows is None else min(n_rows, every)
+            n_own = own.stop - own.start if subset is None else len(subset)
             # All rows of large data are never in memory in another type, nor on a device, together.
-            self.n_rows, size = every, min(every, _PIECE if n_rows is None else every)
+            size = max(1, min(n_own, _PIECE if n_rows is None else every))
         shared = like if like is not None and potential.separates else None
         size = shared._size if shared else size
         self._size: int = size
-        self._pieces: list[Any] = [slice(i, i + size) for i in range(0, self.n_rows, size)]
+        self._pieces: list[Any] = [slice(i, min(i + size, n_own)) for i in range(0, n_own, size)]
         if subset is not None:
             self._pieces = [subset[piece] for piece in self._pieces]
-        rows = potential.rows_at(self._pieces[0] if every is not None else slice(None))
+        elif every is not None:
+            self._pieces = [slice(own.start + x.start, own.start + x.stop) for x in self._pieces]
+        if every is None:
+            rows = potential.rows_at(slice(None))
+        else:  # some process may have no row of a small subset
+            rows = potential.rows_at(self._pieces[0] if self._pieces else slice(0, 1))
         with naming_variables(potential, engine):
             self._derivatives: Derivatives
             if shared is not None:
@@ -75,7 +92,7 @@ class Landscape:
             else:
                 self._derivatives = engine.derivatives(potential, rows)
             self._rest = self._derivatives
-            if self.n_rows % size and not potential.separates:
+            if n_own % size and not potential.separates:
                 self._rest = engine.derivatives(potential, potential.rows_at(self._pieces[-1]))
         # What stays in memory is a subset; all rows are read whenever they are needed.
         self._held: list[Derivatives] | None = None
@@ -85,19 +102,23 @@ class Landscape:
     def gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """U ``(k,)`` and ∇U ``(k, d)`` at positions ``(k, d)``."""
         self.row_gradients += len(positions) * self.n_rows
-        value, gradient = self._mean(lambda some: some.gradient(positions, self._others))
+        value, gradient = self._mean(lambda some, x: some.gradient(x, self._others), positions)
         return value, gradient
 
     def hessian(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """U ``(k,)``, ∇U ``(k, d)`` and the Hessian ``(k, d, d)`` at positions ``(k, d)``."""
         self.row_gradients += 2 * positions.size * self.n_rows
-        value, gradient, hessian = self._mean(lambda some: some.hessian(positions, self._others))
+        value, gradient, hessian = self._mean(
+            lambda some, x: some.hessian(x, self._others), positions
+        )
         return value, gradient, hessian
 
     def products(self, positions: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """Hessian at each position ``(k, d)`` times the direction of the same number."""
         self.row_gradients += 2 * len(positions) * self.n_rows
-        (found,) = self._mean(lambda some: (some.products(positions, directions, self._others),))
+        (found,) = self._mean(
+            lambda some, x, v: (some.products(x, v, self._others),), positions, directions
+        )
         return found
 
     def product(self, position: np.ndarray, direction: np.ndarray) -> np.ndarray:
@@ -109,14 +130,36 @@ class Landscape:
         some = self._rest if piece is self._pieces[-1] else self._derivatives
         return some.of(self._potential.rows_at(piece))
 
-    def _mean(self, evaluate: Callable[[Derivatives], tuple[np.ndarray, ...]]) -> list[np.ndarray]:
-        """Mean over all rows of what is evaluated on a piece of them, which stands for all."""
-        if len(self._pieces) == 1:
-            return list(evaluate(self._derivatives))
-        total: list[np.ndarray] = []
+    def _mean(self, evaluate: Callable[..., tuple[np.ndarray, ...]], *points: np.ndarray) -> Arrays:
+        """Mean over all rows of what is evaluated on a piece of them, which stands for all.
+
+        Of several processes, each has its part of the rows, or else of the points.
+        """
+        if self._spread:
+            return processes.total(self._mean_of_own(evaluate, *points))
+        if processes.count() == 1:
+            return self._mean_of_own(evaluate, *points)
+        own = processes.own_part(len(points[0]))
+        here = own.stop > own.start
+        found = self._mean_of_own(evaluate, *(x[own] for x in points)) if here else []
+        every = [parts for parts in processes.gathered(found) if parts]
+        return [np.concatenate(parts) for parts in zip(*every, strict=True)]
+
+    def _mean_of_own(self, evaluate: Callable[..., tuple[np.ndarray, ...]], *points: Any) -> Arrays:
+        """Share of this process's rows in the mean; nothing if it has none."""
+        total: Arrays = []
         for i, piece in enumerate(self._pieces):
-            some = self._held[i] if self._held else self._of(piece)
-            share = min(self._size, self.n_rows - i * self._size) / self.n_rows
-            parts = [share * x for x in evaluate(some)]
+            if len(self._pieces) == 1:
+                some = self._derivatives
+            else:
+                some = self._held[i] if self._held else self._of(piece)
+            parts = list(evaluate(some, *points))
+            if (share := _length(piece) / self.n_rows) != 1:
+                parts = [share * x for x in parts]
             total = [x + part for x, part in zip(total, parts, strict=True)] if total else parts
         return total
+
+
+def _length(piece: slice | np.ndarray) -> int:
+    """Rows of a piece."""
+    return piece.stop - piece.start if isinstance(piece, slice) else len(piece)

@@ -403,15 +403,37 @@ def test_a_lock_that_the_system_does_not_keep(made, tmp_path, monkeypatch):
 # -- stores that are no folder ------------------------------------------------------------------
 
 
-def test_a_store_of_zarr(made, whole, monkeypatch):
-    """A stand-in for an object store: keys and bytes, nothing else."""
-    store = zarr.storage.MemoryStore()
+def object_store(kind, folder):
+    """Keys and bytes, nothing else, by the ways that zarr knows; nothing there yet."""
+    if kind == "zarr":
+        return zarr.storage.MemoryStore()
+    if kind == "obstore":
+        obstore = pytest.importorskip("obstore.store")
+        return zarr.storage.ObjectStore(obstore.MemoryStore())
+    fsspec = pytest.importorskip("fsspec")
+    if kind == "address":
+        return f"memory://{folder.name}/run.zarr"
+    pytest.importorskip("fsspec.implementations.asyn_wrapper")
+    local = fsspec.filesystem("file", auto_mkdir=True)
+    wrapped = fsspec.implementations.asyn_wrapper.AsyncFileSystemWrapper(local, asynchronous=True)
+    return zarr.storage.FsspecStore(wrapped, path=str(folder / "run.zarr"))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["zarr", "address", *(pytest.param(x, marks=pytest.mark.slow) for x in ("obstore", "fsspec"))],
+)
+def test_a_store_that_is_no_folder(made, whole, monkeypatch, tmp_path, kind):
+    store = object_store(kind, tmp_path)
     with monkeypatch.context() as patch:
         dying(patch, 150)
         with pytest.raises(Died):
             run(made, store=store)
     assert "posterior" in xr.open_datatree(store, engine="zarr").children
     assert_same(run(made, store=store), whole["given", True])
+
+
+def test_an_object_store_with_something_else(made):
     other = zarr.storage.MemoryStore()
     zarr.open_group(other, mode="a").create_array("mine", shape=3, dtype=float)
     with pytest.raises(ValueError, match="something else than a run"):

@@ -33,9 +33,11 @@ from pymc_sgmcmc.engines.jax.random import (
     ESCAPE,
     NOISE,
     ROWS,
+    neighbours,
     normals,
     pairs_of_normals,
     random_rows,
+    rows_of_strata,
     words,
 )
 from pymc_sgmcmc.engines.jax.subsets import ROUNDS, random_subset
@@ -57,9 +59,11 @@ class JaxEngine:
     Every chain has its own rows and its own noise, drawn from a key that depends on the chain's
     seed and the number of the update only; the same seed gives the same draws on the same device,
     however a run is cut into pieces. Rows are drawn with replacement below a tenth of all rows
-    and without from there on; or in sweeps of 2n updates, n = ⌊N/B⌋, through the parts of a new
-    random partition, once and back. An update that gives a number that is not finite is rejected:
-    the chain returns to the last position with a finite potential, with fresh momentum.
+    and without from there on; or one of each of B strata, where rows are spread over devices, which
+    then need no others than their own; or B neighbours from a random place; or in sweeps of 2n
+    updates, n = ⌊N/B⌋, through the parts of a new random partition, once and back. An update that
+    gives a number that is not finite is rejected: the chain returns to the last position with a
+    finite potential, with fresh momentum.
 
     Parameters
     ----------
@@ -68,10 +72,10 @@ class JaxEngine:
     dynamics : Dynamics
     same_rows : JaxEngine, optional
         One that has loaded the row data already.
-    batches : {"independent", "sweeps"}
+    batches : {"independent", "sweeps", "blocks"}
         How rows are drawn for an update.
-    shard : {"chains", "rows"}
-        What is spread over several devices.
+    shard : {"chains", "rows"} or (int, int)
+        What is spread over several devices; see `Devices`.
     matmul_precision : {"bfloat16", "tensorfloat32", "float32"}, optional
         In which matrices are multiplied; JAX's default for the device when None.
     """
@@ -84,13 +88,14 @@ class JaxEngine:
         dynamics: Dynamics,
         same_rows: Any = None,
         batches: str = "independent",
-        shard: str = "chains",
+        shard: str | tuple[int, int] = "chains",
         matmul_precision: str | None = None,
     ) -> None:
         potential = estimator.potential
         self._matmul_precision = matmul_precision
         self._devices = Devices(shard)
-        self._in_sweeps = batches == "sweeps"
+        self._in_sweeps, self._in_blocks = batches == "sweeps", batches == "blocks"
+        self._in_strata = shard != "chains" and not self._in_blocks
         self.dtype = potential.dtype
         self.size = potential.size
         self.batch_size = potential.batch_size
@@ -168,19 +173,19 @@ class JaxEngine:
         The last argument of the function are the rows, or `batches`, which every chain has its own
         of; see `Devices.vectorise`.
         """
-        number = self._devices.used_by(chains)
+        groups = self._devices.used_by(chains)
         if batches is not None:
-            function, args = self._devices.vectorise(one, axes, args, number, True)
+            function, args = self._devices.vectorise(one, axes, args, groups, True)
             return function, (*args, list(batches))
-        rows = self._rows.get(number)  # another thread may release them
+        rows = self._rows.get(groups)  # another thread may release them
         if rows is None:
             some = self.batch_size is not None
             cast = [
                 x.astype(type_of_rows(x.dtype, self.dtype, some), copy=False)
                 for x in self._host_rows
             ]
-            rows = self._rows[number] = self._devices.place_rows(cast, number)
-        function, args = self._devices.vectorise(one, axes, args, number)
+            rows = self._rows[groups] = self._devices.place_rows(cast, groups)
+        function, args = self._devices.vectorise(one, axes, args, groups)
         return function, (*args, rows)
 
     def init(
@@ -223,13 +228,22 @@ class JaxEngine:
                 batch = [x[0] for x in rows]
             return self.estimate(others, parameters, batch, position)
 
+        n = len(positions)
+        enough = self.enough(n)
+        filled = np.arange(enough) % n
         with self.precision():
             values, axes = self._arguments(parameters)
-            start = jnp.asarray(positions, self.dtype)
-            args = (start, self.others(others), values, *_of_evaluation(seed, len(positions)))
-            function, args = self.vectorise(one, (0, 0, axes, 0, 0), args, len(positions), batches)
+            start = jnp.asarray(np.asarray(positions)[filled], self.dtype)
+            known = self.others({k: np.asarray(x)[filled] for k, x in others.items()})
+            args = (start, known, values, *_of_evaluation(seed, enough))
+            function, args = self.vectorise(one, (0, 0, axes, 0, 0), args, enough, batches)
             value, gradient = self._compile(function, "evaluate", args)(*args)
-            return to_host(value), to_host(gradient)
+            value, gradient = to_host((value, gradient))
+            return value[:n], gradient[:n]
+
+    def enough(self, chains: int) -> int:
+        """Chains to evaluate in place of so many, that every process has some."""
+        return self._devices.enough(chains)
 
     def capacity(self, chains: int) -> int:
         """Draws that one call of `run` may return."""
@@ -273,12 +287,12 @@ class JaxEngine:
                 self._run_chain, (0, 0, axes, None, None, None), args, chains, batches
             )
             state, positions, statistics = self._compile(run, "run", args)(*args)
-            draws = Draws(
-                to_host(positions)[:, :n_draws],
-                {k: to_host(v)[:, :n_draws] for k, v in statistics.items()},
-            )
             if jax.process_count() > 1:
-                state = {k: to_host(v) for k, v in state.items()}
+                state, positions, statistics = to_host((state, positions, statistics))
+            draws = Draws(
+                np.asarray(positions)[:, :n_draws],
+                {k: np.asarray(v)[:, :n_draws] for k, v in statistics.items()},
+            )
             return draws, state
 
     # -- rows that are read while the chains run -------------------------------------------------
@@ -296,14 +310,20 @@ class JaxEngine:
         """Numbers of the rows that `evaluate` takes; see `Reads.numbers_to_evaluate`."""
         return self._on_host(self._numbers_of_its_own, "numbers", *_of_evaluation(seed, chains))
 
-    def place(self, batches: Sequence[np.ndarray]) -> list[Any]:
+    def shares(self, numbers: np.ndarray) -> list[np.ndarray]:
+        """What each device of this process needs of some batches; see `Reads.shares`."""
+        return self._devices.shares(numbers)
+
+    def place(
+        self, shares: Sequence[Sequence[np.ndarray]], shape: tuple[int, ...]
+    ) -> list[jax.Array]:
         """Put batches on the devices that need them; see `Reads.place`."""
         with self.precision():
-            return self._devices.place_batches(batches, self._devices.used_by(len(batches[0])))
+            return self._devices.place_batches(shares, shape)
 
     def _on_host(self, one, name, *args):
         """Value of a function of one chain's numbers for all, computed beside the chains."""
-        host = jax.devices("cpu")[0]
+        host = jax.local_devices(backend="cpu")[0]
         with self.precision(), jax.default_device(host):
             placed = [jax.device_put(np.asarray(x), host) for x in args]
             return np.asarray(self._compile(jax.vmap(one), name, placed)(*placed))
@@ -417,8 +437,9 @@ class JaxEngine:
         stream = jnp.where(last, jnp.uint32(ESCAPE), jnp.uint32(NOISE))
         of_noise = (stream, pairs_of_normals(self.size))
         if self._stored is None and self.batch_size is not None and rows and not self._in_sweeps:
-            noise, drawn = words(seed, update, of_noise, (ROWS, self._pairs_of_rows()))
-            batch = self._take(rows, self._drawn(drawn))
+            first, pairs = self._stretch()
+            noise, drawn = words(seed, update, of_noise, (ROWS + first, pairs))
+            batch = self._take(rows, self._drawn(drawn, first), self._in_strata)
         else:
             (noise,) = words(seed, update, of_noise)
             if self._stored is not None:
@@ -433,11 +454,13 @@ class JaxEngine:
         """Rows of a batch, or all of them."""
         if self.batch_size is None or not rows:
             return rows
-        return self._take(rows, self._numbers_of_its_own(seed, number))
+        numbers = self._numbers_of_its_own(seed, number, self._stretch())
+        return self._take(rows, numbers, self._in_strata)
 
-    def _take(self, rows, numbers):
-        """Rows by their numbers, in the engine's precision."""
-        batch = self._devices.take(rows, numbers)
+    def _take(self, rows, numbers, own=False):
+        """Rows by their numbers, in the engine's precision: of this device's part, or of any."""
+        take = self._devices.take if own else self._devices.hand_out
+        batch = take(rows, numbers, self._n_rows)
         return [x.astype(self.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in batch]
 
     def _numbers_of_update(self, seed, update):
@@ -451,21 +474,35 @@ class JaxEngine:
         (drawn,) = words(seed, sweep, (ROWS, ROUNDS // 2))
         return random_subset(drawn.ravel(), n, size, part * size)
 
-    def _numbers_of_its_own(self, seed, number):
-        """Numbers of the rows of a batch that no other one knows of."""
-        (drawn,) = words(seed, number, (ROWS, self._pairs_of_rows()))
-        return self._drawn(drawn)
+    def _numbers_of_its_own(self, seed, number, stretch=None):
+        """Numbers of the rows of a batch that no other one knows of; of all, or of a stretch."""
+        first, pairs = stretch or (0, self._pairs_of_rows())
+        (drawn,) = words(seed, number, (ROWS + first, pairs))
+        return self._drawn(drawn, first)
 
-    def _drawn(self, pairs):
-        """Numbers of the rows of a batch, from pairs of random words."""
+    def _drawn(self, pairs, first):
+        """Numbers of the rows of a batch, or of a stretch of it, from pairs of random words."""
         n, size = self._n_rows, self.batch_size or 1
+        if self._in_strata:
+            return rows_of_strata(pairs, n, size, first)
+        if self._in_blocks:
+            return neighbours(pairs, n, size)
         if self._with_replacement():
             return random_rows(pairs, n)
         return random_subset(pairs.ravel(), n, size)
 
+    def _stretch(self):
+        """First pair of random words for the rows that are this device's share, and how many."""
+        if self._in_strata:
+            return self._devices.stretch(self.batch_size or 1)
+        return 0, self._pairs_of_rows()
+
     def _pairs_of_rows(self):
         """Pairs of random words that the rows of a batch take."""
-        return (self.batch_size or 1) if self._with_replacement() else ROUNDS // 2
+        if self._in_blocks:
+            return 1
+        one_by_one = self._in_strata or self._with_replacement()
+        return (self.batch_size or 1) if one_by_one else ROUNDS // 2
 
     def _with_replacement(self):
         return (self.batch_size or 1) < self._n_rows / 10

@@ -9,6 +9,8 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jax.extend.random import threefry_2x32
 
 # Streams of one update: the upper bits of the counter's second word.
@@ -53,7 +55,7 @@ def normals(pairs: jax.Array, size: int, dtype: str) -> jax.Array:
     """
     uniform = (pairs[0].astype(jnp.float32) + jnp.float32(0.5)) * jnp.float32(2.0**-32)
     radius = jnp.sqrt(-2 * jnp.log(uniform))
-    signed = jax.lax.bitcast_convert_type(pairs[1], jnp.int32).astype(jnp.float32)
+    signed = lax.bitcast_convert_type(pairs[1], jnp.int32).astype(jnp.float32)
     angle = signed * jnp.float32(2 * math.pi * 2.0**-32)
     both = jnp.concatenate([radius * jnp.cos(angle), radius * jnp.sin(angle)])
     return both[:size].astype(dtype)
@@ -65,6 +67,48 @@ def random_rows(pairs: jax.Array, n: int) -> jax.Array:
     sum_of_low = pairs[0] * jnp.uint32(n) + low
     carry = (sum_of_low < low).astype(jnp.uint32)
     return (_high_word(pairs[0], n) + carry).astype(jnp.int32)
+
+
+def rows_of_strata(pairs: jax.Array, n: int, size: int, first: jax.Array | int = 0) -> jax.Array:
+    """Rows of a batch of which the j-th, j = first, ..., is drawn from the j-th of `size` strata.
+
+    It is ⌊(j n + r)/size⌋, with r uniform among 0, ..., n − 1: every row is as likely to be in the
+    batch as any other, whether `size` divides n or not. A row that two strata meet in belongs to
+    both, by the part of it that lies in each.
+
+    Parameters
+    ----------
+    pairs : jax.Array
+        Pairs of random words, ``(2, k)``, uint32: for k of the rows.
+    n : int
+        Number of rows, below 2³¹.
+    size : int
+        Number of strata, B.
+    first : jax.Array or int
+        Stratum of the first of the k.
+
+    Returns
+    -------
+    jax.Array
+        Shape ``(k,)``, int32.
+
+    References
+    ----------
+    Cochran (1977), Sampling techniques, chapter 5: with one draw of each stratum the variance of
+    the estimate is that within strata alone.
+    """
+    k = pairs.shape[1]
+    # j n = q B + s, and (s + r)/B fits 32 bits where (j n + r)/B may not.
+    quotients, remainders = np.divmod(np.arange(size, dtype=np.int64) * n, size)
+    q = lax.dynamic_slice_in_dim(jnp.asarray(quotients, jnp.int32), first, k)
+    s = lax.dynamic_slice_in_dim(jnp.asarray(remainders, jnp.uint32), first, k)
+    return q + ((s + random_rows(pairs, n).astype(jnp.uint32)) // size).astype(jnp.int32)
+
+
+def neighbours(pairs: jax.Array, n: int, size: int) -> jax.Array:
+    """Rows o, ..., o + size − 1 out of `n` < 2³¹, with o at random; after n − 1 comes 0."""
+    (first,) = random_rows(pairs, n)
+    return ((first.astype(jnp.uint32) + jnp.arange(size, dtype=jnp.uint32)) % n).astype(jnp.int32)
 
 
 def _high_word(x: jax.Array, n: int) -> jax.Array:

@@ -47,7 +47,7 @@ class NumbaEngine:
     dynamics : Dynamics
     same_rows : NumbaEngine, optional
         One that has loaded the row data already.
-    batches : {"independent", "sweeps"}
+    batches : {"independent", "sweeps", "blocks"}
         How rows are drawn for an update.
     """
 
@@ -73,10 +73,15 @@ class NumbaEngine:
             self._gradient = numba_function(gradient_program(estimator))
         transition_program(dynamics, self.size, self.dtype)  # refuses what keeps no contract
         self._estimator, self._dynamics = estimator, dynamics
-        self._in_sweeps, self._stored = batches == "sweeps", potential.stored
+        self._in_sweeps, self._in_blocks = batches == "sweeps", batches == "blocks"
+        self._stored = potential.stored
         self._evaluate = loop.bind(
             loop.evaluate,
-            {"gradient_of": self._gradient, "given": self._stored is not None},
+            {
+                "gradient_of": self._gradient,
+                "in_blocks": self._in_blocks,
+                "given": self._stored is not None,
+            },
         )
         if self._stored is not None:
             self.load([])
@@ -110,6 +115,7 @@ class NumbaEngine:
                 "renew_momentum": loop.bind(loop.renew_momentum, renewed),
                 "n_state": 1 + len(self.auxiliaries),
                 "in_sweeps": self._in_sweeps,
+                "in_blocks": self._in_blocks,
                 "given": self._stored is not None,
             },
         )
@@ -259,7 +265,8 @@ class NumbaEngine:
         found = np.empty((len(keys), n, self.batch_size or 1), np.int64)
         for key, update, of_chain in zip(keys, updates, found, strict=True):
             key, update = np.array(key, np.uint32), np.int64(update)
-            choose_rows_of_updates(key, update, self._in_sweeps, self._stored.n_rows, of_chain)
+            ways = self._in_sweeps, self._in_blocks
+            choose_rows_of_updates(key, update, *ways, self._stored.n_rows, of_chain)
         return found
 
     def numbers_to_evaluate(self, seed: np.ndarray, chains: int) -> np.ndarray:
@@ -267,12 +274,23 @@ class NumbaEngine:
         assert self._stored is not None
         found = np.empty((chains, self.batch_size or 1), np.int64)
         for chain, of_chain in enumerate(found):
-            choose_rows(*_key_of(seed, chain), self._stored.n_rows, of_chain)
+            choose_rows(*_key_of(seed, chain), self._in_blocks, self._stored.n_rows, of_chain)
         return found
 
-    def place(self, batches: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    def enough(self, chains: int) -> int:
+        """As many; see `Reads.enough`."""
+        return chains
+
+    def shares(self, numbers: np.ndarray) -> list[np.ndarray]:
+        """All of it; see `Reads.shares`."""
+        return [numbers]
+
+    def place(
+        self, shares: Sequence[Sequence[np.ndarray]], shape: tuple[int, ...]
+    ) -> Sequence[np.ndarray]:
         """Batches as they are; see `Reads.place`."""
-        return batches
+        (whole,) = shares
+        return whole
 
     # -- arguments -------------------------------------------------------------------------------
 

@@ -13,18 +13,18 @@ _AHEAD, _LINE = 16, 64
 
 
 @njit(cache=True)
-def take_batch(key0, key1, rows, batch, numbers):
-    """Copy random rows of the data into the batch; with replacement below a tenth of them."""
+def take_batch(key0, key1, in_blocks, rows, batch, numbers):
+    """Copy random rows of the data into the batch; see `choose_rows`."""
     if numbers.size > 0:
-        choose_rows(key0, key1, rows_of(rows), numbers)
+        choose_rows(key0, key1, in_blocks, rows_of(rows), numbers)
         gather(rows, numbers, batch)
 
 
 @njit(cache=True)
-def take_batch_of_update(key, update, in_sweeps, rows, batch, numbers):
+def take_batch_of_update(key, update, in_sweeps, in_blocks, rows, batch, numbers):
     """Copy rows into a batch of its own, or those of the part of a sweep whose turn it is."""
     if numbers.size > 0:
-        choose_rows_of_update(key, update, in_sweeps, rows_of(rows), numbers)
+        choose_rows_of_update(key, update, in_sweeps, in_blocks, rows_of(rows), numbers)
         gather(rows, numbers, batch)
 
 
@@ -37,20 +37,24 @@ def take_batch_given(place, rows, batch, numbers):
 
 
 @njit(cache=True)
-def choose_rows(key0, key1, n, numbers):
-    """Choose rows out of n; with replacement below a tenth of them."""
-    if 10 * numbers.size < n:
+def choose_rows(key0, key1, in_blocks, n, numbers):
+    """Choose rows out of n: neighbours, or with replacement below a tenth of them."""
+    if in_blocks:
+        random_rows(key0, key1, ROWS, n, numbers[:1])
+        for i in range(1, numbers.size):
+            numbers[i] = (numbers[0] + i) % n
+    elif 10 * numbers.size < n:
         random_rows(key0, key1, ROWS, n, numbers)
     else:
         random_subset(key0, key1, ROWS, n, numbers)
 
 
 @njit(cache=True)
-def choose_rows_of_update(key, update, in_sweeps, n, numbers):
+def choose_rows_of_update(key, update, in_sweeps, in_blocks, n, numbers):
     """Choose the rows of an update, or those of the part of a sweep whose turn it is."""
     if not in_sweeps:
         key0, key1 = threefry(key[0], key[1], np.uint32(update), np.uint32(0))
-        choose_rows(key0, key1, n, numbers)
+        choose_rows(key0, key1, in_blocks, n, numbers)
     else:
         parts = n // numbers.size
         sweep, turn = update // (2 * parts), update % (2 * parts)
@@ -60,11 +64,11 @@ def choose_rows_of_update(key, update, in_sweeps, n, numbers):
 
 
 @njit(cache=True, nogil=True)
-def choose_rows_of_updates(key, update, in_sweeps, n, numbers):
+def choose_rows_of_updates(key, update, in_sweeps, in_blocks, n, numbers):
     """Choose the rows of updates that follow one another, ``(updates, B)``."""
     for i in range(len(numbers)):
         following = np.uint32(update + i)
-        choose_rows_of_update(key, following, in_sweeps, n, numbers[i])
+        choose_rows_of_update(key, following, in_sweeps, in_blocks, n, numbers[i])
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})

@@ -36,7 +36,7 @@ fresh_auxiliaries: Any = None
 position_of: Any = None
 momentum = 0
 n_state = 1
-in_sweeps = False
+in_sweeps = in_blocks = False
 given = False
 
 _VERSIONS = numba.__version__, pytensor.__version__, np.__version__
@@ -106,7 +106,7 @@ def run_chain(
             if given:
                 take_batch_given(counters[0] - first, rows, batch, numbers)
             else:
-                take_batch_of_update(key, counters[0], in_sweeps, rows, batch, numbers)
+                take_batch_of_update(key, counters[0], in_sweeps, in_blocks, rows, batch, numbers)
             normals(key0, key1, NOISE, noise)
             value, gradient = gradient_of(position, *arguments)
             step_size[()] = step_sizes[i, j]
@@ -138,7 +138,7 @@ def run_chain(
         if given:
             take_batch_given(counters[0] - first, rows, batch, numbers)
         else:
-            take_batch_of_update(key, counters[0], in_sweeps, rows, batch, numbers)
+            take_batch_of_update(key, counters[0], in_sweeps, in_blocks, rows, batch, numbers)
         value, gradient = gradient_of(position, *arguments)
         left = 0
         if not np.isfinite(value.item()):
@@ -161,7 +161,7 @@ def evaluate(key, position, arguments, rows, batch, numbers):
     if given:
         take_batch_given(0, rows, batch, numbers)
     else:
-        take_batch(key[0], key[1], rows, batch, numbers)
+        take_batch(key[0], key[1], in_blocks, rows, batch, numbers)
     value, gradient = gradient_of(position, *arguments)
     return value.item(), gradient
 
