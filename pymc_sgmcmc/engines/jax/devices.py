@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 _log = logging.getLogger("pymc")
@@ -270,8 +269,21 @@ def _in_turn(groups: np.ndarray) -> np.ndarray:
     return groups[order]
 
 
-def to_host(x: Any) -> np.ndarray:
-    """NumPy array of what may lie on the devices of several processes."""
-    if isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated):
-        x = multihost_utils.process_allgather(x, tiled=True)
-    return np.asarray(x)
+def to_host(tree: Any) -> Any:
+    """NumPy arrays of what may lie on the devices of several processes, all fetched together."""
+    leaves, structure = jax.tree.flatten(tree)
+    far = [i for i, x in enumerate(leaves) if _is_far(x)]
+    if far:
+        everywhere = NamedSharding(leaves[far[0]].sharding.mesh, _EVERYWHERE)
+        fetched = jax.jit(_same, out_shardings=everywhere)([leaves[i] for i in far])
+        for i, x in zip(far, fetched, strict=True):
+            leaves[i] = x
+    return jax.tree.unflatten(structure, [np.asarray(x) for x in leaves])
+
+
+def _is_far(x: Any) -> bool:
+    return isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated)
+
+
+def _same(x: Any) -> Any:
+    return x

@@ -238,7 +238,8 @@ class JaxEngine:
             args = (start, known, values, *_of_evaluation(seed, enough))
             function, args = self.vectorise(one, (0, 0, axes, 0, 0), args, enough, batches)
             value, gradient = self._compile(function, "evaluate", args)(*args)
-            return to_host(value)[:n], to_host(gradient)[:n]
+            value, gradient = to_host((value, gradient))
+            return value[:n], gradient[:n]
 
     def enough(self, chains: int) -> int:
         """Chains to evaluate in place of so many, that every process has some."""
@@ -286,12 +287,12 @@ class JaxEngine:
                 self._run_chain, (0, 0, axes, None, None, None), args, chains, batches
             )
             state, positions, statistics = self._compile(run, "run", args)(*args)
-            draws = Draws(
-                to_host(positions)[:, :n_draws],
-                {k: to_host(v)[:, :n_draws] for k, v in statistics.items()},
-            )
             if jax.process_count() > 1:
-                state = {k: to_host(v) for k, v in state.items()}
+                state, positions, statistics = to_host((state, positions, statistics))
+            draws = Draws(
+                np.asarray(positions)[:, :n_draws],
+                {k: np.asarray(v)[:, :n_draws] for k, v in statistics.items()},
+            )
             return draws, state
 
     # -- rows that are read while the chains run -------------------------------------------------
