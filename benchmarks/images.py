@@ -91,27 +91,23 @@ def sampled(
     step = image_models.step_of(model, row["method"], a)
     store = a.output.parent / f"images-{'-'.join(row.values())}{'-smoke' if a.smoke else ''}.zarr"
     idata = image_models.sample(model, step, a, store)
-    one = image_models.probabilities(image_models.last_draw(idata), model, images.X_test)
+    shown = np.concatenate([images.X_test, images.X_other])
+
+    def of(idata: DataTree) -> list[np.ndarray]:
+        return np.split(image_models.probabilities(idata, model, shown), [len(images.X_test)])
+
+    one = of(image_models.last_draw(idata))
     kept = ("updates", "step_size", "batch_size", "backend", "warmup_updates", "temperature")
     attributes = idata["posterior"].attrs
     extras = {k: attributes[k] for k in kept if k in attributes}
     statistics = idata["sample_stats"]
     extras["rejected"] = float(statistics["rejected"].sum())
     extras["configurational"] = float(statistics["configurational_temperature"].mean())
-    single = score(one, one, images.y_test)
+    single = score(*one, images.y_test)
     extras |= {"single_error": single["error"], "single_ll": single["ll"], "chains": a.chains}
-    if row["method"] == "SGD":
-        # A mode is a point: the last one of the first chain is all there is.
-        return (
-            one,
-            image_models.probabilities(image_models.last_draw(idata), model, images.X_other),
-            extras,
-        )
-    return (
-        image_models.probabilities(idata, model, images.X_test),
-        image_models.probabilities(idata, model, images.X_other),
-        extras,
-    )
+    # A mode is a point: the last one of the first chain is all there is.
+    inside, outside = one if row["method"] == "SGD" else of(idata)
+    return inside, outside, extras
 
 
 def score(inside: np.ndarray, outside: np.ndarray, y: np.ndarray) -> dict[str, float]:

@@ -5,6 +5,7 @@ import numpy as np
 import pymc as pm
 import pytest
 from scipy import stats
+from xarray import DataTree
 
 from pymc_sgmcmc import ATMC, nn, predict, sample
 from pymc_sgmcmc.diagnostics import lppd
@@ -48,6 +49,14 @@ def test_weights_are_the_best_of_their_draws():
     assert kl(weights.values) < 0.5 * kl(np.eye(5)[0])
 
 
+def test_draws_without_labels():
+    p = RNG.uniform(size=(2, 3, 4))
+    named = tree(p)
+    bare = {k: named[k].to_dataset().drop_vars(["chain", "draw"]) for k in named.children}
+    few = nn.compress(DataTree.from_dict(bare), 2).idata["posterior"]
+    assert few["number"].equals(nn.compress(named, 2).idata["posterior"]["number"])
+
+
 def test_two_classes_and_numbers():
     p = RNG.uniform(size=(2, 30, 20))
     few, weights = nn.compress(tree(p), 4)
@@ -81,7 +90,7 @@ def test_errors_say_what_to_give(change, message):
 
 @pytest.mark.slow
 def test_twenty_draws_score_like_all_of_them():
-    """On digits: chosen by the rows that were fitted, scored by others."""
+    """On digits: chosen by new images without their labels, scored on others."""
     datasets = pytest.importorskip("sklearn.datasets")
     X, y = datasets.load_digits(return_X_y=True)
     X = X / 16 - 0.3
@@ -89,9 +98,9 @@ def test_twenty_draws_score_like_all_of_them():
         nn.classification(nn.mlp(pm.Data("X", X[:1300]), (30,)), y[:1300])
         step = ATMC(batch_size=128, dtype="float32")
         idata = sample(100, tune=100, step=step, random_seed=1, progressbar=False)
-    fitted = predict(idata, {"X": X[:1300]}, model=model)
-    few, weights = nn.compress(idata, 20, predictions=fitted)
-    new = {"X": X[1300:], "y": y[1300:]}
+    unlabelled = predict(idata, {"X": X[1300:1550]}, model=model)
+    few, weights = nn.compress(idata, 20, predictions=unlabelled)
+    new = {"X": X[1550:], "y": y[1550:]}
     of_all = lppd(predict(idata, new, model=model))
     of_few = lppd(predict(few, new, model=model), weights=weights)
     assert abs(float(of_few - of_all)) < 0.01

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from pymc_sgmcmc.dynamics import ATMCDynamics, SGHMCDynamics, SGLDDynamics, SGNHTDynamics
+from pymc_sgmcmc.dynamics import (
+    ATMCDynamics,
+    GLA1Dynamics,
+    SGHMCDynamics,
+    SGLDDynamics,
+    SGNHTDynamics,
+)
 from pymc_sgmcmc.dynamics.base import heating
 from pymc_sgmcmc.warmup.friction import with_best_friction
 from pymc_sgmcmc.warmup.step_size import step_size, updates_to_forget
@@ -87,6 +93,15 @@ def test_no_other_friction_takes_fewer_updates(dynamics, softest, correlated):
     rates = np.geomspace(0.25, 2e-3, 60)
     others = [updates(dynamics.with_decay(float(np.exp(-rate)))) for rate in rates]
     assert updates(found) < 1.1 * min(others)
+
+
+@pytest.mark.parametrize("softest", [1.0, 0.01])
+def test_a_friction_that_distorts_stays_within_the_target(softest):
+    """GLA1's makes positions colder by half of what it takes of the momentum in an update."""
+    found, _ = best(GLA1Dynamics(), softest)
+    assert abs(found.friction_bias()) <= TARGET
+    unbound, _ = best(SGHMCDynamics(), softest)
+    assert found.decay_rate == pytest.approx(min(unbound.decay_rate, 2 * TARGET), rel=0.25)
 
 
 @with_momentum

@@ -101,6 +101,11 @@ def probabilities(idata: DataTree, model: pm.Model, X: np.ndarray) -> np.ndarray
     return found["mean"]["y_probability"].values
 
 
+def of_each_draw(idata: DataTree, model: pm.Model, X: np.ndarray) -> np.ndarray:
+    """Class probabilities ``(chain, draw, row, class)`` of a few rows."""
+    return sg.predict(idata, {"X": X}, model=model)["predictions"]["y_probability"].values
+
+
 def last_draw(idata: DataTree) -> DataTree:
     """The last draw of the first chain, alone."""
     return idata.isel(chain=[0], draw=[-1])

@@ -69,8 +69,9 @@ def compress(
     n : int
         Draws to keep.
     predictions : xarray.DataTree, optional
-        What `predict` gave for some rows (their outcomes are not used: those that were fitted, or
-        new ones without outcomes); `idata` itself when None.
+        What `predict` gave for some rows, of which no outcomes are needed: better new ones of the
+        kind that will be predicted than those that were fitted, of which most draws are sure.
+        `idata` itself when None.
     var_name : str, optional
         Outcome ``y`` whose ``y_probability``, or ``y_mean`` and ``y_sd``, are compared; the only
         one when None.
@@ -127,9 +128,13 @@ def compress(
     chain, draw = np.unravel_index(chosen, (chains, draws))
     few = posterior.isel(
         chain=DataArray(chain, dims="which"), draw=DataArray(draw, dims="which")
-    ).rename({"chain": "of_chain", "draw": "of_draw"})
-    few = few.rename({"which": "chain"}).expand_dims(draw=[0]).assign_coords(chain=np.arange(n))
-    few = few.transpose("chain", "draw", ...)
+    ).drop_vars(["chain", "draw"], errors="ignore")
+    few = few.rename({"which": "chain"}).assign_coords(
+        chain=np.arange(n),
+        of_chain=("chain", posterior["chain"].values[chain]),
+        of_draw=("chain", posterior["draw"].values[draw]),
+    )
+    few = few.expand_dims(draw=[0]).transpose("chain", "draw", ...)
     found = DataArray(weights, dims="chain", coords={"chain": np.arange(n)}, attrs={"kl": left})
     return Compressed(DataTree.from_dict({"/posterior": few}), found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -78,8 +79,10 @@ class Posterior:
         graphs = [g.astype(self._dtype) if g.type.dtype.startswith("float") else g for g in graphs]
         draws = self._draws(recorded)
         rows = max((len(x) for x in data.values() if np.ndim(x)), default=1)
-        # A row becomes as many numbers on its way as the weights have columns.
+        # A row becomes as many numbers on its way as the weights have columns, and images pixels.
         width = sum(v.type.shape[-1] for v in inputs if v.type.ndim) + 1
+        images = [getattr(v.tag, "image", ()) for v in ancestors(list(outputs.values()))]
+        width += sum(math.prod(x[:3]) for x in images if x)
         size = int(np.clip(_AT_ONCE // (rows * width), 1, min(len(draws[0]), 1024)))
         named = dict(zip(outputs, graphs, strict=True))
         held = _data(list(outputs.values()), recorded)

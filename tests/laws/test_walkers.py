@@ -38,7 +38,9 @@ def variances(target, walkers, run, rounds=400):
     return (z**2).mean((1, 2)).T
 
 
-@pytest.mark.parametrize("walkers", [4, 16, pytest.param(64, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "walkers", [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (16, 64))]
+)
 def test_halves_leave_the_law_as_it_is(target, walkers):
     check(variances(target, walkers, example.run), 1.0, allowance=0.005, precision=0.03)
 
