@@ -103,6 +103,7 @@ def test_minibatch_gradients_are_unbiased(case):
     assert (error > 0).any()
 
 
+@pytest.mark.slow
 def test_products_are_those_of_the_hessian(case):
     _, f = case
     q, v = some_position(f), some_position(f, 2)
@@ -110,7 +111,7 @@ def test_products_are_those_of_the_hessian(case):
     np.testing.assert_allclose(f.hessian_product(q, v), hessian @ v, rtol=1e-8, atol=1e-9)
 
 
-@pytest.mark.parametrize("size", [B, 100])
+@pytest.mark.parametrize("size", [pytest.param(B, marks=pytest.mark.slow), 100])
 def test_batches_are_rows(of_regression, size):
     """With replacement below a tenth of all, without above; all rows come."""
     f = functions(of_regression[0], batch_size=size)
@@ -259,7 +260,7 @@ def test_a_sampler_of_ones_own_and_its_diagnosis(of_regression, wrong):
     """Right, and said to be; wrong by a factor of 1.5, which `diagnose` sees in the gradients."""
     f = functions(of_regression[0], batch_size=200)
     run = jax.jit(jax.vmap(langevin, (None, 0, None, None, None)), static_argnums=(2, 3, 4))
-    q, p = run(f, jax.random.split(jax.random.key(0), 8), 600, 40, wrong)
+    q, p = run(f, jax.random.split(jax.random.key(0), 8), 450, 40, wrong)
     q, heat = q[:, 100:], jnp.square(p[:, 100:]).mean(-1)
     idata = f.to_datatree(
         q, step_size=0.005, steps_per_draw=40, sample_stats={"kinetic_temperature": heat}
@@ -276,6 +277,7 @@ def test_a_sampler_of_ones_own_and_its_diagnosis(of_regression, wrong):
     assert_moments(idata.posterior["b"].values, covariance() @ X.T @ y, covariance())
 
 
+@pytest.mark.slow
 def test_draws_are_in_the_models_own_space():
     f = functions(build("hierarchical"), batch_size=B)
     positions = np.stack([[some_position(f, 2 * c + d) for d in range(2)] for c in range(2)])

@@ -7,17 +7,20 @@ input has them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from pytensor.gradient import DisconnectedType
 from pytensor.graph.basic import Apply, Variable
 from pytensor.link.jax.ops import JAXOp
-from pytensor.tensor.type import TensorType
+from pytensor.tensor.type import TensorType, discrete_dtypes
 from pytensor.tensor.variable import TensorVariable
 
+_threads = threading.local()
 # Where their number is not known yet.
 _SOME_ROWS = 3
 
@@ -31,7 +34,14 @@ class JaxFunction(JAXOp):
     jax_function : callable
         Gives a tuple of arrays.
     name : str, optional
+
+    Attributes
+    ----------
+    gradient_of : callable or None
+        Function that this is the vector-Jacobian product of.
     """
+
+    gradient_of: Callable | None = None
 
     def perform(self, node: Apply, inputs: Sequence[np.ndarray], outputs: list) -> None:
         """Evaluate the function in the precision of the inputs."""
@@ -40,11 +50,42 @@ class JaxFunction(JAXOp):
 
     def perform_jax(self, *inputs: Any) -> Any:
         """Evaluate the function on JAX arrays; results have the types that the graph says."""
-        results = tuple(
-            x.astype(type_.dtype)
-            for x, type_ in zip(self.jitted_func(*inputs), self.output_types, strict=True)
-        )
+        found = self._values(inputs) if self.gradient_of is None else self._gradients(inputs)
+        if found is None:
+            found = self.jitted_func(*inputs)
+        pairs = zip(found, self.output_types, strict=True)
+        results = tuple(x.astype(type_.dtype) for x, type_ in pairs)
         return results if len(results) > 1 else results[0]
+
+    def _values(self, inputs: Sequence[Any]) -> Sequence[Any] | None:
+        """Value of a function that gives one array; how it came about is kept for its gradient."""
+        import jax
+
+        places = [i for i, t in enumerate(self.input_types) if t.dtype not in discrete_dtypes]
+        if len(self.output_types) > 1 or not places:
+            return None
+
+        def of_differentiable(*arrays: Any) -> Any:
+            whole = list(inputs)
+            for i, x in zip(places, arrays, strict=True):
+                whole[i] = x
+            return self.jax_func(*whole)[0]
+
+        try:
+            value, pull = jax.vjp(of_differentiable, *(inputs[i] for i in places))
+        except Exception:  # it has no gradient, which may not be wanted
+            return None
+        _kept()[self.jax_func] = (inputs, value.dtype, pull)
+        return [value]
+
+    def _gradients(self, inputs: Sequence[Any]) -> Sequence[Any] | None:
+        """Gradients by what was kept, if that was of these inputs: XLA would compute it twice."""
+        assert self.gradient_of is not None
+        *own, gradient = inputs
+        of, dtype, pull = _kept().pop(self.gradient_of, ((), None, None))
+        if [id(x) for x in of] != [id(x) for x in own]:
+            return None
+        return pull(gradient.astype(dtype))
 
     def pullback(
         self,
@@ -58,6 +99,7 @@ class JaxFunction(JAXOp):
         if not connected:
             return gradients
         node = connected[0].owner
+        node.op.gradient_of = self.jax_func
         copies = dict(zip(node.outputs, on(node.op, node.inputs), strict=True))
         return [copies.get(g, g) for g in gradients]
 
@@ -108,7 +150,16 @@ def on(op: JAXOp, inputs: Sequence[Variable]) -> list[Variable]:
     types = [v.type for v in inputs]
     known = all(n is not None for t in types for n in t.shape)
     outputs = _results(op.jax_func, types) if known else _likely(op.output_types, types)
-    return JaxFunction(types, outputs, op.jax_func, op.name).make_node(*inputs).outputs
+    made = JaxFunction(types, outputs, op.jax_func, op.name)
+    made.gradient_of = getattr(op, "gradient_of", None)
+    return made.make_node(*inputs).outputs
+
+
+def _kept() -> MutableMapping[Callable, tuple]:
+    """Of each function, what its latest value in this thread leaves for its gradient."""
+    if not hasattr(_threads, "kept"):
+        _threads.kept = WeakKeyDictionary()
+    return _threads.kept
 
 
 def traced(op: JAXOp) -> tuple[str, list[np.ndarray]] | None:

@@ -111,7 +111,12 @@ EXACT = -ive(1, 1) / ive(0, 1)
 
 @pytest.mark.parametrize(
     ("sampler", "expected"),
-    [(GLA1Dynamics, 1), (GLA2Dynamics, 2), (SGHMCDynamics, 2), (BAOABDynamics, 2)],
+    [
+        (GLA1Dynamics, 1),
+        (GLA2Dynamics, 2),
+        (BAOABDynamics, 2),
+        pytest.param(SGHMCDynamics, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_order_on_a_pendulum(sampler, expected):
     errors = [pendulum_average(with_friction(sampler, np.exp(-D * h)), h) - EXACT for h in STEPS]

@@ -11,6 +11,9 @@ import pytensor.tensor as pt
 import pytest
 
 from pymc_sgmcmc import SGLD, predict, sample
+from pymc_sgmcmc.engines.jax.functions import jax_function
+from pymc_sgmcmc.engines.programs import gradient_program
+from pymc_sgmcmc.estimators.estimators import Estimator
 from pymc_sgmcmc.model.fingerprint import structure
 from pymc_sgmcmc.model.graphs import rebuild
 from pymc_sgmcmc.model.potential import StochasticPotential
@@ -30,14 +33,14 @@ def in_pytensor(x, w, v):
     return pt.tanh(x @ w) @ v
 
 
-def build(network, wide=True, rows=X, outcomes=Y):
+def build(network, wide=True, rows=X, outcomes=Y, sd=0.3):
     """A small network; as PyTensor has it when JAX has 64 bits, and when it has 32."""
     with jax.enable_x64(wide), warnings.catch_warnings(), pm.Model() as model:
         warnings.filterwarnings("ignore", message="Explicitly requested dtype float64")
         w = pm.Normal("w", shape=(3, 4))
         v = pm.Normal("v", shape=4)
         mu = pm.Deterministic("mu", network(pm.Data("X", rows), w, v))
-        pm.Normal("y", mu, 0.25, observed=outcomes)
+        pm.Normal("y", mu, sd, observed=outcomes)
     return model
 
 
@@ -57,13 +60,12 @@ def test_density_and_gradient(wide, dtype):
 
 def test_a_model_of_32_bits_in_64():
     with pytensor.config.change_flags(floatX="float32"):
-        model = build(pytensor.wrap_jax(in_jax), wide=False)
+        model = build(pytensor.wrap_jax(in_jax), wide=False, sd=0.25)
         potential = StochasticPotential(model, batch_size=10, dtype="float64")
     assert {v.type.dtype for v in model.value_vars} == {"float32"}
     # The model's rows have lost digits; of the calculation none may be lost.
-    reference = build(
-        in_pytensor, rows=np.float64(np.float32(X)), outcomes=np.float64(np.float32(Y))
-    )
+    rounded = {"rows": np.float64(np.float32(X)), "outcomes": np.float64(np.float32(Y))}
+    reference = build(in_pytensor, sd=0.25, **rounded)
     point = random_point(reference)
     expected = by_pymc(StochasticPotential(reference), point)
     assert_close(by_epoch(potential, point), expected, 1e-8)
@@ -129,6 +131,25 @@ def test_several_outputs_and_integers_have_gradients():
     gradient = pytensor.function([t], pytensor.grad(narrow, t), mode="FAST_COMPILE")
     assert gradient(np.ones(3, "float32")).dtype == "float32"
     np.testing.assert_allclose(gradient(np.array([1, 2, 5], "float32")), [3, 1, 31])
+
+
+@pytest.mark.filterwarnings("ignore:.*requested dtype")  # 64-bit names where JAX has 32 bits
+def test_a_gradient_computes_no_value_twice():
+    potential = StochasticPotential(build(pytensor.wrap_jax(in_jax)), dtype="float32")
+    with jax.enable_x64(False):
+        function = jax_function(*gradient_program(Estimator(potential)))
+        inputs = np.zeros(potential.size, "float32"), *potential.row_values()
+        program = str(jax.make_jaxpr(function)(*inputs))
+    # Two products, and two for each in the gradient.
+    assert program.count("dot_general") == 6
+
+
+def test_functions_without_a_gradient_have_values():
+    with jax.enable_x64(True):
+        count = pytensor.wrap_jax(lambda x: jax.lax.while_loop(lambda y: y < 9, lambda y: 2 * y, x))
+        (x,) = (pt.dscalar("x"),)
+        (y,) = rebuild([count(x)], {x: (z := pt.scalar("z", dtype="float64"))})
+        assert jax_function([z], [y])(3.0)[0] == 12
 
 
 def test_what_a_function_computes_is_part_of_a_model():
