@@ -19,7 +19,7 @@ from pymc_sgmcmc.nn.convolution.places import count
 
 @jax_funcify.register(Convolution)
 def _(op: Convolution, **_: Any) -> Callable:
-    return _by_chain(partial(convolve, op))
+    return partial(convolve, op)
 
 
 @jax_funcify.register(ImageGradient)
@@ -28,7 +28,7 @@ def _(op: ImageGradient, **_: Any) -> Callable:
         (found,) = jax.linear_transpose(lambda x: convolve(op, x, w), x)(g)
         return found
 
-    return _by_chain(gradient)
+    return gradient
 
 
 @jax_funcify.register(FilterGradient)
@@ -37,7 +37,7 @@ def _(op: FilterGradient, **_: Any) -> Callable:
         (found,) = jax.linear_transpose(lambda w: convolve(op, x, w), w)(g)
         return found
 
-    return _by_chain(gradient)
+    return gradient
 
 
 def convolve(op: Form, x: jax.Array, w: jax.Array) -> jax.Array:
@@ -65,22 +65,3 @@ def _patches(op: Form, x: jax.Array, height: int, width: int) -> jax.Array:
         return lax.slice(padded, (0, k, m, 0), end, (1, s, s, 1))
 
     return jnp.concatenate([seen_by(k, m) for k in range(height) for m in range(width)], -1)
-
-
-def _by_chain(function: Callable) -> Callable:
-    """Function whose products are made for one chain after another, where all differ.
-
-    XLA's product of many pairs of matrices is several times slower on processors.
-    """
-    if jax.default_backend() != "cpu":
-        return function
-    own = jax.custom_batching.custom_vmap(function)
-
-    @own.def_vmap
-    def of_chains(size: int, batched: list[bool], *args: jax.Array) -> tuple[jax.Array, bool]:
-        if all(batched):
-            return lax.map(lambda chain: own(*chain), args), True
-        axes = [0 if has_own else None for has_own in batched]
-        return jax.vmap(function, axes)(*args), True
-
-    return own
