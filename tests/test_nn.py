@@ -263,7 +263,8 @@ def test_outcomes_far_from_standard(wrap):
 def starts(model, chains=200, **options):
     """Where chains start: the first draw of a step that is next to none."""
     step = ATMC(model=model, step_size=1e-9, steps_per_draw=1, **options)
-    return sample(1, tune=0, chains=chains, step=step, model=model, progressbar=False).posterior
+    quiet = {"progressbar": False, "random_seed": 1}
+    return sample(1, tune=0, chains=chains, step=step, model=model, **quiet).posterior
 
 
 def test_prior_starts_are_draws_of_the_prior():
