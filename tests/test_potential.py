@@ -695,7 +695,7 @@ def draw_batches(n, batch_size, count):
     engine = object.__new__(JaxEngine)
     rows = np.arange(n)
     engine.batch_size, engine._host_rows, engine._devices = batch_size, [rows], Devices("chains")
-    engine._in_strata = False
+    engine._in_strata = engine._in_blocks = False
     seed = jnp.asarray([1, 2], jnp.uint32)
 
     def batch(number):
