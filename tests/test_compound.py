@@ -48,7 +48,7 @@ def assert_correlated(idata):
 # -- the joint law -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ours_first", [True, False])
+@pytest.mark.parametrize("ours_first", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_with_metropolis(pair, ours_first):
     with pair:
         steps = [SGHMC(["x"], step_size=0.2, steps_per_draw=8), pm.Metropolis([pair["y"]])]
@@ -56,6 +56,7 @@ def test_with_metropolis(pair, ours_first):
     assert_correlated(pm_sample(pair, order, 1500, tune=200))
 
 
+@pytest.mark.slow
 def test_two_of_ours(pair):
     with pair:
         steps = [

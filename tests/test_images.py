@@ -356,6 +356,7 @@ def test_images_are_sampled_and_predicted(engine):
     assert ((p > 0.5) == y[200:]).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_copies_of_rows_count_once_and_predict_alike():
     """As `total_size` has it: the energy of 3 copies is that of the rows; predictions are alike."""
     x, y = RNG.normal(size=(20, 2)), np.arange(20) % 3

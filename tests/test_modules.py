@@ -152,6 +152,7 @@ class Fans:
         return pm.Normal(name, dims=dims)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", WRITE)
 def test_fan_in_of_every_kind_of_layer(library):
     """Of convolutions, attention with several heads, and tables; and the factors of norms."""
@@ -299,8 +300,10 @@ def test_a_last_layer_has_its_closed_form(module, write, freeze, names):
 
 @pytest.mark.parametrize(
     ("module", "write", "back"),
-    [(mlp(3), nn.from_equinox, nn.to_equinox), (flax_mlp(3), nn.from_flax, nn.to_flax)],
-    ids=["equinox", "flax"],
+    [
+        pytest.param(mlp(3), nn.from_equinox, nn.to_equinox, id="equinox"),
+        pytest.param(flax_mlp(3), nn.from_flax, nn.to_flax, id="flax", marks=pytest.mark.slow),
+    ],
 )
 def test_a_draw_goes_back_into_a_module(module, write, back):
     classes = RNG.integers(3, size=50)

@@ -163,6 +163,7 @@ def test_what_cannot_be_stacked():
         stack_chains(still)
 
 
+@pytest.mark.slow
 def test_a_network_from_end_to_end():
     """A chain that is moved to a worse place gets no weight, and predictions improve."""
     rng = np.random.default_rng(0)

@@ -103,6 +103,7 @@ def test_a_disk_that_can_be_written_no_more(small_disk, whole):
     assert_same(run(where, "given", "jax"), whole)
 
 
+@pytest.mark.slow
 def test_a_store_that_refuses_for_a_while(tmp_path, monkeypatch, whole):
     """As an object store does, or a folder whose owner takes a right away."""
     where = tmp_path / "run.zarr"

@@ -74,6 +74,7 @@ def test_a_run_that_is_cut_goes_on(kind, engine, monkeypatch):
             np.testing.assert_array_equal(report[name], other[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_blocks_leave_no_trace():
     model, step = model_and_step("network", "numba")
     runs = [new_run(step.compiled, model).start() for _ in range(2)]

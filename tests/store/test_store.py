@@ -374,6 +374,7 @@ def test_zarr_may_be_missing(made, monkeypatch, tmp_path):
         run(made, store=tmp_path / "run.zarr")
 
 
+@pytest.mark.slow
 def test_two_at_once(made, tmp_path):
     def second(progress):
         with pytest.raises(StoreInUseError, match=r"Process \d+ on .* writes to .*watch\("):
