@@ -132,7 +132,7 @@ def test_one_is_killed_and_the_run_goes_on(folder, tmp_path, count, shard, victi
     told = [process.communicate()[0] for process in started]
     assert started[victim].returncode == -signal.SIGKILL, told[victim]
     before = xr.open_datatree(str(where), engine="zarr").posterior["slopes"].values
-    assert 3 <= before.shape[1] < DRAWS
+    assert 1 <= before.shape[1] < DRAWS  # readers may see fewer than the counter
     np.testing.assert_array_equal(before, whole["slopes"][:, : before.shape[1]])
     for found in finish(start(folder, count, shard, "disk", where), folder):
         np.testing.assert_array_equal(found["slopes"], whole["slopes"])

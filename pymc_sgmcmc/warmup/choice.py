@@ -95,12 +95,15 @@ def _warm_up(
         except Rough:  # a network that `nn` did not write
             return large(after=warming)
 
-    if not dense and compiled.plan.potential.size > _SMALL:
+    size, network = compiled.plan.potential.size, is_network(compiled.plan.potential.model)
+    if not dense and size > _SMALL:
         given = not isinstance(wanted.preconditioner, str)  # coordinates of one's own
-        return large() if given or is_network(compiled.plan.potential.model) else regression()
+        return large() if given or network else regression()
+    if not dense and network and size > _QUICK:
+        return large()  # Newton's method would look in vain for its mode
     small = SmallWarmUp(compiled, others, rng, engine)
     begin = starts(small.coarse.gradient)
-    if not dense and len(begin[0]) > _QUICK and _downward(small, begin[0]) > _ROUGH:
+    if not dense and size > _QUICK and _downward(small, begin[0]) > _ROUGH:
         return large()
     tuning, positions = small.search(begin)
     if wanted.whitens and not dense and small.misfit > MISLEADING:
