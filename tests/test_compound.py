@@ -121,6 +121,7 @@ def test_each_trace_has_the_attributes_of_its_steps(pair):
     assert "warmup_updates" not in first.attrs  # what that run found is not known any more
 
 
+@pytest.mark.slow
 def test_with_discrete_variables():
     with pm.Model() as model:
         z = pm.Bernoulli("z", 0.3)

@@ -95,6 +95,7 @@ def test_accelerators_run_the_convolution_of_xla(monkeypatch):
 
 
 @pytest.mark.parametrize("batched", [(0, 0), pytest.param((None, 0), marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_chains_convolve_as_each_alone(batched):
     inputs, outputs, _ = convolution_and_derivatives(1, True, (3, 9, 8, 2), (3, 3, 2, 4))
     lead = [() if axis is None else (3,) for axis in batched]
@@ -318,6 +319,7 @@ def resnet_pp_by_hand(p, x):
         (lambda x: nn.resnet_pp(x, depth=11, width=2), resnet_pp_by_hand),
     ],
 )
+@pytest.mark.slow
 def test_a_residual_network_computes_what_it_says(network, expected):
     x = RNG.normal(size=(3, 10, 9, 3))
     with pm.Model() as model:

@@ -198,6 +198,7 @@ def test_priors_by_patterns():
     ids=lambda prior: type(prior).__name__,
 )
 @pytest.mark.filterwarnings("ignore:Numba will use object mode")
+@pytest.mark.slow
 def test_chains_start_at_the_module(prior):
     module = mlp("scalar", 5)
     model = regression(module, prior=prior, start="module")

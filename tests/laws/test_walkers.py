@@ -61,6 +61,7 @@ def own_half(f, start, key, *, h, scale, blending, walkers, rounds):
     return jax.lax.scan(one_round, state, jax.random.split(key, rounds))[1]
 
 
+@pytest.mark.slow
 def test_coordinates_of_ones_own_do_not(target):
     found = variances(target, 4, own_half).mean(1)
     assert (np.abs(found - 1) > 0.1).any(), found

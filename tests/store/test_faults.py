@@ -44,6 +44,7 @@ def whole():
     return run(None, "given", "jax")
 
 
+@pytest.mark.slow
 def test_a_full_disk(small_disk, whole):
     where, ballast = small_disk / "run.zarr", small_disk / "ballast"
 
@@ -87,6 +88,7 @@ def test_what_is_written_behind_fails_in_the_main_thread(tmp_path, monkeypatch, 
     assert_same(run(where, "given", "jax"), whole)
 
 
+@pytest.mark.slow
 def test_a_disk_that_can_be_written_no_more(small_disk, whole):
     where = small_disk / "run.zarr"
 
