@@ -14,6 +14,7 @@ from xarray import DataTree
 
 from pymc_sgmcmc import processes
 from pymc_sgmcmc.arguments import integer
+from pymc_sgmcmc.model.plain import plain
 from pymc_sgmcmc.output import Recorder, warn_of_large_output
 from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
 from pymc_sgmcmc.report.signs import log_problems, signs_of_trouble
@@ -133,7 +134,7 @@ def sample(
     >>> draws.sizes["chain"], round(float(draws.mean()), 1), round(float(draws.std()), 1)
     (100, 2.0, 1.0)
     """
-    model = modelcontext(model)
+    model = plain(modelcontext(model))
     _check_arguments(draws, tune, chains, step, model)
     stop = condition(stop_when)
     recorder = Recorder(model, var_names)

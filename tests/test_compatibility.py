@@ -67,6 +67,20 @@ def test_files(idata, tmp_path):
         assert again["posterior"].attrs["step_size"] == draws["posterior"].attrs["step_size"]
 
 
+def test_pymc_dims(idata):
+    """A model of labelled arrays has the draws of the one above, and what goes on with them."""
+    import pymc.dims as pmd
+
+    with pm.Model(coords={"row": range(N)}):
+        mu = pmd.Normal("a", 0, 2) + pmd.Normal("b", 0, 2) * pmd.Data("X", x, dims="row")
+        pmd.Normal("y", mu, pmd.HalfNormal("s", 2), observed=pmd.as_xtensor(y, dims="row"))
+        draws = pm.sample(300, tune=200, chains=4, step=ATMC(batch_size=200), **QUIET)
+        pm.compute_log_likelihood(draws, progressbar=False)
+    for name in ("a", "b", "s"):
+        np.testing.assert_allclose(draws["posterior"][name], idata[1]["posterior"][name], rtol=1e-6)
+    assert abs(az.loo(draws).elpd - az.loo(idata[1]).elpd) < 1e-6
+
+
 def test_bambi():
     bambi = pytest.importorskip("bambi", reason="bambi is not installed")
     table = pd.DataFrame({"x": x, "group": group.astype(str), "y": y})

@@ -520,16 +520,6 @@ def test_integers_that_pm_data_wraps():
         StochasticPotential(build(lambda t=t: body(t)), batch_size=3)
 
 
-@pytest.mark.filterwarnings("ignore:.*experimental")
-def test_labelled_arrays():
-    import pymc.dims as pmd
-
-    with pm.Model(coords={"row": range(N)}) as model:
-        pmd.Normal("y", pmd.Normal("b"), 1, observed=pmd.Data("d", y, dims="row"), dims="row")
-    with pytest.raises(TypeError, match=r"'b', 'y' .* pymc.dims.*pm\.Normal\(\.\.\., dims="):
-        StochasticPotential(model)
-
-
 # -- a model that changes ------------------------------------------------------------------------
 
 

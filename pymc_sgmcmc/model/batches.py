@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pymc.model import Model
+
 from pymc_sgmcmc.arguments import integer
 from pymc_sgmcmc.model.rows import (
     ROUTE_A,
@@ -40,7 +42,7 @@ def in_batches(
     if batch_size is not None:
         batch_size = integer("batch_size", batch_size, otherwise=", or None for all rows")
     rows = _rows(terms, batch_size, data)
-    return replace(terms, rows=rows, batch_size=_size(batch_size, rows))
+    return replace(terms, rows=rows, batch_size=_size(batch_size, rows, terms.model))
 
 
 def _rows(
@@ -64,7 +66,7 @@ def _rows(
     return find_rows(terms.model, terms.likelihoods, data)
 
 
-def _size(size: int | None, rows: RowData | None) -> int | None:
+def _size(size: int | None, rows: RowData | None, model: Model) -> int | None:
     if rows is None or rows.n_rows is None:
         return None
     if size is None:
@@ -77,7 +79,8 @@ def _size(size: int | None, rows: RowData | None) -> int | None:
     if size is not None and size > rows.n_rows:
         raise ValueError(
             f"batch_size={size} exceeds the {rows.n_rows} rows of the data, which are along the "
-            f"first axis: {shapes(rows)}. {_other_axes(rows)}Use batch_size=None to take all rows."
+            f"first axis: {shapes(rows)}. {_other_axes(rows)}{_dims(model)}"
+            "Use batch_size=None to take all rows."
         )
     return None if size == rows.n_rows else size
 
@@ -89,4 +92,14 @@ def _other_axes(rows: RowData) -> str:
         "If rows are along another axis, transpose the arrays; if the first axis is one of groups, "
         "flatten groups and rows into one axis, with an index column that tells the group: "
         "w[group]. "
+    )
+
+
+def _dims(model: Model) -> str:
+    """Dims of observed tables: those that pymc.dims makes may not begin with that of the rows."""
+    found = {rv.name: model.named_vars_to_dims.get(rv.name, ()) for rv in model.observed_RVs}
+    return "".join(
+        f"{name!r} has the dims {dims}: put that of its rows first, dims=({dims[-1]!r}, ...). "
+        for name, dims in found.items()
+        if len(dims) > 1
     )

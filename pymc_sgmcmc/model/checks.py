@@ -20,7 +20,6 @@ from pytensor.gradient import NullTypeGradError
 from pytensor.graph.basic import Variable
 from pytensor.graph.op import Op
 from pytensor.graph.traversal import ancestors
-from pytensor.tensor.type import TensorType
 
 from pymc_sgmcmc.model import causes
 from pymc_sgmcmc.model.graphs import is_shared_value, rebuild, values_read
@@ -40,16 +39,6 @@ from pymc_sgmcmc.warn import warn_user
 
 # Fewer rows cost next to nothing, however small a batch is.
 _COSTLY = 1_000
-
-
-def variables_are_tensors(model: Model) -> None:
-    """Refuse the labelled arrays of ``pymc.dims``."""
-    names = [repr(v.name) for v in model.basic_RVs if not isinstance(v.type, TensorType)]
-    if names:
-        raise TypeError(
-            f"{', '.join(names)} of the model is written with pymc.dims, whose variables can't be "
-            "sampled in minibatches yet. Write it with pymc: pm.Normal(..., dims=...)."
-        )
 
 
 def data_are_not_missing(model: Model) -> None:

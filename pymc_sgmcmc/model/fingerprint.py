@@ -15,6 +15,7 @@ from pytensor.tensor.type import TensorType
 
 from pymc_sgmcmc.model.graphs import is_shared_value, leaves
 from pymc_sgmcmc.model.jax_functions import traced
+from pymc_sgmcmc.model.plain import plain
 from pymc_sgmcmc.model.rows import is_array, value_of
 
 # Numbers up to which an array that is written into a model is no data.
@@ -57,7 +58,7 @@ class Fingerprint:
     def __init__(self, model: Model, ignore: Collection[Variable] = ()) -> None:
         self._variables, self._ignore = _variables(model), ignore
         # Not the arrays: they would change along when they are changed in place.
-        self._values = {v: self._of(v) for v in _values(model)}
+        self._values = {v: self._of(v) for v in _values(plain(model))}
 
     def matches(self, model: Model) -> bool:
         """Whether the values are the same.

@@ -21,6 +21,7 @@ from pymc_sgmcmc.model.batches import in_batches
 from pymc_sgmcmc.model.fingerprint import Fingerprint, digest
 from pymc_sgmcmc.model.graphs import leaves, rebuild
 from pymc_sgmcmc.model.layout import lay_out, sampled_value_vars
+from pymc_sgmcmc.model.plain import plain
 from pymc_sgmcmc.model.terms import Terms
 from pymc_sgmcmc.streaming.stored import StoredRows
 
@@ -55,7 +56,8 @@ class StochasticPotential:
     Attributes
     ----------
     terms : Terms
-        Of the log posterior; the attributes that follow from them are theirs.
+        Of the log posterior; the attributes that follow from them are theirs. Of a model that
+        pymc.dims wrote, they are those of its `plain` copy.
     layout : tuple of Block
         Name, shape and place of each value variable in the position vector.
     size : int
@@ -90,7 +92,7 @@ class StochasticPotential:
         data: Sequence[str] | StoredRows | None = None,
         dtype: str | None = None,
     ) -> None:
-        checks.variables_are_tensors(model)
+        self._given, model = model, plain(model)
         checks.data_are_not_missing(model)
         checks.warn_of_wrapped_integers(model)
         self.dtype = _float_dtype(dtype)
@@ -108,7 +110,7 @@ class StochasticPotential:
             checks.warn_of_terms_in_full(self.terms)
         checks.initial_point_is_finite(self.terms, rows)
         reread, self._ranges = self._read_anew()
-        self._fingerprint = Fingerprint(model, ignore=reread)
+        self._fingerprint = Fingerprint(self._given, ignore=reread)
         self.rows_digest = self._digest()
 
     def _hold(self, terms: Terms) -> None:
@@ -325,7 +327,7 @@ class StochasticPotential:
             If the log posterior of new row data is not finite at the model's initial point.
         """
         checks.data_are_not_missing(self.model)
-        if not self._fingerprint.matches(self.model):
+        if not self._fingerprint.matches(self._given):
             return False
         now = self._digest()
         if now == self.rows_digest:

@@ -73,7 +73,8 @@ class NewRows:
                 )
         # The data behind an observed variable are its outcomes.
         outcome_of = {_observed_data(model, rv).name: rv.name for rv in model.observed_RVs}
-        new = {outcome_of.get(k, k): as_array(x) for k, x in data.items()}
+        dims = model.named_vars_to_dims
+        new = {outcome_of.get(k, k): as_array(x, dims.get(k)) for k, x in data.items()}
         for name, x in new.items():
             if x.ndim and not len(x):
                 raise ValueError(f"{name!r} has no rows: there is nothing to predict.")

@@ -16,6 +16,7 @@ from pytensor.tensor.variable import TensorVariable
 from xarray import DataTree
 
 from pymc_sgmcmc.model.graphs import values_read
+from pymc_sgmcmc.model.plain import plain
 from pymc_sgmcmc.prediction.groups import to_groups
 from pymc_sgmcmc.prediction.in_blocks import predict_in_blocks
 from pymc_sgmcmc.prediction.laws import parameters_of, resized
@@ -126,7 +127,7 @@ def predict(
     >>> round(float(lppd(new)), 1)
     1.3
     """
-    model = modelcontext(model)
+    model = plain(modelcontext(model))
     if not isinstance(data, Mapping):
         name = next((v.name for v in model.data_vars), "X")
         raise TypeError(

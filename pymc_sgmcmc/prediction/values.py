@@ -1,5 +1,6 @@
 """New values as arrays of numbers, of the type that the model holds."""
 
+from collections.abc import Sequence
 from numbers import Number
 
 import numpy as np
@@ -8,8 +9,10 @@ from pytensor.compile.sharedvalue import SharedVariable
 from xarray import DataArray
 
 
-def as_array(x: ArrayLike) -> np.ndarray:
-    """An array of new values, nan where they are masked."""
+def as_array(x: ArrayLike, dims: Sequence[str | None] | None = None) -> np.ndarray:
+    """An array of new values, nan where they are masked; the axes of a labelled one like `dims`."""
+    if isinstance(x, DataArray) and dims is not None and set(x.dims) == set(dims):
+        x = x.transpose(*map(str, dims)).values
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
         return np.ma.filled(x.astype(float), np.nan)
     return np.asarray(x)

@@ -85,9 +85,9 @@ class StochasticGradientStep(BlockedStep):
         self.rng = get_random_generator(options.pop("rng", None))
         options.pop("blocked", None)
         dynamics, settings = self._settings(options)
-        chosen = None if vars is None else list(sampled_value_vars(model, vars))
+        self.vars = list(sampled_value_vars(model, vars))
+        chosen = None if vars is None else [model.values_to_rvs[v].name for v in self.vars]
         self.compiled = Compiled(Plan.of(model, chosen, dynamics, settings))
-        self.vars = list(self.plan.potential.value_vars)
         self.tune = True
         statistics = {name: dtype for name, (dtype, _) in self.stats_dtypes_shapes.items()}
         self._reported = Reported(statistics, self.run_report())
