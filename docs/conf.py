@@ -21,6 +21,7 @@ release = version = pymc_sgmcmc.__version__
 
 extensions = [
     "gallery",
+    "notebooks",
     "myst_nb",
     "numpydoc",
     "sphinx.ext.autodoc",

@@ -2,9 +2,15 @@
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
+
+import numpy as np
+from pymc.util import get_random_generator
+
+# No count comes near it, and it is the least that some library's integers don't hold.
+_MANY = 2**31
 
 
 def integer(name: str, value: Any, least: int = 1, *, otherwise: str = "") -> int:
@@ -24,7 +30,7 @@ def integer(name: str, value: Any, least: int = 1, *, otherwise: str = "") -> in
     TypeError
         If it is no integer.
     ValueError
-        If it is smaller.
+        If it is smaller, or beyond all that can be counted.
     """
     wanted = f"{name} must be an integer of at least {least}{otherwise}, got {value!r}."
     try:
@@ -35,6 +41,8 @@ def integer(name: str, value: Any, least: int = 1, *, otherwise: str = "") -> in
         raise TypeError(wanted) from None
     if found < least:
         raise ValueError(wanted)
+    if found >= _MANY:
+        raise ValueError(f"{name} must be less than 2**31{otherwise}, got {value!r}.")
     return found
 
 
@@ -98,9 +106,96 @@ def boolean(name: str, value: Any) -> bool:
     TypeError
         If it is neither.
     """
-    if isinstance(value, bool):
-        return value
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
     raise TypeError(f"{name} must be True or False, got {value!r}.")
+
+
+def text(name: str, value: Any) -> str:
+    """A name.
+
+    Raises
+    ------
+    TypeError
+        If it is no string.
+    """
+    if isinstance(value, str):
+        return value
+    raise TypeError(f"{name} must be a name, a string, got {value!r}.")
+
+
+def names(name: str, value: Any, *, one: bool = False) -> list[str]:
+    """Some names, in a list; a single one where `one` allows it.
+
+    Raises
+    ------
+    TypeError
+        If it is none of these.
+    """
+    if isinstance(value, str):
+        if one:
+            return [value]
+        raise TypeError(f"{name} must be a list of names, got {value!r}: write {name}=[{value!r}].")
+    found = listed(value)
+    if found is None or not all(isinstance(x, str) for x in found):
+        raise TypeError(f"{name} must be a list of names, got {value!r}.")
+    return found
+
+
+def listed(value: Any) -> list[Any] | None:
+    """What a sequence, a set or an array holds; None of anything else, strings and dicts too."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        return None
+    try:
+        return list(value)
+    except TypeError:  # an array without axes
+        return None
+
+
+def generator(name: str, seed: Any) -> np.random.Generator:
+    """The random generator that a seed stands for, as PyMC makes it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no seed.
+    """
+    try:
+        return get_random_generator(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"{name} must be an integer of at least 0, a sequence of such, a "
+            f"numpy.random.Generator or None, got {seed!r}."
+        ) from error
+
+
+def numbers(name: str, value: Any) -> np.ndarray:
+    """An array of numbers.
+
+    Raises
+    ------
+    TypeError
+        If it holds something else, or its rows differ in length.
+    """
+    try:
+        return np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be numbers, got {value!r}.") from error
+
+
+def float_dtype(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """Name of a type of floating-point numbers.
+
+    Raises
+    ------
+    ValueError
+        If it is none of those that are allowed.
+    """
+    try:
+        found = np.dtype(value).name
+    except (TypeError, ValueError):
+        found = ""
+    return one_of(name, found if found in allowed else value, allowed)
 
 
 def optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:

@@ -21,6 +21,7 @@ from pymc.model import Model
 from pymc.util import is_transformed_name
 from xarray import Dataset, DataTree
 
+from pymc_sgmcmc.arguments import names
 from pymc_sgmcmc.evaluate import Evaluator
 from pymc_sgmcmc.model.graphs import is_shared_value, leaves, reason, rebuild
 from pymc_sgmcmc.warn import warn_user
@@ -47,11 +48,8 @@ class Recorder:
     """
 
     def __init__(self, model: Model, var_names: Sequence[str] | None = None) -> None:
-        if isinstance(var_names, str):
-            raise TypeError(
-                f"var_names must be a list of names, got {var_names!r}: "
-                f"write var_names=[{var_names!r}]."
-            )
+        if var_names is not None:
+            var_names = names("var_names", var_names)
         known = {v.name: v for v in model.unobserved_value_vars if not is_transformed_name(v.name)}
         for name in known if var_names is None else var_names:
             if name not in known:

@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pymc as pm
-from pymc.model import Model, modelcontext
+from pymc.model import Model
 from pymc.stats.convergence import log_warnings, run_convergence_checks
 from xarray import DataTree
 
+from pymc_sgmcmc.model.plain import the_model
 from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
 from pymc_sgmcmc.sampling import sample
 from pymc_sgmcmc.warn import warn_user
@@ -126,7 +127,7 @@ class _Sampling:
         for name, default, instead in _WITHOUT_USE:
             if given[name] != default:
                 warn_user(f"{name}={given[name]!r} is not used by {self.step.__name__}: {instead}.")
-        model = modelcontext(model)
+        model = the_model(model)
         with model:
             idata = sample(
                 draws,

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 from pymc.initial_point import make_initial_point_fns_per_chain
-from pymc.model import Model, modelcontext
+from pymc.model import Model
 from xarray import DataTree
 
 from pymc_sgmcmc import processes
-from pymc_sgmcmc.arguments import integer
-from pymc_sgmcmc.model.plain import plain
+from pymc_sgmcmc.arguments import boolean, integer
+from pymc_sgmcmc.model.plain import plain, the_model
 from pymc_sgmcmc.output import Recorder, warn_of_large_output
 from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
 from pymc_sgmcmc.report.signs import log_problems, signs_of_trouble
@@ -134,11 +134,11 @@ def sample(
     >>> draws.sizes["chain"], round(float(draws.mean()), 1), round(float(draws.std()), 1)
     (100, 2.0, 1.0)
     """
-    model = plain(modelcontext(model))
+    model = plain(the_model(model))
     _check_arguments(draws, tune, chains, step, model)
     stop = condition(stop_when)
     recorder = Recorder(model, var_names)
-    keep_tuning = not discard_tuned_samples
+    keep_tuning = not boolean("discard_tuned_samples", discard_tuned_samples)
     if store is None:
         n_draws = draws + tune if keep_tuning else draws
         warn_of_large_output(model, chains * n_draws, var_names)
@@ -169,16 +169,45 @@ def _kept(store: Any) -> AbstractContextManager[InMemory | Stored | Elsewhere]:
     """Where draws are kept: of several processes, the first one writes to a store."""
     if store is None:
         return nullcontext(InMemory())
+    if isinstance(store, Mapping):
+        raise TypeError(
+            "store must be a folder, an address or a store of zarr, got a dict: "
+            'store="run.zarr", or zarr.storage.MemoryStore().'
+        )
     return Stored(store) if processes.index() == 0 else Elsewhere(store)
 
 
 def _points(model: Model, initvals: Any, rngs: Sequence[np.random.Generator]) -> list[Point]:
     """Where the chains start; the generators and their order of use are those of `pm.sample`."""
+    _check_initvals(model, initvals, len(rngs))
     seeds = [rng.integers(2**30) for rng in rngs]
     functions = make_initial_point_fns_per_chain(
         model=model, overrides=initvals, jitter_rvs=set(), chains=len(rngs)
     )
     return [initial_point(seed) for initial_point, seed in zip(functions, seeds, strict=True)]
+
+
+def _check_initvals(model: Model, initvals: Any, chains: int) -> None:
+    """Raise an error for starting points that are none, or of variables that the model has not."""
+    one = isinstance(initvals, Mapping) or initvals is None
+    points = [initvals] * chains if one else initvals
+    if not (
+        isinstance(points, Sequence) and all(isinstance(x, Mapping) or x is None for x in points)
+    ):
+        raise TypeError(
+            "initvals must be a dict of starting values by the names of variables, or a list of "
+            f"such for the chains, got {initvals!r}."
+        )
+    if len(points) != chains:
+        raise ValueError(f"initvals has {len(points)} points for {chains} chains.")
+    known = [v.name for v in (*model.free_RVs, *model.value_vars)]
+    for point in points:
+        for v in point or ():
+            if getattr(v, "name", v) not in known:
+                free = ", ".join(repr(rv.name) for rv in model.free_RVs)
+                raise ValueError(
+                    f"initvals has {v!r}, which is no free variable of the model. They are: {free}."
+                )
 
 
 def _sampled(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pymc_sgmcmc.arguments import integer, quoted
+from pymc_sgmcmc.arguments import integer, number, quoted
 
 __all__ = ["CyclicalCosine", "PolynomialDecay", "Schedule", "constant"]
 
@@ -56,9 +56,8 @@ class PolynomialDecay:
     power: float = 0.55
 
     def __post_init__(self) -> None:
-        if not self.offset > 0:
-            raise ValueError(f"offset must be positive, got {self.offset}.")
-        if not 0 <= self.power <= 1:
+        number("offset", self.offset, 0)
+        if not 0 <= number("power", self.power, -np.inf) <= 1:
             raise ValueError(f"power must lie between 0 and 1, got {self.power}.")
 
     def __call__(self, update: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from xarray import DataTree
 
-from pymc_sgmcmc.arguments import number
+from pymc_sgmcmc.arguments import names, number
 
 # Draws that must be new, as a part of those there are, before a diagnosis is made again; and the
 # least that one is made of.
@@ -134,6 +134,8 @@ def reached(
     >>> 100 < idata.posterior.sizes["draw"] < 5000
     True
     """
+    if var_names is not None:
+        var_names = names("var_names", var_names, one=True)
     least = 0.0 if ess is None else number("ess", ess, 0)
     most = np.inf if rhat is None else number("rhat", rhat, 1)
     looked_at = 0

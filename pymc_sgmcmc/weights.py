@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from xarray import DataArray, Dataset
 
+from pymc_sgmcmc.arguments import numbers
+
 
 class Pooled(Protocol):
     """What can be asked of all chains and draws together, weighted or not."""
@@ -39,7 +41,7 @@ def of_chains(weights: ArrayLike, chains: DataArray) -> DataArray:
     ValueError
         If they are not one for each of these chains, negative, not finite, or all 0.
     """
-    w = np.asarray(weights, dtype=float)
+    w = numbers("weights", weights)
     if w.shape != chains.shape:
         raise ValueError(
             f"weights must be one number for each of the {chains.size} chains, got the shape "

@@ -387,7 +387,7 @@ def test_a_clipped_gradient_has_another_law_and_is_recorded():
         ({"step": None}, TypeError, "step must be one of"),
         ({"var_names": ["beta"]}, ValueError, "'beta'.*They are: 'b', 's', 'w', 'mu'"),
         ({"var_names": "b"}, TypeError, r"list of names, got 'b': write var_names=\['b'\]"),
-        ({"initvals": [{}]}, ValueError, "initval dicts .1. does not match the number of chains"),
+        ({"initvals": [{}]}, ValueError, "initvals has 1 points for 4 chains"),
         ({"cores": 2}, TypeError, "unexpected keyword argument 'cores'"),
     ],
 )

@@ -93,7 +93,7 @@ def test_wrong_schedules(schedule, steps_per_draw, message):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: PolynomialDecay(offset=0), "offset must be positive, got 0"),
+        (lambda: PolynomialDecay(offset=0), "offset must be greater than 0"),
         (lambda: PolynomialDecay(power=1.5), "power must lie between 0 and 1, got 1.5"),
         (lambda: CyclicalCosine(0), "cycle_length must be an integer of at least 1, got 0"),
         (lambda: CyclicalCosine(2.5), "integer of at least 1, got 2.5"),

@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from xarray import DataArray, Dataset, DataTree
 
-from pymc_sgmcmc.arguments import integer, one_of
+from pymc_sgmcmc.arguments import boolean, integer, one_of
 from pymc_sgmcmc.diagnostics.reading import observations, pick, quoted
 from pymc_sgmcmc.weights import pooled
 
@@ -95,6 +95,7 @@ def reliability(
     4            0.9        0.9
     """
     bins = integer("bins", bins)
+    adaptive, classwise = boolean("adaptive", adaptive), boolean("classwise", classwise)
     probability, y = read_probabilities(idata, var_name, observed=observed, group=group)
     p = pooled(probability, weights).mean(("chain", "draw"))
     if p.ndim == 1:

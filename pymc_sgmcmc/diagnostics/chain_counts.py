@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pymc_sgmcmc.arguments import integer, number, numbers
+
 _MOST_MODES, _RAREST = 20, 1e-9
 
 
@@ -81,14 +83,13 @@ def chains_needed(
     >>> chains_needed(3, confidence=0.99, probabilities=[1, 1, 1]).exact
     15
     """
-    if not 1 <= n_modes <= _MOST_MODES:
+    if integer("n_modes", n_modes) > _MOST_MODES:
         raise ValueError(f"n_modes must be from 1 to {_MOST_MODES}, got {n_modes}.")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1, such as 0.99; got {confidence}.")
+    confidence = number("confidence", confidence, 0, 1)
     if probabilities is None:
         p = np.exp(-(np.linspace(0, 1.96, n_modes) ** 2) / 2)
     else:
-        p = np.asarray(probabilities, dtype=float)
+        p = numbers("probabilities", probabilities)
         if p.shape != (n_modes,) or not np.all(p >= _RAREST * p.sum()) or not p.sum() > 0:
             raise ValueError(
                 f"probabilities must be {n_modes} positive numbers, one for each mode, none below "

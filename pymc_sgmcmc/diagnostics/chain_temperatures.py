@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from xarray import Dataset, DataTree, concat
 
-from pymc_sgmcmc.diagnostics.reading import sampled
+from pymc_sgmcmc.diagnostics.reading import needs_tree, sampled
 from pymc_sgmcmc.report.several import steps_of
 
 _KINDS = {"kinetic": "kinetic_temperature", "configurational": "configurational_temperature"}
@@ -56,6 +56,7 @@ def temperatures(idata: DataTree) -> Dataset:
     >>> temperatures(idata)["mean"].sel(kind="kinetic").values.round(1).tolist()
     [1.3, 1.3, 1.3, 1.3]
     """
+    needs_tree(idata)
     groups = idata.children
     statistics = groups["sample_stats"].to_dataset() if "sample_stats" in groups else Dataset()
     recorded = groups["posterior"].attrs if "posterior" in groups else {}

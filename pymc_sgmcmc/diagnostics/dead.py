@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.special import xlogy
 from xarray import DataArray, DataTree
 
-from pymc_sgmcmc.arguments import one_of
+from pymc_sgmcmc.arguments import number, one_of
 from pymc_sgmcmc.diagnostics.calibration import read_probabilities
 from pymc_sgmcmc.diagnostics.reading import observations, pick
 
@@ -143,6 +143,8 @@ def dead_chains(
     """
     if isinstance(baseline, str):
         one_of("baseline", baseline, ("constant", "linear"), otherwise=", or a number")
+    else:
+        baseline = number("baseline", baseline, -np.inf)
     prediction = pick(idata, var_name, ("_probability", "_mean", ""), group)
     y = observations(idata, prediction, observed, classes=True)
     if prediction.ndim > y.ndim + 2 or str(prediction.name).endswith("_probability"):
@@ -159,7 +161,7 @@ def dead_chains(
         limit, sign = _baseline_rmse(y, None if baseline == "constant" else X, baseline), 1
         measure = "RMSE"
     if not isinstance(baseline, str):
-        limit = float(baseline)
+        limit = baseline
     # A score that is no number is of a dead chain.
     dead = ~(sign * scores <= sign * limit)
     labels = prediction["chain"].values

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from xarray import DataArray, Dataset, DataTree
 
+from pymc_sgmcmc.arguments import names
 from pymc_sgmcmc.diagnostics.reading import observed_names, quoted, sampled
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
 from pymc_sgmcmc.report.record import NotMeasured
@@ -177,7 +178,7 @@ def _draws_and_statistics(idata: DataTree) -> tuple[Dataset, Dataset]:
         raise ValueError(
             "diagnose needs the output of pm.sample(step=...) or pymc_sgmcmc.sample with one of "
             "this package's steps sampling all variables: the attributes of its posterior group "
-            "say how it was sampled."
+            "say how it was sampled. diagnose(idata) with such an idata."
         )
     return idata["posterior"].to_dataset(), idata["sample_stats"].to_dataset()
 
@@ -199,18 +200,14 @@ def _names(judged: Dataset, var_names: Sequence[str] | str | None) -> list[str]:
     known = sampled(judged)
     if var_names is None:
         return known
-    if not isinstance(var_names, Sequence):
-        raise TypeError(
-            f"var_names must be names of variables, got {var_names!r}: var_names=['x']."
-        )
-    names = [var_names] if isinstance(var_names, str) else list(var_names)
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
+    chosen = names("var_names", var_names, one=True)
+    unknown = [name for name in chosen if name not in known]
+    if unknown or not chosen:
         raise ValueError(
             f"var_names has {quoted(unknown)}. Variables with chains and draws are: "
             f"{quoted(known)}."
         )
-    return names
+    return chosen
 
 
 def _not_reported(statistics: Mapping[str, np.ndarray]) -> Iterator[Finding]:

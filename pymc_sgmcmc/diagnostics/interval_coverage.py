@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from xarray import Dataset, DataTree
 
+from pymc_sgmcmc.arguments import numbers
 from pymc_sgmcmc.diagnostics.reading import (
     OUTCOMES,
     find_group,
@@ -81,7 +82,7 @@ def coverage(
     [0.5, 0.9]
     [0.3, 0.6]
     """
-    levels = np.atleast_1d(np.asarray(probs, dtype=float))
+    levels = np.atleast_1d(numbers("probs", probs))
     if not (levels.size and np.all((levels > 0) & (levels < 1))):
         raise ValueError(f"probs must be levels between 0 and 1, such as 0.9; got {probs!r}.")
     found = find_group(idata, group, OUTCOMES)[1]

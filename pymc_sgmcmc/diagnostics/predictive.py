@@ -13,6 +13,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 from xarray import DataArray, Dataset, DataTree, apply_ufunc
 
+from pymc_sgmcmc.arguments import boolean, integer, names, text
 from pymc_sgmcmc.diagnostics.reading import find_group, has_rows, observed_names, quoted, sampled
 from pymc_sgmcmc.warn import warn_user
 
@@ -149,7 +150,7 @@ def predictive_ess(
 
     dataset = _predictions(idata, var_names, group)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return arviz_stats.ess(dataset, method=method, prob=prob)
+        return arviz_stats.ess(dataset, method=text("method", method), prob=prob)
 
 
 def chainwise_rhat(
@@ -217,6 +218,7 @@ def chainwise_rhat(
     import arviz_stats
 
     dataset = _predictions(idata, var_names, group, warn=False)
+    splits, per_chain = integer("splits", splits), boolean("per_chain", per_chain)
     n = dataset.sizes["draw"] // splits if splits >= 2 else 0
     if n < 4:
         raise ValueError(
@@ -257,12 +259,12 @@ def _predictions(
         chosen = rows if name == "posterior" and group is None and rows else known
         chosen = [v for v in chosen if v not in observed_names(idata)] or chosen
     else:
-        chosen = [var_names] if isinstance(var_names, str) else list(var_names)
+        chosen = names("var_names", var_names, one=True)
     unknown = [v for v in chosen if v not in known]
     if unknown or not chosen:
         raise ValueError(
-            f"Group {name!r} has no variable {quoted(unknown)} with chains and draws. They are: "
-            f"{quoted(known)}."
+            f"Group {name!r} has no variable {quoted(unknown)} with chains and draws: var_names "
+            f"may have {quoted(known)}."
         )
     parameters = [v for v in chosen if name == "posterior" and not has_rows(dataset[v], idata)]
     if warn and parameters:

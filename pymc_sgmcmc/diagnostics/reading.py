@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from xarray import DataArray, Dataset, DataTree
 
+from pymc_sgmcmc.arguments import text
+
 PREDICTIONS = ("predictions", "posterior_predictive", "posterior")
 """Where predictions are looked for, the first group that exists."""
 
@@ -22,7 +24,8 @@ def find_group(
     idata: DataTree, group: str | None = None, groups: Sequence[str] = PREDICTIONS
 ) -> tuple[str, Dataset]:
     """Name and variables of `group`, or of the first of `groups` that exists."""
-    wanted = groups if group is None else (group,)
+    needs_tree(idata)
+    wanted = groups if group is None else (text("group", group),)
     for name in wanted:
         if name in idata.children:
             return name, idata[name].to_dataset()
@@ -30,6 +33,15 @@ def find_group(
         f"There is no group {' or '.join(map(repr, wanted))}; there are: "
         f"{quoted(idata.children)}. Name one of them with group=..., or make predictions first."
     )
+
+
+def needs_tree(idata: DataTree) -> None:
+    """Raise an error for what is no DataTree."""
+    if not isinstance(idata, DataTree):
+        raise TypeError(
+            f"idata must be the DataTree that pm.sample, pymc_sgmcmc.sample or predict gave, got "
+            f"{type(idata).__name__}."
+        )
 
 
 def sampled(dataset: Dataset) -> list[str]:
@@ -105,6 +117,7 @@ def _fitting(names: list[str], suffixes: Sequence[str], outcomes: list[str]) -> 
 
 def needs_log_likelihood(idata: DataTree) -> None:
     """Raise an error where there are no log densities of observations."""
+    needs_tree(idata)
     if "log_likelihood" not in idata.children:
         raise ValueError(
             "There is no group 'log_likelihood'. Give the outcomes of new rows to predict: "
@@ -128,7 +141,7 @@ def observations(
     classes : bool
         Whether the prediction may have one more dimension than the observations.
     """
-    y = DataArray(observed) if observed is not None else _observed_of(idata, str(prediction.name))
+    y = _observed_of(idata, str(prediction.name)) if observed is None else _given(observed)
     extra = prediction.ndim - 2 - y.ndim
     rows = prediction.dims[2 : 2 + y.ndim]
     sizes = tuple(prediction.sizes[dim] for dim in rows)
@@ -144,6 +157,16 @@ def observations(
                 "the observations of the same rows in the same order: observed=...."
             )
     return y.values
+
+
+def _given(observed: ArrayLike) -> DataArray:
+    try:
+        y = DataArray(observed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"observed must be an array of outcomes, got {observed!r}.") from error
+    if not y.ndim:
+        raise ValueError(f"observed must have an outcome for each row, got {observed!r}.")
+    return y
 
 
 def _observed_of(idata: DataTree, prediction: str) -> DataArray:

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 from xarray import DataArray, DataTree
 
+from pymc_sgmcmc.arguments import boolean
 from pymc_sgmcmc.diagnostics.reading import (
     find_group,
     needs_log_likelihood,
@@ -83,6 +84,7 @@ def lppd(
     >>> round(float(lppd(new)), 2)
     -0.69
     """
+    per_chain, running = boolean("per_chain", per_chain), boolean("running", running)
     needs_log_likelihood(idata)
     log_density = pick(idata, var_name, ("",), "log_likelihood").astype(float)
     values = log_density.values
@@ -162,6 +164,7 @@ def rmse(
     >>> rmse(new, per_chain=True).values.tolist(), float(rmse(new))
     ([0.5, 0.5], 0.0)
     """
+    per_chain, running = boolean("per_chain", per_chain), boolean("running", running)
     if var_name is None:
         _refuse_probabilities(idata, group)
     prediction = pick(idata, var_name, ("_mean", ""), group)

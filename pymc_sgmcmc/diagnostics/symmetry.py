@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pymc_sgmcmc.arguments import integer, listed
+
 ODD = ("arctan", "erf", "hardtanh", "identity", "linear", "sin", "sinh", "softsign", "tanh")
 """Activations with f(-a) = -f(a): the signs of a unit's weights can all be turned around."""
 
@@ -27,7 +29,7 @@ OTHER = (
 
 def is_odd(activation: str) -> bool:
     """Whether f(-a) = -f(a); a ValueError if the name is not known."""
-    if activation not in ODD + OTHER:
+    if not isinstance(activation, str) or activation not in ODD + OTHER:
         raise ValueError(
             f"activation={activation!r} is not known. Odd ones: {', '.join(ODD)}; others: "
             f"{', '.join(OTHER)}. For one that is odd and not listed write 'tanh', for any other "
@@ -78,8 +80,9 @@ def symmetry_count(hidden: Sequence[int] | int, activation: str = "tanh") -> int
     >>> symmetry_count([3, 16])
     65817405988798464000
     """
-    sizes = [hidden] if isinstance(hidden, int) else list(hidden)
-    if not sizes or any(size < 1 for size in sizes):
+    several = listed(hidden)
+    sizes = [integer("hidden", size) for size in ([hidden] if several is None else several)]
+    if not sizes:
         raise ValueError(f"hidden must be the sizes of the hidden layers, got {hidden!r}.")
     signs = 2 if is_odd(activation) else 1
     return math.prod(math.factorial(size) * signs**size for size in sizes)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import pymc as pm
 from pymc.model import Model
 
+from pymc_sgmcmc.model.plain import the_model
 from pymc_sgmcmc.model.potential import StochasticPotential
 
 if TYPE_CHECKING:
@@ -83,6 +83,6 @@ def functions(
     """
     from pymc_sgmcmc.functional.compiled import Functions
 
-    model = pm.modelcontext(model)
+    model = the_model(model)
     potential = StochasticPotential(model, batch_size=batch_size, data=data, dtype=dtype)
     return Functions.of(potential)

@@ -69,6 +69,8 @@ def sampled_value_vars(
         raise ValueError("vars is empty: name at least one variable, or leave vars out.")
     chosen = []
     for v in named:
+        if not isinstance(v, str | Variable):
+            raise TypeError(f"vars must be variables of the model or their names, got {vars!r}.")
         rv = model.named_vars.get(v) if isinstance(v, str) else model.values_to_rvs.get(v, v)
         if rv not in model.free_RVs:
             free = ", ".join(repr(x.name) for x in model.free_RVs)

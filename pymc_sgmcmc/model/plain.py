@@ -8,7 +8,8 @@ from weakref import WeakKeyDictionary
 
 import pytensor.tensor as pt
 from pymc.logprob.transforms import Transform
-from pymc.model import Model
+from pymc.model import Model, modelcontext
+from pymc.model.core import BaseModel
 from pytensor.compile import optdb
 from pytensor.compile.ops import ViewOp
 from pytensor.compile.sharedvalue import SharedVariable
@@ -25,6 +26,19 @@ from pymc_sgmcmc.model.graphs import leaves
 
 # Of each model that has labelled arrays: what it was made of, and its copy.
 _copies: WeakKeyDictionary[Model, tuple[list[Variable], Model]] = WeakKeyDictionary()
+
+
+def the_model(model: Model | None) -> Model:
+    """The model of the ``with`` context when None.
+
+    Raises
+    ------
+    TypeError
+        If it is no model, or None and there is no context.
+    """
+    if model is not None and not isinstance(model, BaseModel):
+        raise TypeError(f"model must be a pm.Model, got {model!r}.")
+    return modelcontext(model)
 
 
 def plain(model: Model) -> Model:

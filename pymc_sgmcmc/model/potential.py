@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
-from numpy.typing import DTypeLike
 from pymc.model import Model
 from pymc.pytensorf import rewrite_pregrad
 from pymc.variational.minibatch_rv import MinibatchRandomVariable
@@ -15,7 +14,7 @@ from pytensor.gradient import NullTypeGradError
 from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
-from pymc_sgmcmc.arguments import one_of
+from pymc_sgmcmc.arguments import float_dtype
 from pymc_sgmcmc.model import checks
 from pymc_sgmcmc.model.batches import in_batches
 from pymc_sgmcmc.model.fingerprint import Fingerprint, digest
@@ -24,8 +23,6 @@ from pymc_sgmcmc.model.layout import lay_out, sampled_value_vars
 from pymc_sgmcmc.model.plain import plain
 from pymc_sgmcmc.model.terms import Terms
 from pymc_sgmcmc.streaming.stored import StoredRows
-
-_FLOATS = ("float32", "float64")
 
 
 class StochasticPotential:
@@ -95,7 +92,8 @@ class StochasticPotential:
         self._given, model = model, plain(model)
         checks.data_are_not_missing(model)
         checks.warn_of_wrapped_integers(model)
-        self.dtype = _float_dtype(dtype)
+        wanted = pytensor.config.floatX if dtype is None else dtype
+        self.dtype = float_dtype("dtype", wanted, ("float32", "float64"))
         terms = Terms.of(model, sampled_value_vars(model, vars))
         self.layout = lay_out(terms.value_vars, terms.initial_point)
         self.size = self.layout[-1].stop
@@ -396,11 +394,3 @@ class StochasticPotential:
             (x.min(), x.max()) if x.dtype.kind in "iu" and x.size else None
             for x in self.rows.values()
         ]
-
-
-def _float_dtype(dtype: DTypeLike | None) -> str:
-    try:
-        name = pytensor.config.floatX if dtype is None else np.dtype(dtype).name
-    except TypeError:
-        name = ""
-    return one_of("dtype", name if name in _FLOATS else dtype, _FLOATS)

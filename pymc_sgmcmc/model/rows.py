@@ -16,6 +16,7 @@ from pytensor.sparse.type import SparseTensorType
 from pytensor.tensor.subtensor import AdvancedSubtensor
 from pytensor.tensor.type import TensorType
 
+from pymc_sgmcmc.arguments import listed, names
 from pymc_sgmcmc.model.graphs import leaves, values_read
 from pymc_sgmcmc.model.variables import Named
 from pymc_sgmcmc.streaming.stored import StoredRows
@@ -415,9 +416,9 @@ def _rows_of_data(
 def _named_rows(
     model: Model, candidates: list[Variable], data: Sequence[str]
 ) -> tuple[list[Variable], int]:
-    if isinstance(data, str):
-        raise TypeError(f"data must be a list of names, got {data!r}: write data=[{data!r}].")
-    data = [v.name if isinstance(v, Variable) else v for v in data]
+    given = listed(data)
+    named = data if given is None else [v.name if isinstance(v, Variable) else v for v in given]
+    data = names("data", named)
     if not data:
         raise ValueError("data is empty: name the row data, or leave data out to have it found.")
     by_name = {v.name: v for v in candidates if v.name is not None}

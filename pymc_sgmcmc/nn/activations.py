@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 import pytensor.tensor as pt
+from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.arguments import one_of
@@ -65,6 +66,21 @@ def resolve(activation: Activation) -> tuple[Function, float]:
     if activation is None:
         return identity, 1.0
     if callable(activation):
-        return activation, 1.0
+        return _of_tensors(activation), 1.0
     own = ", or a function of a tensor or None"
     return _NAMED[one_of("activation", activation, list(_NAMED), otherwise=own)]
+
+
+def _of_tensors(function: Function) -> Function:
+    """The same function; a TypeError where what it gives is no tensor."""
+
+    def checked(x: TensorVariable) -> TensorVariable:
+        result = function(x)
+        if not isinstance(result, Variable):
+            raise TypeError(
+                f"activation must be a function of a tensor that gives one; {function!r} gave "
+                f"{result!r}."
+            )
+        return result
+
+    return checked

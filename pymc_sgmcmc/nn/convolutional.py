@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import pymc as pm
@@ -10,11 +11,11 @@ import pytensor.tensor as pt
 from pytensor.tensor import TensorLike
 from pytensor.tensor.variable import TensorVariable
 
-from pymc_sgmcmc.arguments import integer, number, one_of
+from pymc_sgmcmc.arguments import integer, number, one_of, optional, text
 from pymc_sgmcmc.nn.activations import Activation, resolve
-from pymc_sgmcmc.nn.inputs import n_rows, warn_of_scale
+from pymc_sgmcmc.nn.inputs import as_tensor, n_rows, warn_of_scale
 from pymc_sgmcmc.nn.layers import label
-from pymc_sgmcmc.nn.priors import LearnedScale, Prior
+from pymc_sgmcmc.nn.priors import Prior, checked
 
 # Added to mean squares before they divide (Singh & Krishnan 2020, section 3.1).
 _EPSILON = 1e-6
@@ -99,7 +100,8 @@ def conv2d(
     ((25, 6), (1176, 10))
     """
     filters, size = integer("filters", filters), integer("size", size)
-    stride = integer("stride", stride)
+    stride, bias = integer("stride", stride), optional(partial(number, low=0))("bias", bias)
+    name = text("name", name)
     same = one_of("padding", padding, ("same", "valid")) == "same"
     function, gain = resolve(activation)
     height, width, channels = image_of(x, name)[:3]
@@ -115,11 +117,9 @@ def conv2d(
     fan_in = size * size * channels
     label(f"{name}_patch", fan_in)
     label(name, filters)
-    weights = (prior or LearnedScale()).weights(
-        f"{name}_weights", (f"{name}_patch", name), fan_in, gain
-    )
+    weights = checked(prior).weights(f"{name}_weights", (f"{name}_patch", name), fan_in, gain)
     kernel = weights.reshape((size, size, channels, filters))
-    signal: Any = Convolution(stride, same)(pt.as_tensor_variable(x), kernel)
+    signal: Any = Convolution(stride, same)(as_tensor(x), kernel)
     if bias is not None:
         signal = signal + pm.Normal(f"{name}_bias", 0, bias, dims=name)
     height, width = (count(n, size, stride, same) for n in (height, width))
@@ -206,7 +206,7 @@ def avg_pool2d(x: TensorLike, size: int | None = None) -> TensorVariable:
         squares, image = _squares(x, size, "avg_pool2d")
         return _image(squares.mean((2, 4)), x, image)
     image = image_of(x, "avg_pool2d")
-    features = pt.as_tensor_variable(x).mean((1, 2))
+    features = as_tensor(x).mean((1, 2))
     features.tag.units, features.tag.rows = (image.channel, image.channels), n_rows(x)
     return features
 
@@ -247,9 +247,9 @@ def flatten(x: TensorLike, name: str | None = None) -> TensorVariable:
     """
     image = image_of(x, "flatten")
     number = image.height * image.width * image.channels
-    name = name or f"{image.channel}_pixel"
+    name = f"{image.channel}_pixel" if name is None else text("name", name)
     label(name, number)
-    features = pt.as_tensor_variable(x)
+    features = as_tensor(x)
     features = features.reshape((features.shape[0], number))
     features.tag.units, features.tag.rows = (name, number), n_rows(x)
     return features
@@ -358,7 +358,7 @@ def image_of(x: TensorLike, name: str) -> Image:
     known = getattr(getattr(x, "tag", None), "image", None)
     if known is not None:
         return known
-    pixels = pt.as_tensor_variable(x)
+    pixels = as_tensor(x)
     if pixels.type.ndim != 4:
         raise ValueError(
             f"{name!r} takes images, (rows, height, width, channels), and was given "
@@ -400,7 +400,7 @@ def _squares(x: TensorLike, size: int, name: str) -> tuple[TensorVariable, Image
             f"Images of {height} × {width} pixels have no squares of {size} × {size}. Use a "
             "smaller size, or avg_pool2d(x) for the mean of the whole image."
         )
-    pixels = pt.as_tensor_variable(x)
+    pixels = as_tensor(x)
     if (rows * size, columns * size) != (height, width):
         pixels = pixels[:, : rows * size, : columns * size]
     squares = pixels.reshape((pixels.shape[0], rows, size, columns, size, channels))

@@ -10,10 +10,11 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import ArrayLike
+from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
-from pymc_sgmcmc.arguments import integer, number, one_of
-from pymc_sgmcmc.nn.inputs import data_of, n_rows, warn_of_scale
+from pymc_sgmcmc.arguments import integer, names, number, one_of, text
+from pymc_sgmcmc.nn.inputs import as_tensor, data_of, n_rows, warn_of_scale
 from pymc_sgmcmc.nn.layers import dense
 from pymc_sgmcmc.nn.priors import LearnedScale, Prior
 
@@ -31,7 +32,7 @@ def regression(
     noise: float | str = "learned",
     noise_range: float = 2.0,
     prior: Prior | None = None,
-    dims: str | Sequence[str | None] | None = None,
+    dims: str | Sequence[str] | None = None,
 ) -> TensorVariable:
     r"""Observe numbers with normal noise around an affine function of the features.
 
@@ -83,13 +84,8 @@ def regression(
     >>> [v.name for v in model.free_RVs if v.name.startswith("y")]
     ['y_mean_weights_scale', 'y_mean_weights_raw', 'y_mean_bias', 'y_log_sd']
     """
-    axes = observed.type.ndim if isinstance(observed, TensorVariable) else np.ndim(observed)
-    if axes != 1:
-        raise ValueError(
-            f"observed must have one axis, (rows,), got {axes}. Use observed.ravel(), or a head "
-            "for each column."
-        )
-    _check_rows(features, observed, name)
+    name = text("name", name)
+    features = _checked(features, observed, name, dims)
     undo = f"y.mean() + y.std() * predict(...)['{name}_mean']"
     remedy = f"(y - y.mean()) / y.std(), and undo it after predict, {undo}."
     warn_of_scale(observed, f"The outcome {name!r}", remedy)
@@ -115,7 +111,7 @@ def classification(
     name: str = "y",
     *,
     prior: Prior | None = None,
-    dims: str | Sequence[str | None] | None = None,
+    dims: str | Sequence[str] | None = None,
 ) -> TensorVariable:
     """Observe classes, with logits that are affine functions of the features.
 
@@ -162,18 +158,19 @@ def classification(
     >>> model.named_vars_to_dims["y_class_weights"], len(model.coords["y_class"])
     (('hidden_1', 'y_class'), 3)
     """
-    _check_rows(features, observed, name)
+    name = text("name", name)
+    features = _checked(features, observed, name, dims)
     values = data_of(observed)
     if values is None:
         raise TypeError(f"observed must be an array or a pm.Data, got {observed!r}.")
-    if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+    if not values.size or values.dtype.kind not in "biuf" or not np.isfinite(values).all():
         raise ValueError(
             "observed must hold the integers 0 to classes - 1, got "
             f"{values.ravel()[:5].tolist()}. Drop rows without a class, and use "
             "np.unique(observed, return_inverse=True)[1]."
         )
     if classes is None:
-        classes = int(values.max()) + 1
+        classes = max(2, int(values.max()) + 1)
     classes = integer("classes", classes, 2)
     if not np.isin(values, np.arange(classes)).all():
         raise ValueError(
@@ -187,10 +184,33 @@ def classification(
     return pm.Categorical(name, logit_p=logits, observed=observed, dims=dims)
 
 
-def _check_rows(features: TensorVariable, observed: ArrayLike | TensorVariable, name: str) -> None:
-    rows, outcomes = n_rows(features), data_of(observed)
-    if rows is not None and outcomes is not None and len(outcomes) != rows:
+def _checked(
+    features: TensorVariable,
+    observed: ArrayLike | TensorVariable,
+    name: str,
+    dims: str | Sequence[str] | None,
+) -> TensorVariable:
+    """Features as a tensor; an error where outcomes are not one for each of their rows."""
+    features = as_tensor(features, "features")
+    try:
+        axes = observed.type.ndim if isinstance(observed, Variable) else np.ndim(observed)
+    except ValueError as error:  # rows of several lengths
+        raise ValueError(f"observed must be an array, got {observed!r}.") from error
+    if axes != 1:
         raise ValueError(
-            f"{name!r} has {len(outcomes)} outcomes for {rows} rows of features. Give one outcome "
-            "for each row."
+            f"observed must have one axis, (rows,), got {axes}. Use observed.ravel(), or a head "
+            "for each column."
         )
+    known = pm.modelcontext(None).coords
+    for dim in [] if dims is None else names("dims", dims, one=True):
+        if dim not in known:
+            raise ValueError(
+                f"dims has {dim!r}, which is no dim of the model. They are: {', '.join(known)}."
+            )
+    rows, values = n_rows(features), data_of(observed)
+    if rows is not None and values is not None and len(values) != rows:
+        raise ValueError(
+            f"{name!r} has {len(values)} outcomes for {rows} rows of features: give observed one "
+            "outcome for each row."
+        )
+    return features

@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import pymc as pm
+import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor import TensorLike
+from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.model.rows import is_array, value_of
 from pymc_sgmcmc.warn import warn_user
@@ -18,6 +20,20 @@ _FAR, _LARGE, _SMALL = 3, 10, 0.1
 _RARE = 8
 # Rows that are looked at, about.
 _ROWS = 10_000
+
+
+def as_tensor(x: TensorLike, name: str = "x") -> TensorVariable:
+    """Input of a layer as a tensor.
+
+    Raises
+    ------
+    TypeError
+        If it is none, and no array either.
+    """
+    try:
+        return pt.as_tensor_variable(x)
+    except (NotImplementedError, TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name} must be a tensor, a pm.Data or an array, got {x!r}.") from error
 
 
 def data_of(x: TensorLike) -> np.ndarray | None:
@@ -31,7 +47,7 @@ def n_rows(x: TensorLike) -> int | None:
     """Rows of features, as far as they are known."""
     known = getattr(getattr(x, "tag", None), "rows", None)
     data = data_of(x)
-    return known if data is None else len(data)
+    return known if data is None or not data.ndim else len(data)
 
 
 def warn_of_scale(x: TensorLike, what: str, remedy: str) -> None:

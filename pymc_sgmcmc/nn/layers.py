@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pymc as pm
-import pytensor.tensor as pt
 from pytensor.tensor import TensorLike
 from pytensor.tensor.variable import TensorVariable
 
-from pymc_sgmcmc.arguments import integer
+from pymc_sgmcmc.arguments import integer, number, optional, text
 from pymc_sgmcmc.nn.activations import Activation, resolve
-from pymc_sgmcmc.nn.inputs import n_rows, warn_of_scale
-from pymc_sgmcmc.nn.priors import LearnedScale, Prior
+from pymc_sgmcmc.nn.inputs import as_tensor, n_rows, warn_of_scale
+from pymc_sgmcmc.nn.priors import Prior, checked
 
 
 def dense(
@@ -73,6 +73,7 @@ def dense(
     ('feature', 'layer')
     """
     function, gain = resolve(activation)
+    name, bias = text("name", name), optional(partial(number, low=0))("bias", bias)
     if units is not None:
         units = integer("units", units, otherwise=", or None")
     inputs, fan_in = _inputs(x, name)
@@ -82,8 +83,8 @@ def dense(
     if units is not None:
         label(name, units)
         dims = (inputs, name)
-    weights = (prior or LearnedScale()).weights(f"{name}_weights", dims, fan_in, gain)
-    signal = pt.as_tensor_variable(x) @ weights
+    weights = checked(prior).weights(f"{name}_weights", dims, fan_in, gain)
+    signal = as_tensor(x) @ weights
     if bias is not None:
         signal = signal + pm.Normal(f"{name}_bias", 0, bias, dims=dims[1:])
     signal = function(signal)
@@ -135,11 +136,11 @@ def mlp(
     >>> [model.named_vars_to_dims[f"hidden_{k}_weights"] for k in (1, 2)]
     [('hidden_1_input', 'hidden_1'), ('hidden_1', 'hidden_2')]
     """
-    if not isinstance(hidden, Sequence):
+    if not isinstance(hidden, Sequence) or isinstance(hidden, str):
         raise TypeError(f"hidden must list the units of each layer, got {hidden!r}: ({hidden!r},).")
-    for number, units in enumerate(hidden, start=1):
-        x = dense(x, units, f"{name}_{number}", activation=activation, prior=prior)
-    return pt.as_tensor_variable(x)
+    for layer, units in enumerate(hidden, start=1):
+        x = dense(x, units, f"{name}_{layer}", activation=activation, prior=prior)
+    return as_tensor(x)
 
 
 def residual(
@@ -200,6 +201,7 @@ def residual(
     >>> float(model.rvs_to_initial_values[model["second_gain"]])
     0.1
     """
+    start, x = number("start", start, -np.inf), as_tensor(x)
     inputs, fan_in = _inputs(x, name)
     branch = dense(x, units, f"{name}_1", activation=activation, prior=prior)
     branch = dense(branch, fan_in, f"{name}_2", prior=prior)
@@ -215,7 +217,7 @@ def _inputs(x: TensorLike, name: str) -> tuple[str, int]:
         if known[1] is None:
             raise ValueError(f"The input of {name!r} is the output of a layer without units.")
         return known
-    x = pt.as_tensor_variable(x)
+    x = as_tensor(x)
     if x.type.ndim != 2:
         raise ValueError(
             f"A dense layer needs rows of features, (rows, inputs); that of {name!r} has "

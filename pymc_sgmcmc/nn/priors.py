@@ -353,3 +353,18 @@ def _lengths(dims: tuple[str, ...]) -> tuple[int, ...]:
 def _check_positive(name: str, value: float | None) -> None:
     if value is not None:
         number(name, value, 0)
+
+
+def checked(prior: Prior | None) -> Prior:
+    """The prior of a layer's weights; `LearnedScale` when None.
+
+    Raises
+    ------
+    TypeError
+        If it is no prior: an object that writes weights.
+    """
+    if prior is None:
+        return LearnedScale()
+    if isinstance(prior, type) or not callable(getattr(prior, "weights", None)):
+        raise TypeError(f"prior must be one of weights, nn.FixedScale(2) say, got {prior!r}.")
+    return prior

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pymc_sgmcmc import schedules
-from pymc_sgmcmc.arguments import integer, number, one_of, optional
+from pymc_sgmcmc.arguments import integer, number, numbers, one_of, optional
 from pymc_sgmcmc.engines.settings import EngineSettings, resolve_engine
 from pymc_sgmcmc.settings import Settings, setting, settings
 from pymc_sgmcmc.streaming.sources import open_rows
@@ -27,7 +27,7 @@ def _preconditioner(name: str, chosen: Any) -> str | np.ndarray | None:
         return optional(partial(one_of, allowed=_PRECONDITIONERS, otherwise=", None or an array"))(
             name, chosen
         )
-    array = np.asarray(chosen, dtype=float)
+    array = numbers(name, chosen)
     if not (np.isfinite(array).all() and _are_variances(array)):
         raise ValueError(
             f"An array as {name} is a covariance matrix, symmetric and positive definite, "

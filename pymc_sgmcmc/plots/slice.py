@@ -11,7 +11,7 @@ from pymc.model import Model
 from pymc.pytensorf import replace_vars_in_graphs
 from xarray import DataTree
 
-from pymc_sgmcmc.model.plain import plain
+from pymc_sgmcmc.model.plain import plain, the_model
 from pymc_sgmcmc.model.rows import uses_minibatch
 from pymc_sgmcmc.plots.arrays import SAMPLE
 from pymc_sgmcmc.plots.canvas import BLUE, ORANGE, Canvas, Style, Visuals, documented
@@ -115,7 +115,7 @@ def plot_slice(
     >>> round(float(U[50] - U[25]), 1)  # half-way, and at the first draw
     3.8
     """
-    model = plain(model)
+    model = plain(the_model(model))
     posterior = idata["posterior"].to_dataset()
     if draws is None:
         draws = [(0, -1), (-1, -1)] if posterior.sizes["chain"] > 1 else [(0, 0), (0, -1)]

@@ -13,7 +13,7 @@ from pytensor.tensor.variable import TensorVariable
 from scipy.special import logsumexp
 from xarray import Dataset, DataTree, concat, merge, open_datatree
 
-from pymc_sgmcmc.arguments import number
+from pymc_sgmcmc.arguments import listed, number
 from pymc_sgmcmc.prediction.groups import dims_of
 from pymc_sgmcmc.prediction.laws import resized
 from pymc_sgmcmc.prediction.new_rows import NewRows
@@ -62,6 +62,8 @@ def predict_in_blocks(
     FileExistsError
         If there is something where the store is to be.
     """
+    if listed(quantiles) is None:
+        raise TypeError(f"quantiles must be a list of levels, (0.05, 0.95) say, got {quantiles!r}.")
     levels = np.array([number("quantiles", q, 0, 1) for q in quantiles])
     if to is not None and Path(to).exists():
         raise FileExistsError(f"{to} exists: remove it, or write summaries to another place.")

@@ -74,7 +74,7 @@ class NewRows:
         # The data behind an observed variable are its outcomes.
         outcome_of = {_observed_data(model, rv).name: rv.name for rv in model.observed_RVs}
         dims = model.named_vars_to_dims
-        new = {outcome_of.get(k, k): as_array(x, dims.get(k)) for k, x in data.items()}
+        new = {outcome_of.get(k, k): as_array(k, x, dims.get(k)) for k, x in data.items()}
         for name, x in new.items():
             if x.ndim and not len(x):
                 raise ValueError(f"{name!r} has no rows: there is nothing to predict.")

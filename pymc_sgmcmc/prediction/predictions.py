@@ -10,13 +10,14 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from numpy.typing import ArrayLike
-from pymc.model import Model, modelcontext
-from pymc.util import RandomState, get_random_generator
+from pymc.model import Model
+from pymc.util import RandomState
 from pytensor.tensor.variable import TensorVariable
 from xarray import DataTree
 
+from pymc_sgmcmc.arguments import float_dtype, generator, listed, names, text
 from pymc_sgmcmc.model.graphs import values_read
-from pymc_sgmcmc.model.plain import plain
+from pymc_sgmcmc.model.plain import plain, the_model
 from pymc_sgmcmc.prediction.groups import to_groups
 from pymc_sgmcmc.prediction.in_blocks import predict_in_blocks
 from pymc_sgmcmc.prediction.laws import parameters_of, resized
@@ -127,7 +128,7 @@ def predict(
     >>> round(float(lppd(new)), 1)
     1.3
     """
-    model = plain(modelcontext(model))
+    model = plain(the_model(model))
     if not isinstance(data, Mapping):
         name = next((v.name for v in model.data_vars), "X")
         raise TypeError(
@@ -139,10 +140,12 @@ def predict(
             "predict needs the DataTree that pm.sample or pymc_sgmcmc.sample gave, got "
             f"{type(idata).__name__}: predict(idata, {{...}})."
         )
-    if group not in idata.children:
+    if text("group", group) not in idata.children:
         raise ValueError(
             f"idata has no group {group!r}, only {', '.join(map(repr, idata.children))}."
         )
+    _check_coords(coords)
+    dtype = float_dtype("dtype", dtype, ("float16", "float32", "float64"))
     posterior = idata.children[group]
     if weights is not None:
         posterior = DataTree(in_proportion(posterior.to_dataset(), weights), name=group)
@@ -153,7 +156,7 @@ def predict(
         )
     _refuse_sources(data, to)
     new = NewRows(model, data, coords or {})
-    rng = get_random_generator(random_seed)
+    rng = generator("random_seed", random_seed)
     asked = _asked(new, var_names)
     try:
         draws = Posterior(model, posterior, new, dtype)
@@ -166,12 +169,21 @@ def predict(
         raise ValueError(f"{shapes}. The model can't be evaluated with those.") from error
 
 
+def _check_coords(coords: Any) -> None:
+    """Raise an error for what gives no labels to dims."""
+    labels = {} if coords is None else coords
+    if not isinstance(labels, Mapping) or any(listed(x) is None for x in labels.values()):
+        raise TypeError(f"coords must be a dict of labels by dim, got {coords!r}.")
+
+
 def _refuse_sources(data: Mapping[str, Any], to: str | Path | None) -> None:
     """Raise an error for sources of rows, or a place for summaries, where draws are asked for."""
     if to is not None:
         raise ValueError("to is where summaries go: say which, quantiles=(0.05, 0.95).")
     for name, x in data.items():
-        if isinstance(x, str | Path) or (isinstance(x, tuple) and isinstance(x[0], str | Path)):
+        if isinstance(x, str | Path) or (
+            isinstance(x, tuple) and x and isinstance(x[0], str | Path)
+        ):
             raise TypeError(
                 f"data[{name!r}] is a source of rows on disk, whose predictions by every draw may "
                 "be too many: ask for summaries with quantiles=(0.05, 0.95), say, or give an array."
@@ -183,8 +195,7 @@ def _asked(new: NewRows, var_names: Sequence[str] | None) -> dict[str, TensorVar
     if var_names is None:
         changed = {v for v in new.values if v.name in new.shared}
         return {k: v for k, v in parameters.items() if changed & set(values_read(v))}
-    if isinstance(var_names, str):
-        raise TypeError(f"var_names must be a list of names: var_names=[{var_names!r}].")
+    var_names = names("var_names", var_names)
     deterministics = {v.name: v for v in new.model.deterministics}
     known = {**new.observed, **parameters, **deterministics}
     for name in var_names:

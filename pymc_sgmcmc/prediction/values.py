@@ -9,13 +9,16 @@ from pytensor.compile.sharedvalue import SharedVariable
 from xarray import DataArray
 
 
-def as_array(x: ArrayLike, dims: Sequence[str | None] | None = None) -> np.ndarray:
+def as_array(name: str, x: ArrayLike, dims: Sequence[str | None] | None = None) -> np.ndarray:
     """An array of new values, nan where they are masked; the axes of a labelled one like `dims`."""
     if isinstance(x, DataArray) and dims is not None and set(x.dims) == set(dims):
         x = x.transpose(*map(str, dims)).values
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
         return np.ma.filled(x.astype(float), np.nan)
-    return np.asarray(x)
+    try:
+        return np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{name!r} is no array: its rows differ in length.") from error
 
 
 def as_numbers(name: str, x: np.ndarray, held: str) -> np.ndarray:

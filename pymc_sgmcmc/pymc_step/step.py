@@ -6,12 +6,12 @@ import inspect
 from typing import Any, ClassVar
 
 import numpy as np
-from pymc.model import modelcontext
 from pymc.step_methods.compound import BlockedStep
-from pymc.util import get_random_generator
 
+from pymc_sgmcmc.arguments import generator
 from pymc_sgmcmc.dynamics import Dynamics
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS, Draws
+from pymc_sgmcmc.model.plain import the_model
 from pymc_sgmcmc.model.potential import sampled_value_vars
 from pymc_sgmcmc.plan.compiled import Compiled
 from pymc_sgmcmc.plan.plan import Plan
@@ -73,7 +73,7 @@ class StochasticGradientStep(BlockedStep):
                 "blocked=False would update each variable on its own, against the gradient of "
                 f"all. Leave it out: {cls.__name__}(...)."
             )
-        kwargs["model"] = model = modelcontext(kwargs.get("model"))
+        kwargs["model"] = model = the_model(kwargs.get("model"))
         chosen = sampled_value_vars(model, vars)
         step: Any = cls
         kind = InPopulation if len(chosen) == len(model.value_vars) else Lone
@@ -81,8 +81,8 @@ class StochasticGradientStep(BlockedStep):
 
     def __init__(self, vars: Any = None, **options: Any) -> None:
         """Check the arguments and make a plan; nothing is compiled for speed yet."""
-        model = modelcontext(options.pop("model", None))
-        self.rng = get_random_generator(options.pop("rng", None))
+        model = the_model(options.pop("model", None))
+        self.rng = generator("rng", options.pop("rng", None))
         options.pop("blocked", None)
         dynamics, settings = self._settings(options)
         self.vars = list(sampled_value_vars(model, vars))

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from pymc.model import Model
-from pymc.util import get_random_generator
 from xarray import Dataset, DataTree
 
+from pymc_sgmcmc.arguments import generator
 from pymc_sgmcmc.output import to_datatree
 
 
@@ -56,7 +56,7 @@ class InMemory:
 
     def generators(self, random_seed: Any, chains: int) -> list[np.random.Generator]:
         """Generators of the chains, as `pm.sample` makes them."""
-        return get_random_generator(random_seed).spawn(chains)
+        return generator("random_seed", random_seed).spawn(chains)
 
     def state(self) -> None:
         """State to go on from: there is none."""

