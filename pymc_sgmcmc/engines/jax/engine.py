@@ -1,8 +1,11 @@
-"""The JAX engine: all chains vectorised, updates looped, state on the devices."""
+"""The JAX engine: chains vectorised, updates looped, state on the devices."""
 
 import contextlib
 import functools
+import math
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -42,6 +45,7 @@ from pymc_sgmcmc.engines.jax.random import (
 )
 from pymc_sgmcmc.engines.jax.subsets import ROUNDS, random_subset
 from pymc_sgmcmc.engines.programs import fresh_program, gradient_program, transition_program
+from pymc_sgmcmc.engines.threads import chains_of_a_thread, cores
 from pymc_sgmcmc.estimators.estimators import Estimator
 from pymc_sgmcmc.model.potential import StochasticPotential
 from pymc_sgmcmc.streaming.stored import StoredRows
@@ -110,10 +114,14 @@ class JaxEngine:
                 program, potential.row_arrays()
             )
             self._gradient = jax_function(*program)
+        # That an update of a chain touches: of its position, and of its rows.
+        _, _, batch = potential.inputs(length)
+        self._numbers = self.size + sum(math.prod(v.type.shape) for v in batch)
         transition_program(dynamics, self.size, self.dtype)  # refuses what keeps no contract
         self._estimator, self._dynamics = estimator, dynamics
         self._parameters = estimator.parameters
         self._compiled: dict[Any, Any] = {}
+        self._compiling = threading.Lock()
         self._stored = potential.stored
         if self._stored is not None:
             self.load([])
@@ -184,7 +192,7 @@ class JaxEngine:
                 x.astype(type_of_rows(x.dtype, self.dtype, some), copy=False)
                 for x in self._host_rows
             ]
-            rows = self._rows[groups] = self._devices.place_rows(cast, groups)
+            rows = self._rows[groups] = self._devices.place_rows(cast, groups, some)
         function, args = self._devices.vectorise(one, axes, args, groups)
         return function, (*args, rows)
 
@@ -283,17 +291,45 @@ class JaxEngine:
                 jnp.asarray([n_draws, n_steps, place], jnp.int32),
             )
             self._devices.warn_of_idle(chains)
-            run, args = self.vectorise(
-                self._run_chain, (0, 0, axes, None, None, None), args, chains, batches
-            )
-            state, positions, statistics = self._compile(run, "run", args)(*args)
-            if jax.process_count() > 1:
-                state, positions, statistics = to_host((state, positions, statistics))
+            advanced = self._advance((0, 0, axes, None, None, None), args, chains, batches)
+            state, positions, statistics = advanced
             draws = Draws(
                 np.asarray(positions)[:, :n_draws],
                 {k: np.asarray(v)[:, :n_draws] for k, v in statistics.items()},
             )
             return draws, state
+
+    def _advance(self, axes, args, chains, batches):
+        """State, positions and statistics after a run, of all chains in one program or in several.
+
+        On the cores of a processor, threads take a few chains each: XLA makes the products of
+        several chains one by one, and no faster than those of one.
+        """
+
+        def advance(args, chains, batches):
+            run, args = self.vectorise(self._run_chain, axes, args, chains, batches)
+            return self._compile(run, "run", args)(*args)
+
+        few = chains_of_a_thread(chains, self._numbers) if self._devices.one_processor else chains
+        if few == chains:
+            advanced = advance(args, chains, batches)
+            return to_host(advanced) if jax.process_count() > 1 else advanced
+
+        def advance_some(first):
+            # The last ones are filled up, for all to be one program.
+            some = np.arange(first, first + few) % chains
+
+            def of_some(axis, values):
+                return values if axis is None else jax.tree.map(lambda x: x[some], values)
+
+            with self.precision():  # which is a thread's own
+                own = jax.tree.map(of_some, axes, args, is_leaf=lambda axis: axis is None)
+                own_batches = None if batches is None else of_some(0, batches)
+                return to_host(advance(own, few, own_batches))
+
+        with ThreadPoolExecutor(cores()) as threads:
+            parts = list(threads.map(advance_some, range(0, chains, few)))
+        return jax.tree.map(lambda *x: np.concatenate(x)[:chains], *parts)
 
     # -- rows that are read while the chains run -------------------------------------------------
 
@@ -397,6 +433,8 @@ class JaxEngine:
             of_update = (potential, gradient @ gradient, virial)  # UPDATE_STATISTICS
             # A sum is finite only if every term is.
             finite = jnp.isfinite(new_position @ ones)
+            # Back at the last finite position, an update that is finite there is no move yet.
+            moved = jnp.abs(position - state["finite_position"]) @ ones > 0
         statistics = dict(zip(self.statistics, (*means, *of_update), strict=True))
         for x in statistics.values():
             finite &= jnp.isfinite(x)
@@ -407,8 +445,6 @@ class JaxEngine:
 
         returned = state["finite_position"]
         fresh = self._fresh(returned, noise)
-        # Back at the last finite position, an update that is finite there is no move yet.
-        moved = jnp.any(position != returned)
         count = state["rejected_in_a_row"]
         new_state = {
             "position": keep(new_position, position, returned),
@@ -538,8 +574,9 @@ class JaxEngine:
     def _compile(self, function, name: str, args):
         shapes = jax.tree.map(lambda x: (x.shape, x.dtype), args)
         key = (name, str(shapes))
-        if key not in self._compiled:
-            self._compiled[key] = compile_for(function, *args)
+        with self._compiling:
+            if key not in self._compiled:
+                self._compiled[key] = compile_for(function, *args)
         return self._compiled[key]
 
 
