@@ -55,6 +55,8 @@ _EXACT = functools.partial(jax.default_matmul_precision, "highest")
 # Room for the updates of a draw, as many as the warm-up may ask for, so that tuning and sampling
 # are one program; and for those of all draws of a run.
 _STEPS, _STEP_SIZES = 256, 2**20
+# Numbers that estimates at several positions touch at once.
+_EVALUATED = 2**23
 
 
 class JaxEngine:
@@ -237,17 +239,23 @@ class JaxEngine:
             return self.estimate(others, parameters, batch, position)
 
         n = len(positions)
-        enough = self.enough(n)
-        filled = np.arange(enough) % n
+        few = max(1, _EVALUATED // self._numbers) if batches is None else n
+        some = self.enough(min(n, few))
+        seeds, numbers = _of_evaluation(seed, n)
+        found = []
         with self.precision():
             values, axes = self._arguments(parameters)
-            start = jnp.asarray(np.asarray(positions)[filled], self.dtype)
-            known = self.others({k: np.asarray(x)[filled] for k, x in others.items()})
-            args = (start, known, values, *_of_evaluation(seed, enough))
-            function, args = self.vectorise(one, (0, 0, axes, 0, 0), args, enough, batches)
-            value, gradient = self._compile(function, "evaluate", args)(*args)
-            value, gradient = to_host((value, gradient))
-            return value[:n], gradient[:n]
+            for first in range(0, n, some):
+                filled = np.arange(first, first + some) % n
+                start = jnp.asarray(np.asarray(positions)[filled], self.dtype)
+                known = self.others({k: np.asarray(x)[filled] for k, x in others.items()})
+                pairs = zip(values, axes, strict=True)
+                own = [x if axis is None else x[filled] for x, axis in pairs]
+                args = (start, known, own, seeds[filled], numbers[filled])
+                function, args = self.vectorise(one, (0, 0, axes, 0, 0), args, some, batches)
+                found.append(to_host(self._compile(function, "evaluate", args)(*args)))
+        value, gradient = (np.concatenate(x)[:n] for x in zip(*found, strict=True))
+        return value, gradient
 
     def enough(self, chains: int) -> int:
         """Chains to evaluate in place of so many, that every process has some."""
