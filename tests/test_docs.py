@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,16 @@ def test_every_check_of_diagnose_is_explained():
     assert {"step size", "constant", "variable", "R-hat"} <= checks
     assert checks <= set(explained)
     assert len(explained) == len(set(explained))
+
+
+def test_the_conda_recipe_needs_what_the_package_needs():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    recipe = (ROOT / "conda/recipe.yaml").read_text()
+    assert f'version: "{project["version"]}"' in recipe
+    wanted = {f"python {project['requires-python']}"}
+    for given in project["dependencies"]:
+        name, _, bounds = re.fullmatch(r"([\w-]+)(\[\w+\])?(.*)", given).groups()
+        # Neither its matplotlib nor an extra is called so there.
+        wanted.add(f"{'matplotlib-base' if name == 'matplotlib' else name} {bounds}")
+    run = recipe.split("  run:\n")[1].split("\n\n")[0]
+    assert set(re.findall(r"- (.+)", run)) == wanted
