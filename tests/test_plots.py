@@ -16,8 +16,8 @@ from numpydoc.validate import validate
 from xarray import Dataset, DataTree
 
 from pymc_sgmcmc import plots
+from pymc_sgmcmc.diagnostics.positions import unconstrained
 from pymc_sgmcmc.plots.directions import filter_normalized
-from pymc_sgmcmc.plots.slice import unconstrained
 
 SAMPLE = ("chain", "draw", "row")
 

@@ -8,6 +8,7 @@ from pymc_sgmcmc.diagnostics.dead import DeadChains, dead_chains
 from pymc_sgmcmc.diagnostics.diagnosis import Diagnosis, diagnose
 from pymc_sgmcmc.diagnostics.diffusion import diffusion_map
 from pymc_sgmcmc.diagnostics.interval_coverage import coverage
+from pymc_sgmcmc.diagnostics.hot_layers import layer_temperatures
 from pymc_sgmcmc.diagnostics.layers import layer_summary
 from pymc_sgmcmc.diagnostics.predictive import chainwise_rhat, predictive_ess, predictive_rhat
 from pymc_sgmcmc.diagnostics.principal import principal_components
@@ -29,6 +30,7 @@ __all__ = [
     "diagnose",
     "diffusion_map",
     "layer_summary",
+    "layer_temperatures",
     "lppd",
     "predictive_ess",
     "predictive_rhat",

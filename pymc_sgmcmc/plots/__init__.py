@@ -10,6 +10,7 @@ outcomes. To see whether chains agree: ``plot_rank`` and ``plot_trace_dist``.
 """
 
 from pymc_sgmcmc.plots.diffusion_map import plot_diffusion_map
+from pymc_sgmcmc.plots.layer_temperatures import plot_layer_temperatures
 from pymc_sgmcmc.plots.most_uncertain import plot_most_uncertain
 from pymc_sgmcmc.plots.ood_entropy import plot_ood_entropy
 from pymc_sgmcmc.plots.principal_components import plot_principal_components
@@ -22,6 +23,7 @@ from pymc_sgmcmc.plots.surface import plot_predictive_surface
 
 __all__ = [
     "plot_diffusion_map",
+    "plot_layer_temperatures",
     "plot_most_uncertain",
     "plot_ood_entropy",
     "plot_predictive_surface",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from pymc.model import Model
 
+from pymc_sgmcmc.diagnostics.positions import Layout
+
 
 def filter_normalized(model: Model, position: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Random direction ``(d,)`` in which each filter changes in proportion to its size.
@@ -24,19 +26,10 @@ def filter_normalized(model: Model, position: np.ndarray, rng: np.random.Generat
         Shape ``(d,)``: the model's value variables, in its order.
     rng : numpy.random.Generator
     """
-    parts, start = [], 0
-    for shape in (x.shape for x in _values(model)):
-        end = start + int(np.prod(shape))
-        filters = -1, shape[-1] if len(shape) > 1 else 1
-        w = position[start:end].reshape(filters)
+    parts = []
+    for x in Layout.of(model).parts(position):
+        w = x.reshape(-1, x.shape[-1] if x.ndim > 1 else 1)
         delta = rng.normal(size=w.shape)
-        lengths = (np.linalg.norm(x, axis=0) for x in (w, delta))
+        lengths = (np.linalg.norm(v, axis=0) for v in (w, delta))
         parts.append((delta * np.divide(*lengths)).ravel())
-        start = end
     return np.concatenate(parts)
-
-
-def _values(model: Model) -> list[np.ndarray]:
-    """Value variables of the initial point, in the model's order."""
-    initial = model.initial_point(0)
-    return [np.asarray(initial[v.name]) for v in model.value_vars]

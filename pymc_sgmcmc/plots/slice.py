@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytensor
 from pymc.model import Model
-from pymc.pytensorf import replace_vars_in_graphs
 from xarray import DataTree
 
-from pymc_sgmcmc.model.rows import uses_minibatch
+from pymc_sgmcmc.diagnostics.positions import Layout, check_all_rows, unconstrained
 from pymc_sgmcmc.plots.arrays import SAMPLE
 from pymc_sgmcmc.plots.canvas import BLUE, ORANGE, Canvas, Style, Visuals, documented
 from pymc_sgmcmc.plots.directions import filter_normalized
@@ -170,59 +168,14 @@ def plot_slice(
 
 def _potential(model: Model) -> Potential:
     """Potential energy of a flat position, in nats; NaN where it is not finite."""
-    if uses_minibatch([*model.basic_RVs, *model.rvs_to_values.values()]):
-        raise ValueError(
-            "The model has pm.Minibatch, whose log-density is random. Give a model with the same "
-            "variables and all rows."
-        )
-    if model.discrete_value_vars:
-        names = ", ".join(repr(v.name) for v in model.discrete_value_vars)
-        raise ValueError(f"A slice needs continuous variables; {names} is discrete.")
-    logp, initial = model.compile_logp(), model.initial_point(0)
+    check_all_rows(model)
+    logp, point = model.compile_logp(), Layout.of(model).point
 
     def potential(position: np.ndarray) -> float:
-        start, point = 0, {}
-        for variable in model.value_vars:
-            x = initial[variable.name]
-            values = position[start : start + x.size]
-            point[variable.name] = values.reshape(x.shape).astype(x.dtype)
-            start += x.size
-        u = -float(logp(point))
+        u = -float(logp(point(position)))
         return u if np.isfinite(u) else np.nan
 
     return potential
-
-
-def unconstrained(idata: DataTree, model: Model, draws: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Positions of draws in PyMC's unconstrained space, ``(draw, d)``, in the model's order.
-
-    PyMC's own ``unconstrain_values`` fails under Numba in PyMC 6.4.
-    """
-    posterior = idata["posterior"].to_dataset()
-    missing = [v.name for v in model.free_RVs if v.name not in posterior]
-    if missing:
-        raise ValueError(
-            f"The posterior has no {', '.join(map(repr, missing))}: sample with all free "
-            "variables in var_names."
-        )
-    # A transform may depend on other variables, such as the bounds of a uniform one.
-    natural = [v.type() for v in model.free_RVs]
-    values = []
-    for variable, x in zip(model.free_RVs, natural, strict=True):
-        transform = model.rvs_to_transforms[variable]
-        values.append(x if transform is None else transform.forward(x, *variable.owner.inputs))
-    values = replace_vars_in_graphs(values, dict(zip(model.free_RVs, natural, strict=True)))
-    function = pytensor.function(
-        natural, values, mode="FAST_COMPILE", on_unused_input="ignore", allow_input_downcast=True
-    )
-    order = [model.rvs_to_values[v] for v in model.free_RVs]
-    place = [order.index(v) for v in model.value_vars]
-    positions = []
-    for chain, draw in draws:
-        at = posterior.isel(chain=chain, draw=draw)
-        found = function(*(at[v.name].values.astype(v.type.dtype) for v in model.free_RVs))
-        positions.append(np.concatenate([np.ravel(found[i]) for i in place]).astype(float))
-    return np.array(positions)
 
 
 def _line(
