@@ -7,8 +7,8 @@ from pymc_sgmcmc.diagnostics.chain_temperatures import temperatures
 from pymc_sgmcmc.diagnostics.dead import DeadChains, dead_chains
 from pymc_sgmcmc.diagnostics.diagnosis import Diagnosis, diagnose
 from pymc_sgmcmc.diagnostics.diffusion import diffusion_map
-from pymc_sgmcmc.diagnostics.interval_coverage import coverage
 from pymc_sgmcmc.diagnostics.hot_layers import layer_temperatures
+from pymc_sgmcmc.diagnostics.interval_coverage import coverage
 from pymc_sgmcmc.diagnostics.layers import layer_summary
 from pymc_sgmcmc.diagnostics.predictive import chainwise_rhat, predictive_ess, predictive_rhat
 from pymc_sgmcmc.diagnostics.principal import principal_components
