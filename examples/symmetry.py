@@ -172,7 +172,7 @@ def main() -> None:
     seen, chance = discovery(found)
     last = int(np.flatnonzero(np.diff(seen, prepend=0))[-1]) + 1
     print(f"  the last new mode came with chain {last}; the next has a chance of {chance[-1]:.3f}")
-    if len(counts) > 1:
+    if 1 < len(counts) <= 20:
         needed = chains_needed(len(counts), confidence=0.99, probabilities=counts / counts.sum())
         print(
             f"  all of them, with 99 %: {needed.exact} chains (bound of the paper {needed.markov})"
