@@ -4,7 +4,7 @@ Prints the error of the mean, in posterior standard deviations, and the ratio of
 variance along each eigenvector of the posterior covariance, stiffest first, with its Monte-Carlo
 error; with all rows and with minibatches, independent or in sweeps, at the same step size.
 
-    uv run python benchmarks/linear_regression.py [--condition 98] [--product 0.15] [--samplers BAOAB]
+    uv run python benchmarks/linear_regression.py [--condition 98] [--samplers BAOAB]
 """
 
 import argparse
