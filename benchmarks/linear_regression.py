@@ -4,7 +4,7 @@ Prints the error of the mean, in posterior standard deviations, and the ratio of
 variance along each eigenvector of the posterior covariance, stiffest first, with its Monte-Carlo
 error; with all rows and with minibatches, independent or in sweeps, at the same step size.
 
-    uv run python benchmarks/linear_regression.py [--condition 98] [--product 0.15]
+    uv run python benchmarks/linear_regression.py [--condition 98] [--samplers BAOAB]
 """
 
 import argparse
@@ -15,8 +15,8 @@ import pymc as pm
 
 import pymc_sgmcmc as sg
 
-SAMPLERS = (sg.SGLD, sg.SGHMC, sg.SGNHT, sg.ATMC)
-IN_SWEEPS = (sg.SGLD, sg.SGHMC)
+SAMPLERS = ("SGLD", "SGHMC", "SGNHT", "ATMC", "GLA1", "GLA2", "BAOAB", "CCAdL")
+IN_SWEEPS = ("SGLD", "SGHMC")
 
 
 def make_data(n: int, d: int, condition: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--chains", type=int, default=64)
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--steps-per-draw", type=int, default=50)
+    parser.add_argument("--samplers", nargs="+", default=SAMPLERS, choices=SAMPLERS)
     arguments = parser.parse_args()
     X, y = make_data(arguments.rows, arguments.dimensions, arguments.condition)
     mean, covariance = exact_posterior(X, y)
@@ -73,13 +74,14 @@ def main() -> None:
         f"{arguments.draws} draws x {arguments.steps_per_draw} updates\n"
         f"{'':6} {'batch':>12}  worst |mean error|/sd   variance / exact, stiffest to softest"
     )
-    size = arguments.batch_size
-    runs = [(sampler, rows, "independent") for rows in (None, size) for sampler in SAMPLERS]
-    for sampler, batch_size, batches in [*runs, *((s, size, "sweeps") for s in IN_SWEEPS)]:
+    size, samplers = arguments.batch_size, arguments.samplers
+    runs = [(sampler, rows, "independent") for rows in (None, size) for sampler in samplers]
+    runs += [(sampler, size, "sweeps") for sampler in samplers if sampler in IN_SWEEPS]
+    for sampler, batch_size, batches in runs:
         started = time.time()
-        momentum = {} if sampler is sg.SGLD else {"momentum_decay": arguments.momentum_decay}
+        momentum = {} if sampler == "SGLD" else {"momentum_decay": arguments.momentum_decay}
         with build_model(X, y):
-            step = sampler(
+            step = getattr(sg, sampler)(
                 batch_size=batch_size,
                 batches=batches,
                 step_size=step_size,
@@ -99,7 +101,7 @@ def main() -> None:
         worst = np.abs(error).argmax()
         rows = f"{batch_size or 'all'}{', sweeps' if batches == 'sweeps' else ''}"
         print(
-            f"{sampler.__name__:6} {rows:>12}  "
+            f"{sampler:6} {rows:>12}  "
             f"{abs(error[worst]):.3f} (se {error_se[worst]:.3f})      "
             f"{' '.join(f'{r:.3f}' for r in ratio)}   se ≤ {ratio_se.max():.3f}   "
             f"{time.time() - started:.0f} s",

@@ -80,7 +80,7 @@ def by_hand(module, library: str, x, y, batch_size: int, chains: int, draws: int
     else:
         graph, arrays, rest = nnx.split(module, nnx.Param, ...)
         call = lambda tree, x: nnx.merge(graph, tree, rest)(x)  # noqa: E731
-    flat, unravel = ravel_pytree(arrays)
+    flat, unravel = ravel_pytree(jax.tree.map(lambda x: x.astype("float32"), arrays))
 
     def potential(theta, x, y):
         log_p = jax.nn.log_softmax(call(unravel(theta), x))

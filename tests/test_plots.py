@@ -16,7 +16,8 @@ from numpydoc.validate import validate
 from xarray import Dataset, DataTree
 
 from pymc_sgmcmc import plots
-from pymc_sgmcmc.plots.slice import unconstrained
+from pymc_sgmcmc.diagnostics.positions import unconstrained
+from pymc_sgmcmc.plots.directions import filter_normalized
 
 SAMPLE = ("chain", "draw", "row")
 
@@ -435,19 +436,24 @@ def test_line_is_the_negative_log_density(transformed):
     assert f"{distance:.3g}" in visual(drawn, "plot").get_xlabel()
 
 
-def test_plane_has_the_draws_at_their_distances_and_their_potential(transformed, monkeypatch):
+def drawn_with(monkeypatch):
+    """Arguments that visuals will be drawn with, by name."""
     from pymc_sgmcmc.plots.canvas import Canvas
 
-    model, idata = transformed
-    draws = [(0, 0), (1, 1), (0, 2)]
-    seen = {}
-    draw = Canvas.draw
+    seen, draw = {}, Canvas.draw
 
     def spy(self, name, *arguments, **options):
         seen[name] = arguments
         return draw(self, name, *arguments, **options)
 
     monkeypatch.setattr(Canvas, "draw", spy)
+    return seen
+
+
+def test_plane_has_the_draws_at_their_distances_and_their_potential(transformed, monkeypatch):
+    model, idata = transformed
+    draws = [(0, 0), (1, 1), (0, 2)]
+    seen = drawn_with(monkeypatch)
     drawn = plots.plot_slice(idata, model, draws, points=6, beyond=0.3)
     at = unconstrained(idata, model, draws)
     places = visual(drawn, "draws").get_xydata()
@@ -470,13 +476,67 @@ def test_plane_has_the_draws_at_their_distances_and_their_potential(transformed,
         assert u[i, j] == pytest.approx(-logp(point), rel=1e-6)
 
 
+def unlike_units():
+    """Model on the potential ½ Σ (w/s)², with units of unlike sizes; and one draw of it."""
+    with pm.Model() as model:
+        pm.Normal("kernel", 0, [1, 2, 4], shape=(5, 2, 3))
+        pm.Normal("bias", 0, 1, shape=3)
+        pm.HalfNormal("noise", 1)
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(1, 1, 5, 2, 3)) * [0.1, 1, 10]
+    draw = {
+        "kernel": (("chain", "draw", "a", "b", "unit"), kernel),
+        "bias": (("chain", "draw", "unit"), rng.normal(size=(1, 1, 3))),
+        "noise": (("chain", "draw"), np.array([[0.3]])),
+    }
+    return model, DataTree.from_dict({"posterior": Dataset(draw)})
+
+
+def test_random_directions_are_as_long_as_the_weights_into_a_unit():
+    model, idata = unlike_units()
+    (at,) = unconstrained(idata, model, [(0, 0)])
+    rng = np.random.default_rng(1)
+    one, other = (filter_normalized(model, at, rng) for _ in range(2))
+    split = np.cumsum([5 * 2 * 3, 3])
+    for direction in (one, other):
+        for w, delta in zip(np.split(at, split), np.split(direction, split), strict=True):
+            units = (-1, 3) if w.size > 3 else (-1, 1)
+            lengths = (np.linalg.norm(x.reshape(units), axis=0) for x in (w, delta))
+            np.testing.assert_allclose(*lengths)
+    cosine = one[:30] @ other[:30] / (one[:30] @ one[:30])
+    assert abs(cosine) < 0.9  # they are different, and not the weights themselves
+    assert abs(one[:30] @ at[:30] / (at[:30] @ at[:30])) < 0.9
+
+
+def test_plane_around_one_draw_is_the_potential_there(monkeypatch):
+    """Of a quadratic: U = ½ |z|² in the units of each prior, and the noise with its Jacobian."""
+    model, idata = unlike_units()
+    seen = drawn_with(monkeypatch)
+    drawn = plots.plot_slice(idata, model, [(0, 0)], points=5, beyond=0.8, random_seed=3)
+    x, y, u = seen["contours"]
+    np.testing.assert_allclose(x, np.linspace(-0.8, 0.8, 5))
+    np.testing.assert_allclose(y, x)
+    (at,) = unconstrained(idata, model, [(0, 0)])
+    rng = np.random.default_rng(3)
+    axes = [filter_normalized(model, at, rng) for _ in range(2)]
+    sd = np.concatenate([np.tile([1, 2, 4], 10), np.ones(3)])
+    constant = np.log(sd).sum() + 33 * np.log(2 * np.pi) / 2 - np.log(2 / np.pi) / 2
+    for i, b in enumerate(y):
+        for j, a in enumerate(x):
+            q = at + a * axes[0] + b * axes[1]
+            z, noise = q[:-1] / sd, np.exp(q[-1])
+            quadratic = (z @ z + noise**2) / 2 - q[-1] + constant
+            assert u[i, j] == pytest.approx(quadratic, rel=1e-6)
+    np.testing.assert_array_equal(visual(drawn, "draws").get_xydata(), [[0, 0]])
+
+
 def test_slice_says_what_is_wrong(transformed):
     model, idata = transformed
     fewer = idata["posterior"].to_dataset().drop_vars("slope")
     with pytest.raises(ValueError, match="'slope': sample with all free variables"):
         plots.plot_slice(DataTree.from_dict({"posterior": fewer}), model)
-    with pytest.raises(ValueError, match="give two"):
-        plots.plot_slice(idata, model, [(0, 0)])
+    with pytest.raises(ValueError, match="give one"):
+        plots.plot_slice(idata, model, [(0, 0)] * 4)
     with pytest.raises(ValueError, match="the same"):
         plots.plot_slice(idata, model, [(0, 0), (0, 0)])
     with pytest.raises(ValueError, match="on one line"):

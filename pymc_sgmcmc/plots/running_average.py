@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from xarray import Dataset, DataTree
+from xarray import DataTree
 
-from pymc_sgmcmc.diagnostics.reading import find_group, quoted, sampled
+from pymc_sgmcmc.diagnostics.points import Names, choose, labels
+from pymc_sgmcmc.diagnostics.reading import find_group
 from pymc_sgmcmc.plots.canvas import COLORS, Canvas, Visuals, documented
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def plot_running_average(
     >>> round(float(averages[-1]), 1)
     3.0
     """
-    entries = dict(_entries(find_group(dt, group)[1], var_names, group))
+    entries = dict(_entries(dt, var_names, group))
     draws = next(iter(entries.values())).shape[1]
     if draws < _SHORTEST:
         raise ValueError(
@@ -115,17 +115,9 @@ def plot_running_average(
     return canvas.finish()
 
 
-def _entries(
-    dataset: Dataset, var_names: Sequence[str] | str | None, group: str
-) -> Iterator[tuple[str, np.ndarray]]:
+def _entries(idata: DataTree, var_names: Names, group: str) -> Iterator[tuple[str, np.ndarray]]:
     """Label and draws ``(chain, draw)`` of each entry of the variables."""
-    known = sampled(dataset)
-    names = known if var_names is None else [var_names] if isinstance(var_names, str) else var_names
-    if not names or not set(names) <= set(known):
-        missing = [name for name in names if name not in known]
-        raise ValueError(
-            f"Group {group!r} has no draws of {quoted(missing)}; it has {quoted(known)}."
-        )
+    names, dataset = choose(idata, var_names, group), find_group(idata, group)[1]
     panels = sum(dataset[name][dict(chain=0, draw=0)].size for name in names)
     if panels > _PANELS:
         raise ValueError(
@@ -135,12 +127,9 @@ def _entries(
         )
     for name in names:
         x = dataset[name].transpose("chain", "draw", ...)
-        over = x.dims[2:]
-        labels = [x.indexes[d] if d in x.indexes else range(x.sizes[d]) for d in over]
         flat = x.values.reshape(*x.shape[:2], -1).astype(float)
-        for i, place in enumerate(itertools.product(*labels)):
-            named = ", ".join(map(str, place))
-            yield f"{name}[{named}]" if over else name, flat[..., i]
+        for i, label in enumerate(labels(x)):
+            yield label, flat[..., i]
 
 
 def _errors(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytensor
 from pymc.model import Model
-from pymc.pytensorf import replace_vars_in_graphs
 from xarray import DataTree
 
+from pymc_sgmcmc.diagnostics.positions import Layout, check_all_rows, unconstrained
 from pymc_sgmcmc.model.plain import plain, the_model
-from pymc_sgmcmc.model.rows import uses_minibatch
 from pymc_sgmcmc.plots.arrays import SAMPLE
 from pymc_sgmcmc.plots.canvas import BLUE, ORANGE, Canvas, Style, Visuals, documented
+from pymc_sgmcmc.plots.directions import filter_normalized
 
 if TYPE_CHECKING:
     from arviz_plots import PlotCollection
@@ -54,17 +54,22 @@ def plot_slice(
     draws: Sequence[tuple[int, int]] | None = None,
     *,
     points: int | None = None,
-    beyond: float = 0.5,
+    beyond: float | None = None,
+    random_seed: int = 0,
     plot_collection: PlotCollection | None = None,
     backend: str | None = None,
     visuals: Visuals | None = None,
     **pc_kwargs: Any,
 ) -> PlotCollection:
-    """Potential energy U on the line through two draws, or on the plane through three.
+    """Potential energy U on the line through two draws, on the plane through three, or around one.
 
     U = −log p(θ, data) over PyMC's unconstrained space, the Jacobians of its transforms included,
     with the data that the model has now: at temperature 1, whatever the draws were made at. A
     barrier between two draws says that they lie in different modes, at least along this line.
+
+    Around one draw the plane has two random directions, in which the weights into each unit change
+    in proportion to their size: the landscape of a network that can be compared with another's
+    (Li et al. 2018).
 
     Parameters
     ----------
@@ -73,13 +78,16 @@ def plot_slice(
     model : pm.Model
         The model that was sampled, with all rows.
     draws : sequence of (int, int), optional
-        Chain and draw, by position, of two or three draws. When None the last draw of the first
-        chain and of the last; of one chain, the first draw and the last.
+        Chain and draw, by position, of one, two or three draws. When None the last draw of the
+        first chain and of the last; of one chain, the first draw and the last.
     points : int, optional
         Points on the line, or on each side of the plane; 101 and 31 when None. Each takes one
         evaluation of the model's log-density with all rows.
-    beyond : float, default 0.5
-        How far to go beyond the draws, in units of their distance.
+    beyond : float, optional
+        How far to go beyond the draws, in units of their distance; around one draw, in units of the
+        size of its weights. When None 0.5, and 1 around one draw.
+    random_seed : int
+        Of the directions around one draw.
     {common}
 
     Returns
@@ -87,17 +95,22 @@ def plot_slice(
     arviz_plots.PlotCollection
         On a line, position 0 is the first draw and 1 the second. A plane has two orthogonal axes
         of distance in the unconstrained space: the first draw lies at 0, the second on the first
-        axis.
+        axis. Around one draw it lies at 0, and 1 is as far as the weights into a unit are long.
 
     Raises
     ------
     ValueError
-        If the posterior lacks a free variable, the model has minibatches, the draws are not two or
-        three different ones, or three lie on one line.
+        If the posterior lacks a free variable, the model has minibatches, the draws are not one,
+        two or three different ones, or three lie on one line.
 
     See Also
     --------
     pymc_sgmcmc.diagnostics.canonicalize : Removes the barriers between copies of a network.
+
+    References
+    ----------
+    Li, Xu, Taylor, Studer and Goldstein, "Visualizing the Loss Landscape of Neural Nets", NeurIPS
+    2018. (They leave biases as they are; here all biases of a layer change like one unit.)
 
     Examples
     --------
@@ -119,22 +132,29 @@ def plot_slice(
     posterior = idata["posterior"].to_dataset()
     if draws is None:
         draws = [(0, -1), (-1, -1)] if posterior.sizes["chain"] > 1 else [(0, 0), (0, -1)]
-    if len(draws) not in (2, 3):
-        raise ValueError(f"draws has {len(draws)} draws: give two (chain, draw), or three.")
+    if len(draws) not in (1, 2, 3):
+        raise ValueError(f"draws has {len(draws)} draws: give one (chain, draw), two, or three.")
     potential, at = _potential(model), unconstrained(idata, model, draws)
+    flat = len(draws) == 2
     canvas = Canvas(
         _VISUALS,
-        (6, 4) if len(draws) == 2 else (6, 5),
+        (6, 4) if flat else (6, 5),
         plot_collection=plot_collection,
         backend=backend,
         visuals=visuals,
         pc_kwargs=pc_kwargs,
-        layout="constrained" if len(draws) == 2 else "compressed",
+        layout="constrained" if flat else "compressed",
     )
-    if len(draws) == 2:
-        places = _line(canvas, potential, at, points or 101, beyond)
+    if flat:
+        places = _line(canvas, potential, at, points or 101, 0.5 if beyond is None else beyond)
     else:
-        places = _plane(canvas, potential, at, points or 31, beyond)
+        if len(draws) == 1:
+            rng = np.random.default_rng(random_seed)
+            plane = _around(model, at[0], rng, 1.0 if beyond is None else beyond)
+        else:
+            plane = _through(at, 0.5 if beyond is None else beyond)
+        places = plane.places
+        _draw_plane(canvas, potential, plane, points or 31)
     canvas.draw("draws", *places.T, **_DOTS)
     for draw, place in zip(draws, places, strict=True):
         chain, number = (int(posterior[d][i]) for d, i in zip(SAMPLE, draw, strict=True))
@@ -150,59 +170,14 @@ def plot_slice(
 
 def _potential(model: Model) -> Potential:
     """Potential energy of a flat position, in nats; NaN where it is not finite."""
-    if uses_minibatch([*model.basic_RVs, *model.rvs_to_values.values()]):
-        raise ValueError(
-            "The model has pm.Minibatch, whose log-density is random. Give a model with the same "
-            "variables and all rows."
-        )
-    if model.discrete_value_vars:
-        names = ", ".join(repr(v.name) for v in model.discrete_value_vars)
-        raise ValueError(f"A slice needs continuous variables; {names} is discrete.")
-    logp, initial = model.compile_logp(), model.initial_point(0)
+    check_all_rows(model)
+    logp, point = model.compile_logp(), Layout.of(model).point
 
     def potential(position: np.ndarray) -> float:
-        start, point = 0, {}
-        for variable in model.value_vars:
-            x = initial[variable.name]
-            values = position[start : start + x.size]
-            point[variable.name] = values.reshape(x.shape).astype(x.dtype)
-            start += x.size
-        u = -float(logp(point))
+        u = -float(logp(point(position)))
         return u if np.isfinite(u) else np.nan
 
     return potential
-
-
-def unconstrained(idata: DataTree, model: Model, draws: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Positions of draws in PyMC's unconstrained space, ``(draw, d)``, in the model's order.
-
-    PyMC's own ``unconstrain_values`` fails under Numba in PyMC 6.4.
-    """
-    posterior = idata["posterior"].to_dataset()
-    missing = [v.name for v in model.free_RVs if v.name not in posterior]
-    if missing:
-        raise ValueError(
-            f"The posterior has no {', '.join(map(repr, missing))}: sample with all free "
-            "variables in var_names."
-        )
-    # A transform may depend on other variables, such as the bounds of a uniform one.
-    natural = [v.type() for v in model.free_RVs]
-    values = []
-    for variable, x in zip(model.free_RVs, natural, strict=True):
-        transform = model.rvs_to_transforms[variable]
-        values.append(x if transform is None else transform.forward(x, *variable.owner.inputs))
-    values = replace_vars_in_graphs(values, dict(zip(model.free_RVs, natural, strict=True)))
-    function = pytensor.function(
-        natural, values, mode="FAST_COMPILE", on_unused_input="ignore", allow_input_downcast=True
-    )
-    order = [model.rvs_to_values[v] for v in model.free_RVs]
-    place = [order.index(v) for v in model.value_vars]
-    positions = []
-    for chain, draw in draws:
-        at = posterior.isel(chain=chain, draw=draw)
-        found = function(*(at[v.name].values.astype(v.type.dtype) for v in model.free_RVs))
-        positions.append(np.concatenate([np.ravel(found[i]) for i in place]).astype(float))
-    return np.array(positions)
 
 
 def _line(
@@ -221,14 +196,37 @@ def _line(
     return np.array([[0, potential(first)], [1, potential(second)]])
 
 
-def _plane(
-    canvas: Canvas, potential: Potential, at: np.ndarray, points: int, beyond: float
-) -> np.ndarray:
-    """Draw U on a plane; places of the draws there, ``(3, 2)``."""
-    from matplotlib.colors import BoundaryNorm
+@dataclass(frozen=True)
+class _Plane:
+    """Part of a plane in the unconstrained space.
 
-    # Rows of `axes` are orthonormal; the second draw is ahead on the first one, the third on the
-    # second.
+    Attributes
+    ----------
+    origin : ndarray
+        Shape ``(d,)``: where both coordinates are 0.
+    axes : ndarray
+        Shape ``(2, d)``: what one unit of each coordinate adds.
+    places : ndarray
+        Coordinates of the draws, ``(draws, 2)``.
+    low, high : ndarray
+        Of either coordinate.
+    labels : (str, str)
+        What they are.
+    """
+
+    origin: np.ndarray
+    axes: np.ndarray
+    places: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    labels: tuple[str, str]
+
+
+def _through(at: np.ndarray, beyond: float) -> _Plane:
+    """Plane through three draws ``(3, d)``, with orthonormal axes.
+
+    The second draw is ahead on the first axis, the third on the second one's side.
+    """
     basis, triangle = np.linalg.qr((at[1:] - at[0]).T)
     if np.abs(np.diag(triangle)).min() < 1e-8 * np.abs(triangle).max():
         raise ValueError("The three draws lie on one line: give others, or two of them.")
@@ -236,8 +234,24 @@ def _plane(
     axes, places = (basis * signs).T, np.vstack([np.zeros(2), (signs[:, None] * triangle).T])
     low, high = places.min(0), places.max(0)
     margin = beyond * (high - low).max()
-    x, y = (np.linspace(a - margin, b + margin, points) for a, b in zip(low, high, strict=True))
-    u = np.array([[potential(at[0] + a * axes[0] + b * axes[1]) for a in x] for b in y])
+    labels = "distance along the first two draws", "distance across"
+    return _Plane(at[0], axes, places, low - margin, high + margin, labels)
+
+
+def _around(model: Model, at: np.ndarray, rng: np.random.Generator, beyond: float) -> _Plane:
+    """Plane of two random directions around one draw ``(d,)``."""
+    axes = np.array([filter_normalized(model, at, rng) for _ in range(2)])
+    edge = np.full(2, beyond)
+    labels = "one random direction (sizes of weights)", "another"
+    return _Plane(at, axes, np.zeros((1, 2)), -edge, edge, labels)
+
+
+def _draw_plane(canvas: Canvas, potential: Potential, plane: _Plane, points: int) -> None:
+    """Draw U on a plane."""
+    from matplotlib.colors import BoundaryNorm
+
+    x, y = np.linspace(plane.low, plane.high, points).T
+    u = np.array([[potential(plane.origin + [a, b] @ plane.axes) for a in x] for b in y])
     lowest, highest = np.nanmin(u), np.nanmax(u)
     # Denser near the bottom: even in distance if the bottom is a parabola.
     levels = lowest + (highest - lowest) * np.linspace(0, 1, 17) ** 2
@@ -250,6 +264,5 @@ def _plane(
             "colorbar", contours, label="potential energy U (nats)", ticks=ticks, format="{x:,.5g}"
         )
     canvas.axes().set_aspect("equal")
-    canvas.draw("xlabel", "distance along the first two draws")
-    canvas.draw("ylabel", "distance across")
-    return places
+    for visual, label in zip(("xlabel", "ylabel"), plane.labels, strict=True):
+        canvas.draw(visual, label)

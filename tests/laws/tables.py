@@ -7,7 +7,13 @@ import time
 
 import numpy as np
 
-from pymc_sgmcmc.dynamics import SGLDDynamics
+from pymc_sgmcmc.dynamics import (
+    BAOABDynamics,
+    CCAdLDynamics,
+    GLA1Dynamics,
+    GLA2Dynamics,
+    SGLDDynamics,
+)
 from tests.laws import experiments as ex
 from tests.laws.simulate import (
     estimate,
@@ -18,6 +24,7 @@ from tests.laws.simulate import (
     step_bias,
     swept_covariance,
 )
+from tests.laws.test_linear import coefficients, stationary_covariance
 
 
 def _row(name, mean, error=None, reference=None, theory=None, width=14):
@@ -89,6 +96,36 @@ def step_sizes():
         _row(name, *estimate(ex.by_step_size(name)["q2"]), reference, expected)
 
 
+def others():
+    """Splittings, whose updates are linear and variances exact; CCAdL simulated, with its n = 1000.
+
+    The law tests of all of them are those of every sampler, and `test_orders.py`.
+    """
+
+    def left(splitting, D, h, noise=0.0):
+        update = coefficients(splitting(momentum_decay=np.exp(-D * h)), h)
+        return stationary_covariance(update, 1.0, noise)[0, 0]
+
+    def ccadl(D, h, noise, factors):
+        dynamics = CCAdLDynamics(momentum_decay=np.exp(-D * h))
+        target, shape = gaussian(noise=noise[:, None]), (4, 1000)
+        # From the noise that a warm-up would have measured: ζ takes 10,000 updates to forget less.
+        start = {"covariance": noise}
+        return estimate(simulate(dynamics, target, shape, h, 1500, 500, factors, start=start)["q2"])
+
+    splittings = {"GLA1": GLA1Dynamics, "GLA2": GLA2Dynamics, "BAOAB": BAOABDynamics}
+    steps, h = ex.STEP_SIZES, ex.H
+    _heading("Variance/target, no noise, D=2, by step size", [f"h={x:g}" for x in steps])
+    for name, splitting in splittings.items():
+        _row(name, [left(splitting, 2, x) for x in steps])
+    relative = np.tile(steps / steps[-1], (4, 1))
+    _row("CCAdL", *ccadl(2, steps[-1], np.zeros(4), relative))
+    _heading("Variance/target, h=.05, D=1, by gradient noise V", [f"V={v:g}" for v in ex.NOISE])
+    for name, splitting in splittings.items():
+        _row(name, [left(splitting, 1, h, v) for v in ex.NOISE])
+    _row("CCAdL", *ccadl(1, h, ex.NOISE, np.ones(5)))
+
+
 def temperatures():
     noise = np.array([0.0, 40.0])
     _heading("Variance/T at h=.05 (SGLD .2), D=1, by temperature", [f"V={v:g}" for v in noise])
@@ -141,6 +178,7 @@ TABLES = (
     discriminating,
     four_parameters,
     step_sizes,
+    others,
     temperatures,
     sweeps,
     schedules,
