@@ -80,6 +80,7 @@ def laplace(
     dtype : {"float32", "float64"}, optional
         Of the mode and the products; ``pytensor.config.floatX`` when None.
     random_seed : int or numpy.random.Generator, optional
+        Of the draws, and of the search for the mode.
 
     Returns
     -------
