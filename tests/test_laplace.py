@@ -343,6 +343,20 @@ def test_only_the_variables_named_leave_the_mode():
     np.testing.assert_allclose(other["linearised_at"]["hidden_1_bias"], mode["hidden_1_bias"])
 
 
+def test_a_mode_that_was_found_serves_again():
+    """Of transformed variables as well, which the tree holds as they are."""
+    with pm.Model() as model:
+        s = pm.HalfNormal("s", 0.5)
+        pm.Normal("y", pm.Normal("mu"), s, observed=y)
+    first = laplace(model, draws=2, random_seed=1)
+    second = laplace(model, draws=2, mode=first, random_seed=2)
+    for name in ("s", "mu"):
+        at = [float(idata["linearised_at"][name]) for idata in (first, second)]
+        assert at[1] == pytest.approx(at[0], rel=1e-12)
+    with pytest.raises(ValueError, match="mode has no group 'linearised_at' with 'b'"):
+        laplace(regression(), mode=first)
+
+
 def test_a_prior_that_is_not_normal_has_its_curvature():
     """Of a half-normal sd s with the scale τ, in log s: 2 s²/τ²; and 2 N of the rows."""
     with pm.Model() as model:

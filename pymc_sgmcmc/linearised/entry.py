@@ -22,7 +22,7 @@ def laplace(
     structure: str = "auto",
     em: str | None = None,
     vars: Sequence[Any] | None = None,
-    mode: Mapping[str, Any] | None = None,
+    mode: Mapping[str, Any] | DataTree | None = None,
     batch_size: int | None = None,
     data: Sequence[str] | None = None,
     max_updates: int = 100_000,
@@ -66,9 +66,9 @@ def laplace(
         precisions in proportion to the diagonal of G, with one factor. The model's own when None.
     vars : sequence of str, optional
         Free variables that are linearised; others stay at the mode. All when None.
-    mode : mapping of str to array, optional
-        Where the model is linearised, as `pm.find_MAP` gives it: by names of value variables. Found
-        when None.
+    mode : mapping of str to array, or DataTree, optional
+        Where the model is linearised: by names of value variables, as `pm.find_MAP` gives it, or
+        where an earlier call did. Found when None.
     batch_size : int, optional
         Rows of a stochastic gradient; 100 when None.
     data : sequence of str, optional

@@ -9,8 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytensor.link.jax.dispatch  # noqa: F401  (gives JAX 64 bits where PyTensor's floatX has them)
+import pytensor
+import pytensor.link.jax.dispatch  # (gives JAX 64 bits where PyTensor's floatX has them)
+import pytensor.tensor as pt
 from pymc.model import Model
+from pytensor.graph.basic import Variable
 from xarray import Dataset, DataTree
 
 from pymc_sgmcmc.engines.jax.integers import needs_64_bits
@@ -26,8 +29,10 @@ from pymc_sgmcmc.linearised.prior import NormalPrior, normal_prior
 from pymc_sgmcmc.linearised.sampled import Sampled, warn_unless_converged
 from pymc_sgmcmc.linearised.tree import to_tree
 from pymc_sgmcmc.linearised.variables import Linearised, named, of_last_layer
-from pymc_sgmcmc.model.links import Law, laws_of
+from pymc_sgmcmc.model.graphs import rebuild
+from pymc_sgmcmc.model.links import Law, as_value_variable, laws_of
 from pymc_sgmcmc.model.potential import StochasticPotential
+from pymc_sgmcmc.prediction.linearised import GROUP
 from pymc_sgmcmc.warn import warn_user
 
 _BATCH = 100
@@ -76,7 +81,7 @@ def run(
     structure: str,
     em: str | None,
     vars: Sequence[Any] | None,
-    mode: Mapping[str, Any] | None,
+    mode: Mapping[str, Any] | DataTree | None,
     batch_size: int | None,
     data: Sequence[str] | None,
     max_updates: int,
@@ -269,20 +274,40 @@ def _structure(structure: str, size: int) -> str:
     return "full" if structure == "last" else structure
 
 
-def _given(potential: StochasticPotential, mode: Mapping[str, Any]) -> np.ndarray:
+def _given(potential: StochasticPotential, mode: Mapping[str, Any] | DataTree) -> np.ndarray:
+    point: Mapping[str, Any] = (
+        _mode_of(potential.model, mode) if isinstance(mode, DataTree) else mode
+    )
     names = [block.name for block in potential.layout]
-    if missing := [name for name in names if name not in mode]:
+    if missing := [name for name in names if name not in point]:
         raise ValueError(
             f"mode has no {', '.join(map(repr, missing))}. It holds the value variables "
             f"{', '.join(map(repr, names))}, as pm.find_MAP() gives them."
         )
     for block in potential.layout:
-        if np.shape(mode[block.name]) != block.shape:
+        if np.shape(point[block.name]) != block.shape:
             raise ValueError(
                 f"mode[{block.name!r}] must have the shape {block.shape}, got "
-                f"{np.shape(mode[block.name])}."
+                f"{np.shape(point[block.name])}."
             )
-    return potential.ravel(mode).astype(float)
+    return potential.ravel(point).astype(float)
+
+
+def _mode_of(model: Model, idata: DataTree) -> dict[str, np.ndarray]:
+    """Value variables where the draws of a tree were linearised."""
+    known = idata[GROUP].to_dataset() if GROUP in idata.children else {}
+    if missing := [rv.name for rv in model.free_RVs if rv.name not in known]:
+        raise ValueError(
+            f"mode has no group {GROUP!r} with {', '.join(map(repr, missing))}. Give what laplace "
+            "gave for this model, or a dict of the value variables, as pm.find_MAP() gives it."
+        )
+    held: dict[Variable, Variable] = {
+        rv: pt.constant(known[rv.name].values.astype(rv.type.dtype)) for rv in model.free_RVs
+    }
+    graphs = rebuild([as_value_variable(model, rv) for rv in model.free_RVs], held)
+    values = pytensor.function([], graphs, mode="FAST_COMPILE")()
+    names = [model.rvs_to_values[rv].name for rv in model.free_RVs]
+    return dict(zip(names, values, strict=True))
 
 
 def _is_wide(potential: StochasticPotential) -> bool:

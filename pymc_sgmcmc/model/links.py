@@ -138,6 +138,12 @@ def _argument(x: Any, function: type) -> Any:
     return node.inputs[0] if isinstance(node.op.scalar_op, function) else None
 
 
+def as_value_variable(model: Model, rv: Any) -> TensorVariable:
+    """Value variable of a free variable, as a graph of that."""
+    transform = model.rvs_to_transforms[rv]
+    return rv if transform is None else transform.forward(rv, *rv.owner.inputs)
+
+
 def of_value_variables(model: Model, graphs: Sequence[Variable]) -> list[TensorVariable]:
     """Graphs of random variables as graphs of the value variables."""
     return model.replace_rvs_by_values(list(graphs))

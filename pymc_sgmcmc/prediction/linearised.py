@@ -17,7 +17,7 @@ from xarray import DataTree
 
 from pymc_sgmcmc.evaluate import Evaluator, draw_by_draw
 from pymc_sgmcmc.model.graphs import is_shared_value, leaves, rebuild
-from pymc_sgmcmc.model.links import Link, laws_of, of_value_variables
+from pymc_sgmcmc.model.links import Link, as_value_variable, laws_of, of_value_variables
 from pymc_sgmcmc.prediction.new_rows import NewRows
 from pymc_sgmcmc.prediction.posterior import Posterior
 
@@ -125,7 +125,7 @@ class LinearisedPosterior(Posterior):
         same: dict[Variable, Variable] = dict(zip(shared, data, strict=True))
         draws = [_like(rv, np.shape(x)) for rv, x in zip(free, self._mode, strict=True)]
         given: dict[Variable, Variable] = dict(zip(free, draws, strict=True))
-        transformed = rebuild([_value_of(model, rv) for rv in free], given | same)
+        transformed = rebuild([as_value_variable(model, rv) for rv in free], given | same)
         own = [model.rvs_to_values[rv] for rv in free]
         values = [_like(v, x.type.shape) for v, x in zip(own, transformed, strict=True)]
         forward = rebuild(forward, dict(zip(own, values, strict=True)) | same)
@@ -239,12 +239,6 @@ def _like(variable: Any, shape: Sequence[int | None]) -> TensorVariable:
 
 def _is_float(x: TensorVariable) -> bool:
     return x.type.dtype.startswith("float")
-
-
-def _value_of(model: Model, rv: Any) -> TensorVariable:
-    """Value variable of a free variable, as a graph of that."""
-    transform = model.rvs_to_transforms[rv]
-    return rv if transform is None else transform.forward(rv, *rv.owner.inputs)
 
 
 def _shaped(link: Link, end: TensorVariable) -> TensorVariable:
