@@ -21,6 +21,7 @@ of the pixels; 100 samples): these three for the networks of MNIST alone.
 import argparse
 import logging
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,8 @@ def sampled(
     model = image_models.build(a.network, images, a)
     step = image_models.step_of(model, row["method"], a)
     store = a.output.parent / f"images-{'-'.join(row.values())}{'-smoke' if a.smoke else ''}.zarr"
-    idata = image_models.sample(model, step, a, store)
+    ends = timedelta(minutes=a.minutes) if a.minutes else None
+    idata = image_models.sample(model, step, a, store, ends)
     shown = np.concatenate([images.X_test, images.X_other])
 
     def of(idata: DataTree) -> list[np.ndarray]:
@@ -177,6 +179,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--temperature", type=float, default=0.01)
     parser.add_argument("--target-bias", type=float, default=0.45)
     parser.add_argument("--epochs", type=int, default=10, help="of the baselines")
+    parser.add_argument("--minutes", type=float, help="end the sampling of a method then")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/output/images.jsonl"))
     parser.add_argument("--smoke", action="store_true", help="a few minutes, to a file of its own")

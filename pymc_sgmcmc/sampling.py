@@ -47,9 +47,9 @@ def sample(
     """Draw from a model with one of this package's step methods.
 
     Gives what ``pm.sample(step=step)`` gives, draw for draw (transformed variables up to
-    rounding). Any number of chains runs as one vectorised program, only the variables asked for
-    are kept, and Ctrl-C returns the draws made until then, which `pm.sample` loses. (Before the
-    first draw that is kept, it ends the call.)
+    rounding). Any number of chains runs at once, only the variables asked for are kept, and Ctrl-C
+    returns the draws made until then, which `pm.sample` loses. (Before the first draw that is kept,
+    it ends the call.)
 
     Parameters
     ----------

@@ -15,7 +15,9 @@ import threadpoolctl
 from pymc_sgmcmc import ATMC, JAX, SGHMC, SGLD, SGNHT, sample, schedules
 from pymc_sgmcmc.dynamics import SGNHTDynamics
 from pymc_sgmcmc.dynamics.base import OF_DRAWS, OF_STATES
+from pymc_sgmcmc.engines import threads
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
+from pymc_sgmcmc.engines.jax import engine as of_jax
 from pymc_sgmcmc.engines.jax.derivatives import JaxDerivatives
 from pymc_sgmcmc.engines.numba.threads import one_blas_thread
 from pymc_sgmcmc.run.phases import Run
@@ -607,3 +609,25 @@ def test_engines_agree_where_nothing_is_random(model, sampler):
     for name, x in statistics.items():
         np.testing.assert_allclose(x, same_statistics[name], rtol=1e-7, err_msg=name)
     assert (np.abs(statistics["configurational_temperature"]) > 0.1).all()
+
+
+@pytest.mark.parametrize("few", [1, 2, 3])
+def test_threads_share_the_chains(model, monkeypatch, few):
+    engine = make_engine(model, "jax")
+    runs = []
+    for at_once in (5, few):
+        monkeypatch.setattr(of_jax, "chains_of_a_thread", lambda *_, n=at_once: n)
+        draws, state = engine.run(start(engine, 5), np.full((3, S), H), H, {})
+        runs.append((draws.positions, draws.statistics, jax.tree.map(np.asarray, state)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(b, a, rtol=1e-6, atol=1e-9), *runs)
+
+
+def test_chains_of_a_thread(monkeypatch):
+    monkeypatch.setattr(threads, "cores", lambda: 4)
+    assert threads.chains_of_a_thread(8, 100_000) == 1
+    assert threads.chains_of_a_thread(8, 10) == 2
+    assert threads.chains_of_a_thread(1, 10) == 1
+    assert threads.chains_of_a_thread(400, 10) == 100
+    # As few as make no fewer programs.
+    assert threads.chains_of_a_thread(9, 10) == 3
+    assert 1 < threads.chains_of_a_thread(400, 1000) < 100

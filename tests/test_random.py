@@ -64,7 +64,7 @@ def test_normals_are_normal(draw):
     assert stats.kstest(x, "norm").pvalue > 1e-3
     cells = np.histogram(stats.norm.cdf(x), bins=10_000, range=(0, 1))[0]
     assert abs(((cells - n / 10_000) ** 2 / (n / 10_000)).sum() - 9999) < 5 * np.sqrt(2 * 9999)
-    assert 4.9 < np.abs(x).max() < 6.8
+    assert 4.9 < np.abs(x).max() < (5.5 if draw is normals_of_jax else 6.8)
 
 
 def test_normals_are_independent(draw):
@@ -86,7 +86,8 @@ def test_sizes_and_precisions(draw, size):
     single, double = draw(size, dtype=np.float32), draw(size)
     np.testing.assert_array_equal(single, double.astype(np.float32))
     assert np.isfinite(single).all()
-    assert len(np.unique(single)) == size
+    # Of 24 bits each, a few may be equal.
+    assert len(np.unique(single)) >= size - 5
 
 
 @pytest.mark.parametrize("n", [1, 10, 1000])

@@ -1,6 +1,7 @@
 """Networks for images as PyMC models, and their samplers."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -81,7 +82,7 @@ def sample(
 ) -> DataTree:
     """Draws of a model; the same call goes on where one that was stopped was."""
     store.parent.mkdir(parents=True, exist_ok=True)
-    return sg.sample(
+    idata = sg.sample(
         a.draws,
         tune=a.tune,
         chains=a.chains,
@@ -93,6 +94,9 @@ def sample(
         store=str(store),
         stop_when=ends,
     )
+    if not idata["posterior"].sizes.get("draw"):
+        sys.exit("The time was over before the first draw. Use more --minutes, or less --tune.")
+    return idata
 
 
 def probabilities(idata: DataTree, model: pm.Model, X: np.ndarray) -> np.ndarray:

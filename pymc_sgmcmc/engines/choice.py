@@ -26,7 +26,7 @@ def faster_engine(size: int, batch_numbers: int, chains: int, updates: int) -> s
     """
     import jax
 
-    from pymc_sgmcmc.engines.numba.threads import cores
+    from pymc_sgmcmc.engines.threads import cores
 
     saved = chains * updates * 1e-6 * (2 + size / 100 + batch_numbers / 1000)
     if jax.default_backend() != "cpu" or saved < _WORTH_IT:

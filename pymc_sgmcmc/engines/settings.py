@@ -101,7 +101,7 @@ class OneEngine(EngineSettings):
 
 @settings
 class JAX(OneEngine):
-    """The JAX engine: all chains as one program, on the accelerator if there is one.
+    """The JAX engine: chains vectorised, on the accelerator if there is one.
 
     For ``engine=JAX(...)`` of a step; ``engine="jax"`` is the same with the defaults.
 

@@ -25,7 +25,6 @@ from pytensor.tensor.type import TensorType
 from pymc_sgmcmc.model import causes
 from pymc_sgmcmc.model.graphs import is_shared_value, rebuild, values_read
 from pymc_sgmcmc.model.rows import (
-    CHECKED,
     RowData,
     is_array,
     same_array,
@@ -88,7 +87,7 @@ def some_rows(data: RowData) -> np.ndarray:
     assert n is not None
     if data.stored is not None:
         return found[0]
-    for x in data.values() if n > CHECKED else []:
+    for x in data.values() if n > data.n_checked else []:
         found.append(extreme_rows(lambda first, stop, x=x: x[first:stop], n))  # type: ignore[misc]
     return np.unique(np.concatenate(found))
 

@@ -20,8 +20,9 @@ from pymc_sgmcmc.model.graphs import leaves, values_read
 from pymc_sgmcmc.model.variables import Named
 from pymc_sgmcmc.streaming.stored import StoredRows
 
-# Rows that a check draws at random, so that it stays cheap.
-CHECKED = 2_000
+# Rows that a check draws at random, so that it stays cheap; fewer where they have many numbers,
+# as images do.
+_CHECKED, _FEWEST, _NUMBERS = 2_000, 128, 2**18
 
 ROUTE_A = """\
 Write the model with all its rows, without pm.Minibatch and total_size, and let the step take
@@ -118,12 +119,18 @@ class RowData:
         for name, x in zip(self.names, out, strict=True):
             self.stored.take(name, numbers, x)
 
+    @property
+    def n_checked(self) -> int:
+        """Rows that a check draws at random."""
+        assert self.n_rows is not None
+        numbers = sum(value_of(v)[:1].size for v in self.sources)
+        few = min(_CHECKED, max(_FEWEST, _NUMBERS // max(1, numbers)))
+        return min(self.n_rows, few)
+
     def to_check(self) -> np.ndarray:
         """Numbers of random rows, and of those that hold the extreme values of stored ones."""
         assert self.n_rows is not None
-        some = np.random.default_rng(0).choice(
-            self.n_rows, min(self.n_rows, CHECKED), replace=False
-        )
+        some = np.random.default_rng(0).choice(self.n_rows, self.n_checked, replace=False)
         if self.stored is None:
             return some
         return np.unique(np.concatenate([some, *map(self.stored.extremes, self.names)]))

@@ -82,8 +82,8 @@ def conv2d(
 
     Notes
     -----
-    The JAX engine convolves by XLA on accelerators, and by products of matrices on processors, as
-    the Numba engine does.
+    Both engines convolve by products of matrices; JAX's by XLA's own convolution on an accelerator
+    where the patches of a batch would fill the memory.
 
     Examples
     --------

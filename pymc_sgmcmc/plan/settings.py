@@ -228,8 +228,8 @@ class RunSettings(Settings):
     engine: EngineSettings = setting(
         "auto",
         '{"auto", "jax", "numba"}, JAX or Numba',
-        """What compiles the updates. "jax" runs all chains as one program, on the accelerator if
-        there is one; "numba" runs each chain on a core of its own. "auto" is JAX where it has an
+        """What compiles the updates. "jax" vectorises chains, on the accelerator if there is
+        one; "numba" runs each chain on a core of its own. "auto" is JAX where it has an
         accelerator, where Numba's faster updates would save less than 10 seconds, which its
         compilation costs, where a model of more than 50,000 parameters has fewer chains than
         cores, and where Numba can't compile the model; Numba otherwise, also where JAX is not

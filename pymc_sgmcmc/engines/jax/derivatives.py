@@ -14,8 +14,9 @@ from pymc_sgmcmc.engines.programs import gradient_program, rows_that_count, weig
 from pymc_sgmcmc.estimators.estimators import Estimator
 from pymc_sgmcmc.model.potential import StochasticPotential
 
-# Rows that are evaluated at once, at one point or several; on accelerators.
-_TOGETHER, _ON_ACCELERATORS = 2**15, 2**20
+# Rows that are evaluated at once, at one point or several; on accelerators; and the numbers in
+# them, of which a convolution makes hundreds each.
+_TOGETHER, _ON_ACCELERATORS, _NUMBERS_TOGETHER = 2**15, 2**20, 2**23
 # Points of one call, and the numbers in them at most.
 _POINTS, _NUMBERS = 256, 2**18
 # Rows times columns of a Hessian that are evaluated at once.
@@ -55,7 +56,9 @@ class JaxDerivatives:
         self._chunk = max(1, _CHUNK // rows_at_once)
         together = _TOGETHER if jax.default_backend() == "cpu" else _ON_ACCELERATORS
         self._points = int(np.clip(_NUMBERS // self.size, 1, _POINTS))
-        self._group = int(np.clip(together // rows_at_once, 1, min(32, self._points)))
+        numbers = max(1, sum(x.size for x in rows))
+        group = min(together // rows_at_once, _NUMBERS_TOGETHER // numbers)
+        self._group = int(np.clip(group, 1, min(32, self._points)))
         self._compiled: dict = {}
         self._place(rows)
 

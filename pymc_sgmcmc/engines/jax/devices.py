@@ -12,6 +12,8 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from pymc_sgmcmc.engines.jax.packed import pack, take
+
 _log = logging.getLogger("pymc")
 
 _CHAINS, _ROWS = "chains", "rows"
@@ -37,6 +39,8 @@ class Devices:
     ----------
     parts : int
         Parts that rows are cut into.
+    one_processor : bool
+        Whether all there is are the cores of this machine.
 
     Raises
     ------
@@ -47,6 +51,7 @@ class Devices:
     def __init__(self, shard: str | tuple[int, int]) -> None:
         devices = np.array(jax.devices())
         every = devices.size
+        self.one_processor = every == 1 and devices[0].platform == "cpu"
         meshes = {"chains": (every, 1), "rows": (1, every)}
         groups, parts = meshes[shard] if isinstance(shard, str) else shard
         if groups * parts != every:
@@ -146,8 +151,15 @@ class Devices:
 
     # -- rows ------------------------------------------------------------------------------------
 
-    def place_rows(self, rows: Sequence[np.ndarray], groups: int) -> list[Any]:
-        """Put rows into every one of some groups, whole or in parts of one length."""
+    def place_rows(
+        self, rows: Sequence[np.ndarray], groups: int, in_batches: bool = False
+    ) -> list[Any]:
+        """Put rows into every one of some groups, whole or in parts of one length.
+
+        Those of which batches are taken are packed, on a processor.
+        """
+        if self.one_processor and in_batches:
+            return [pack(x) for x in rows]
         if self.parts == 1:
             # To the last or all the same.
             return self._place(list(rows), _EVERYWHERE, groups) if rows else []
@@ -183,7 +195,7 @@ class Devices:
         if self.parts > 1:
             firsts, _ = self._cut(n_rows)
             numbers = numbers - jnp.asarray(firsts, numbers.dtype)[lax.axis_index(_ROWS)]
-        return [jnp.take(x, numbers, axis=0, mode="clip") for x in rows]
+        return [take(x, numbers) for x in rows]
 
     def hand_out(
         self, rows: Sequence[jax.Array], numbers: jax.Array, n_rows: int

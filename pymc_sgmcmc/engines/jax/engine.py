@@ -1,8 +1,11 @@
-"""The JAX engine: all chains vectorised, updates looped, state on the devices."""
+"""The JAX engine: chains vectorised, updates looped, state on the devices."""
 
 import contextlib
 import functools
+import math
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -42,6 +45,7 @@ from pymc_sgmcmc.engines.jax.random import (
 )
 from pymc_sgmcmc.engines.jax.subsets import ROUNDS, random_subset
 from pymc_sgmcmc.engines.programs import fresh_program, gradient_program, transition_program
+from pymc_sgmcmc.engines.threads import chains_of_a_thread, cores
 from pymc_sgmcmc.estimators.estimators import Estimator
 from pymc_sgmcmc.model.potential import StochasticPotential
 from pymc_sgmcmc.streaming.stored import StoredRows
@@ -51,6 +55,8 @@ _EXACT = functools.partial(jax.default_matmul_precision, "highest")
 # Room for the updates of a draw, as many as the warm-up may ask for, so that tuning and sampling
 # are one program; and for those of all draws of a run.
 _STEPS, _STEP_SIZES = 256, 2**20
+# Numbers that estimates at several positions touch at once.
+_EVALUATED = 2**23
 
 
 class JaxEngine:
@@ -110,10 +116,14 @@ class JaxEngine:
                 program, potential.row_arrays()
             )
             self._gradient = jax_function(*program)
+        # That an update of a chain touches: of its position, and of its rows.
+        _, _, batch = potential.inputs(length)
+        self._numbers = self.size + sum(math.prod(v.type.shape) for v in batch)
         transition_program(dynamics, self.size, self.dtype)  # refuses what keeps no contract
         self._estimator, self._dynamics = estimator, dynamics
         self._parameters = estimator.parameters
         self._compiled: dict[Any, Any] = {}
+        self._compiling = threading.Lock()
         self._stored = potential.stored
         if self._stored is not None:
             self.load([])
@@ -184,7 +194,7 @@ class JaxEngine:
                 x.astype(type_of_rows(x.dtype, self.dtype, some), copy=False)
                 for x in self._host_rows
             ]
-            rows = self._rows[groups] = self._devices.place_rows(cast, groups)
+            rows = self._rows[groups] = self._devices.place_rows(cast, groups, some)
         function, args = self._devices.vectorise(one, axes, args, groups)
         return function, (*args, rows)
 
@@ -229,17 +239,23 @@ class JaxEngine:
             return self.estimate(others, parameters, batch, position)
 
         n = len(positions)
-        enough = self.enough(n)
-        filled = np.arange(enough) % n
+        few = max(1, _EVALUATED // self._numbers) if batches is None else n
+        some = self.enough(min(n, few))
+        seeds, numbers = _of_evaluation(seed, n)
+        found = []
         with self.precision():
             values, axes = self._arguments(parameters)
-            start = jnp.asarray(np.asarray(positions)[filled], self.dtype)
-            known = self.others({k: np.asarray(x)[filled] for k, x in others.items()})
-            args = (start, known, values, *_of_evaluation(seed, enough))
-            function, args = self.vectorise(one, (0, 0, axes, 0, 0), args, enough, batches)
-            value, gradient = self._compile(function, "evaluate", args)(*args)
-            value, gradient = to_host((value, gradient))
-            return value[:n], gradient[:n]
+            for first in range(0, n, some):
+                filled = np.arange(first, first + some) % n
+                start = jnp.asarray(np.asarray(positions)[filled], self.dtype)
+                known = self.others({k: np.asarray(x)[filled] for k, x in others.items()})
+                pairs = zip(values, axes, strict=True)
+                own = [x if axis is None else x[filled] for x, axis in pairs]
+                args = (start, known, own, seeds[filled], numbers[filled])
+                function, args = self.vectorise(one, (0, 0, axes, 0, 0), args, some, batches)
+                found.append(to_host(self._compile(function, "evaluate", args)(*args)))
+        value, gradient = (np.concatenate(x)[:n] for x in zip(*found, strict=True))
+        return value, gradient
 
     def enough(self, chains: int) -> int:
         """Chains to evaluate in place of so many, that every process has some."""
@@ -283,17 +299,45 @@ class JaxEngine:
                 jnp.asarray([n_draws, n_steps, place], jnp.int32),
             )
             self._devices.warn_of_idle(chains)
-            run, args = self.vectorise(
-                self._run_chain, (0, 0, axes, None, None, None), args, chains, batches
-            )
-            state, positions, statistics = self._compile(run, "run", args)(*args)
-            if jax.process_count() > 1:
-                state, positions, statistics = to_host((state, positions, statistics))
+            advanced = self._advance((0, 0, axes, None, None, None), args, chains, batches)
+            state, positions, statistics = advanced
             draws = Draws(
                 np.asarray(positions)[:, :n_draws],
                 {k: np.asarray(v)[:, :n_draws] for k, v in statistics.items()},
             )
             return draws, state
+
+    def _advance(self, axes, args, chains, batches):
+        """State, positions and statistics after a run, of all chains in one program or in several.
+
+        On the cores of a processor, threads take a few chains each: XLA makes the products of
+        several chains one by one, and no faster than those of one.
+        """
+
+        def advance(args, chains, batches):
+            run, args = self.vectorise(self._run_chain, axes, args, chains, batches)
+            return self._compile(run, "run", args)(*args)
+
+        few = chains_of_a_thread(chains, self._numbers) if self._devices.one_processor else chains
+        if few == chains:
+            advanced = advance(args, chains, batches)
+            return to_host(advanced) if jax.process_count() > 1 else advanced
+
+        def advance_some(first):
+            # The last ones are filled up, for all to be one program.
+            some = np.arange(first, first + few) % chains
+
+            def of_some(axis, values):
+                return values if axis is None else jax.tree.map(lambda x: x[some], values)
+
+            with self.precision():  # which is a thread's own
+                own = jax.tree.map(of_some, axes, args, is_leaf=lambda axis: axis is None)
+                own_batches = None if batches is None else of_some(0, batches)
+                return to_host(advance(own, few, own_batches))
+
+        with ThreadPoolExecutor(cores()) as threads:
+            parts = list(threads.map(advance_some, range(0, chains, few)))
+        return jax.tree.map(lambda *x: np.concatenate(x)[:chains], *parts)
 
     # -- rows that are read while the chains run -------------------------------------------------
 
@@ -397,6 +441,8 @@ class JaxEngine:
             of_update = (potential, gradient @ gradient, virial)  # UPDATE_STATISTICS
             # A sum is finite only if every term is.
             finite = jnp.isfinite(new_position @ ones)
+            # Back at the last finite position, an update that is finite there is no move yet.
+            moved = jnp.abs(position - state["finite_position"]) @ ones > 0
         statistics = dict(zip(self.statistics, (*means, *of_update), strict=True))
         for x in statistics.values():
             finite &= jnp.isfinite(x)
@@ -407,8 +453,6 @@ class JaxEngine:
 
         returned = state["finite_position"]
         fresh = self._fresh(returned, noise)
-        # Back at the last finite position, an update that is finite there is no move yet.
-        moved = jnp.any(position != returned)
         count = state["rejected_in_a_row"]
         new_state = {
             "position": keep(new_position, position, returned),
@@ -538,8 +582,9 @@ class JaxEngine:
     def _compile(self, function, name: str, args):
         shapes = jax.tree.map(lambda x: (x.shape, x.dtype), args)
         key = (name, str(shapes))
-        if key not in self._compiled:
-            self._compiled[key] = compile_for(function, *args)
+        with self._compiling:
+            if key not in self._compiled:
+                self._compiled[key] = compile_for(function, *args)
         return self._compiled[key]
 
 

@@ -15,6 +15,8 @@ from jax.extend.random import threefry_2x32
 
 # Streams of one update: the upper bits of the counter's second word.
 NOISE, ROWS, ESCAPE = 0, 1 << 30, 1 << 31
+# The numbers of 24 bits next to −1 and 1.
+_WITHIN = np.float32(2.0**-24 - 1), np.float32(1 - 2.0**-24)
 
 
 def words(seed: jax.Array, update: jax.Array, *streams: tuple[jax.Array | int, int]) -> list:
@@ -49,16 +51,14 @@ def pairs_of_normals(size: int) -> int:
 
 
 def normals(pairs: jax.Array, size: int, dtype: str) -> jax.Array:
-    """Standard normals ``(size,)`` from pairs of words, 32 bits each in either precision.
+    """Standard normals ``(size,)`` from pairs of words, a word each in either precision.
 
-    Box & Muller (1958). The largest has an absolute value of 6.8.
+    √2 erf⁻¹(u), of a u between −1 and 1. XLA computes it several times as fast as the sines and
+    cosines of Box & Muller. The largest has an absolute value of 5.4, as in `jax.random.normal`.
     """
-    uniform = (pairs[0].astype(jnp.float32) + jnp.float32(0.5)) * jnp.float32(2.0**-32)
-    radius = jnp.sqrt(-2 * jnp.log(uniform))
-    signed = lax.bitcast_convert_type(pairs[1], jnp.int32).astype(jnp.float32)
-    angle = signed * jnp.float32(2 * math.pi * 2.0**-32)
-    both = jnp.concatenate([radius * jnp.cos(angle), radius * jnp.sin(angle)])
-    return both[:size].astype(dtype)
+    signed = lax.bitcast_convert_type(pairs.ravel()[:size], jnp.int32).astype(jnp.float32)
+    u = jnp.clip(signed * jnp.float32(2.0**-31), *_WITHIN)
+    return (jnp.float32(math.sqrt(2)) * lax.erf_inv(u)).astype(dtype)
 
 
 def random_rows(pairs: jax.Array, n: int) -> jax.Array:

@@ -8,12 +8,13 @@ import numpy as np
 
 from pymc_sgmcmc.engines.numba import loop
 from pymc_sgmcmc.engines.numba.functions import numba_function
-from pymc_sgmcmc.engines.numba.threads import cores, one_blas_thread
+from pymc_sgmcmc.engines.numba.threads import one_blas_thread
 from pymc_sgmcmc.engines.programs import (
     gradient_program,
     rows_that_count,
     weighted_program,
 )
+from pymc_sgmcmc.engines.threads import cores
 from pymc_sgmcmc.estimators.estimators import Estimator
 from pymc_sgmcmc.model.potential import StochasticPotential
 

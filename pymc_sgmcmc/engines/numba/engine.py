@@ -21,13 +21,14 @@ from pymc_sgmcmc.engines.numba import loop
 from pymc_sgmcmc.engines.numba.functions import numba_function
 from pymc_sgmcmc.engines.numba.kernels import choose_rows, choose_rows_of_updates
 from pymc_sgmcmc.engines.numba.random import NOISE, normals, threefry
-from pymc_sgmcmc.engines.numba.threads import cores, one_blas_thread
+from pymc_sgmcmc.engines.numba.threads import one_blas_thread
 from pymc_sgmcmc.engines.programs import (
     fresh_program,
     gradient_program,
     position_program,
     transition_program,
 )
+from pymc_sgmcmc.engines.threads import cores
 from pymc_sgmcmc.estimators.estimators import Estimator
 
 _log = logging.getLogger("pymc")

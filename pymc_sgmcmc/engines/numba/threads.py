@@ -1,19 +1,11 @@
-"""Threads: how many chains run at once, and how many BLAS may take meanwhile."""
+"""Threads that BLAS may take while the chains have one each."""
 
 import functools
-import os
 import sys
 import threading
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def one_blas_thread() -> Any:
