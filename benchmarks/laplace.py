@@ -1,6 +1,6 @@
 """Draws of the linearised posterior by stochastic gradients, beside the exact posterior.
 
-    uv run python -m benchmarks.laplace              # networks of 101 to 2,203 parameters
+    uv run python -m benchmarks.laplace              # networks of 101 to 2,403 parameters
     uv run python -m benchmarks.laplace --smoke      # the smallest two: two minutes each
 
 Each is held against what the exact inverse of the precision makes of the same noise, so that no
