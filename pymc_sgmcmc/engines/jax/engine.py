@@ -299,16 +299,10 @@ class JaxEngine:
                 jnp.asarray([n_draws, n_steps, place], jnp.int32),
             )
             self._devices.warn_of_idle(chains)
-            advanced = self._advance((0, 0, axes, None, None, None), args, chains, batches)
-            state, positions, statistics = advanced
-            draws = Draws(
-                np.asarray(positions)[:, :n_draws],
-                {k: np.asarray(v)[:, :n_draws] for k, v in statistics.items()},
-            )
-            return draws, state
+            return self._advance((0, 0, axes, None, None, None), args, chains, n_draws, batches)
 
-    def _advance(self, axes, args, chains, batches):
-        """State, positions and statistics after a run, of all chains in one program or in several.
+    def _advance(self, axes, args, chains, n_draws, batches):
+        """Draws and state after a run of all chains, in one program or in several.
 
         On the cores of a processor, threads take a few chains each: XLA makes the products of
         several chains one by one, and no faster than those of one.
@@ -316,28 +310,34 @@ class JaxEngine:
 
         def advance(args, chains, batches):
             run, args = self.vectorise(self._run_chain, axes, args, chains, batches)
-            return self._compile(run, "run", args)(*args)
+            state, *made = self._compile(run, "run", args)(*args)
+            if jax.process_count() > 1:
+                state, made = to_host((state, made))
+            return jax.tree.map(lambda x: np.asarray(x)[:, :n_draws], made), state
 
         few = chains_of_a_thread(chains, self._numbers) if self._devices.one_processor else chains
         if few == chains:
-            advanced = advance(args, chains, batches)
-            return to_host(advanced) if jax.process_count() > 1 else advanced
+            made, state = advance(args, chains, batches)
+            return Draws(*made), state
 
         def advance_some(first):
             # The last ones are filled up, for all to be one program.
             some = np.arange(first, first + few) % chains
 
             def of_some(axis, values):
-                return values if axis is None else jax.tree.map(lambda x: x[some], values)
+                if axis is None:
+                    return values
+                return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[some]), values)
 
             with self.precision():  # which is a thread's own
                 own = jax.tree.map(of_some, axes, args, is_leaf=lambda axis: axis is None)
                 own_batches = None if batches is None else of_some(0, batches)
-                return to_host(advance(own, few, own_batches))
+                return advance(own, few, own_batches)
 
         with ThreadPoolExecutor(cores()) as threads:
             parts = list(threads.map(advance_some, range(0, chains, few)))
-        return jax.tree.map(lambda *x: np.concatenate(x)[:chains], *parts)
+        made, state = jax.tree.map(lambda *x: np.concatenate(x)[:chains], *parts)
+        return Draws(*made), state
 
     # -- rows that are read while the chains run -------------------------------------------------
 
