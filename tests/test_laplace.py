@@ -344,6 +344,14 @@ def test_only_the_variables_named_leave_the_mode():
     np.testing.assert_allclose(other["linearised_at"]["hidden_1_bias"], mode["hidden_1_bias"])
 
 
+def test_single_precision_gives_the_same():
+    """And no warning of JAX's, which has no 64 bits then."""
+    model = regression()
+    found = [laplace(model, draws=50, dtype=k, random_seed=1) for k in ("float32", "float64")]
+    gammas = [idata.posterior.attrs["effective_dimension"] for idata in found]
+    assert gammas[0] == pytest.approx(gammas[1], rel=1e-4)
+
+
 def test_a_mode_that_was_found_serves_again():
     """Of transformed variables as well, which the tree holds as they are."""
     with pm.Model() as model:

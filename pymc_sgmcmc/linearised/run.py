@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +103,9 @@ def run(
     groups = variables.groups(em)
     size = len(variables.places)
     structure = _structure(structure, size)
-    with jax.enable_x64(_is_wide(potential)):
+    with jax.enable_x64(_is_wide(potential)), warnings.catch_warnings():
+        # PyTensor names 64-bit types in places where JAX has 32 bits: as meant.
+        warnings.filterwarnings("ignore", message=".*requested dtype.*")
         position = _given(potential, mode) if mode is not None else find_mode(potential, rng)
         prior = normal_prior(potential, position, variables.places, rng)
         _, whole = landscapes(potential, rng)
