@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pymc_sgmcmc import nn, schedules
 from pymc_sgmcmc.engines.settings import JAX, Numba
 from pymc_sgmcmc.functional.entry import functions
+from pymc_sgmcmc.linearised.entry import laplace
 from pymc_sgmcmc.plan.settings import WarmUp
 from pymc_sgmcmc.run.chains import ChainStuckError
 from pymc_sgmcmc.sampling import sample
@@ -38,6 +39,7 @@ __all__ = [
     "WarmUp",
     "diagnose",
     "functions",
+    "laplace",
     "nn",
     "predict",
     "reached",

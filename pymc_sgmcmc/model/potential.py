@@ -286,6 +286,26 @@ class StochasticPotential:
         terms = rebuild([*own.priors, *own.potentials, *observed], values, self.dtype)
         return sum((x.sum() for x in terms), start=pt.zeros((), self.dtype)).astype(self.dtype)
 
+    def of_rows(
+        self,
+        graphs: Sequence[TensorVariable],
+        position: TensorVariable,
+        rows: Sequence[Variable],
+    ) -> list[TensorVariable]:
+        """Graphs of the value variables and the data, at a position and for some rows.
+
+        Parameters
+        ----------
+        graphs : sequence of Variable
+            What the likelihood depends on.
+        position : Variable
+            Flat position q, shape ``(d,)``; there are no other variables.
+        rows : sequence of Variable
+            Rows of the row data, ``(n, ...)`` each.
+        """
+        values = self._values(self._slices(position), ())
+        return rebuild(graphs, values | self.terms.row_replacements(rows), self.dtype)
+
     def _has_rows(self, rv: Variable) -> bool:
         return self.n_rows is not None and self.rows is not None and rv in self.rows.observed
 

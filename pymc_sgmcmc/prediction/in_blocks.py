@@ -16,8 +16,8 @@ from xarray import Dataset, DataTree, concat, merge, open_datatree
 from pymc_sgmcmc.arguments import listed, number
 from pymc_sgmcmc.prediction.groups import dims_of
 from pymc_sgmcmc.prediction.laws import resized
+from pymc_sgmcmc.prediction.linearised import of_draws
 from pymc_sgmcmc.prediction.new_rows import NewRows
-from pymc_sgmcmc.prediction.posterior import Posterior
 from pymc_sgmcmc.streaming.stored import StoredRows
 
 # Numbers of a block, over its rows and the draws of all chains.
@@ -32,6 +32,7 @@ def predict_in_blocks(
     quantiles: Sequence[float],
     dtype: str,
     to: str | Path | None,
+    mode: DataTree | None = None,
 ) -> DataTree:
     """Summaries over draws of what is predicted for each row.
 
@@ -49,6 +50,8 @@ def predict_in_blocks(
         Of what is returned.
     to : path or None
         A new zarr store.
+    mode : DataTree, optional
+        Where the draws' model is linear; see `LinearisedPosterior`.
 
     Returns
     -------
@@ -87,7 +90,7 @@ def predict_in_blocks(
     scores = {k: pm.logp(resized(new.observed[k]), v) for k, v in outcomes.items()}
     scored = {k: f"{k} given its draws" for k in scores}
     graphs = asked | {scored[k]: x for k, x in scores.items()}
-    evaluate = Posterior(model, posterior, new, dtype).in_blocks(graphs, outcomes)
+    evaluate = of_draws(model, posterior, new, dtype, mode).in_blocks(graphs, outcomes)
     dims = dims_of(model, list(asked)) | dims_of(model, list(scores))
     sink = _Sink(to)
     for first in range(0, rows.n_rows, size):

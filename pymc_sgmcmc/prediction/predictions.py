@@ -21,6 +21,7 @@ from pymc_sgmcmc.model.plain import plain, the_model
 from pymc_sgmcmc.prediction.groups import to_groups
 from pymc_sgmcmc.prediction.in_blocks import predict_in_blocks
 from pymc_sgmcmc.prediction.laws import parameters_of, resized
+from pymc_sgmcmc.prediction.linearised import GROUP, of_draws
 from pymc_sgmcmc.prediction.new_rows import NewRows
 from pymc_sgmcmc.prediction.posterior import Posterior
 from pymc_sgmcmc.streaming.sources import is_source, open_rows
@@ -46,6 +47,8 @@ def predict(
 
     A few draws are evaluated at a time, compiled by JAX where it can, so that little but what is
     returned takes memory: four bytes for each draw, row and class. The model's data stay.
+
+    Draws that `laplace` gave are of a model that is linear around its mode, and so are predictions.
 
     Parameters
     ----------
@@ -110,6 +113,7 @@ def predict(
     pymc_sgmcmc.diagnostics.stack_chains : Weights for chains that don't mix.
     pymc_sgmcmc.diagnostics.lppd : The score of outcomes whose log-likelihood is here.
     pymc_sgmcmc.diagnostics.predictive_rhat : Whether the chains agree on the predictions.
+    pymc_sgmcmc.laplace : Draws around one mode.
 
     Examples
     --------
@@ -146,20 +150,20 @@ def predict(
         )
     _check_coords(coords)
     dtype = float_dtype("dtype", dtype, ("float16", "float32", "float64"))
-    posterior = idata.children[group]
+    posterior, mode = idata.children[group], idata.children.get(GROUP)
     if weights is not None:
         posterior = DataTree(in_proportion(posterior.to_dataset(), weights), name=group)
     if quantiles is not None:
         rows = open_rows({k: x if is_source(x) else np.asarray(x) for k, x in data.items()})
         return predict_in_blocks(
-            model, posterior, rows, lambda new: _asked(new, var_names), quantiles, dtype, to
+            model, posterior, rows, lambda new: _asked(new, var_names), quantiles, dtype, to, mode
         )
     _refuse_sources(data, to)
     new = NewRows(model, data, coords or {})
     rng = generator("random_seed", random_seed)
     asked = _asked(new, var_names)
     try:
-        draws = Posterior(model, posterior, new, dtype)
+        draws = of_draws(model, posterior, new, dtype, mode)
         predictions, likelihood = _evaluate(asked, draws, new, rng)
         return to_groups(model, posterior, new, predictions, likelihood)
     except Exception as error:

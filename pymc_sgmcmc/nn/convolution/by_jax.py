@@ -29,6 +29,8 @@ def _(op: Convolution, node: Apply, **_: Any) -> Callable:
 @jax_funcify.register(ImageGradient)
 def _(op: ImageGradient, node: Apply, **_: Any) -> Callable:
     def gradient(x: jax.Array, w: jax.Array, g: jax.Array) -> jax.Array:
+        # Where JAX has 64 bits for integers of the data, it makes float64 of some slopes.
+        g = g.astype(jnp.result_type(x, w))
         (found,) = jax.linear_transpose(lambda x: convolve(op, x, w), x)(g)
         return found
 
@@ -38,6 +40,7 @@ def _(op: ImageGradient, node: Apply, **_: Any) -> Callable:
 @jax_funcify.register(FilterGradient)
 def _(op: FilterGradient, node: Apply, **_: Any) -> Callable:
     def gradient(x: jax.Array, w: jax.Array, g: jax.Array) -> jax.Array:
+        g = g.astype(jnp.result_type(x, w))
         (found,) = jax.linear_transpose(lambda w: convolve(op, x, w), w)(g)
         return found
 

@@ -1,0 +1,89 @@
+"""The mode around which a model is linearised."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from pymc_sgmcmc.engines.settings import JAX
+from pymc_sgmcmc.estimators.estimators import Estimator
+from pymc_sgmcmc.model.graphs import is_network
+from pymc_sgmcmc.model.potential import StochasticPotential
+from pymc_sgmcmc.run.starts import starting_positions
+from pymc_sgmcmc.warmup.descent import DescentDynamics, descend
+from pymc_sgmcmc.warmup.landscape import Landscape
+from pymc_sgmcmc.warmup.mode import newton
+from pymc_sgmcmc.warmup.polish import polish
+
+_log = logging.getLogger("pymc_sgmcmc")
+
+# Variables up to which Newton's method is tried first, where the model is no network.
+_SMALL = 1000
+# Rows times variables up to which hundreds of passes over all rows are affordable.
+_POLISHED = 2e8
+# Updates in which the step of a descent shrinks to nothing, and its beginning.
+_ANNEALED, _RATE = 2_000, 0.01
+_BLOCK = 200
+# Rows that are evaluated at once.
+_ROWS = 1_000
+
+
+def find_mode(potential: StochasticPotential, rng: np.random.Generator) -> np.ndarray:
+    """Position of a mode of the posterior, ``(D,)``.
+
+    By Newton's method, where that comes to rest; else by the warm-up's descent without its noise,
+    whose step then shrinks to nothing, and L-BFGS on all rows where these are not too many.
+
+    Parameters
+    ----------
+    potential : StochasticPotential
+    rng : numpy.random.Generator
+
+    Raises
+    ------
+    SamplingError
+        If the log posterior is not finite where it would start.
+    """
+    some, whole = landscapes(potential, rng)
+    network = is_network(potential.model)
+    start = starting_positions(
+        potential,
+        [potential.initial_point],
+        [rng],
+        some.gradient,
+        from_prior="where possible" if network else False,
+    )
+    if potential.size <= _SMALL and not network:
+        found = newton(whole, start[0])
+        if found.converged:
+            return found.position
+    position = _descended(potential, start, rng)
+    if (potential.n_rows or 1) * potential.size > _POLISHED:
+        return position
+    polished = polish(whole, position, np.ones(potential.size))
+    lower = polished.potential < whole.gradient(position[None])[0][0]
+    return polished.position if lower else position
+
+
+def landscapes(
+    potential: StochasticPotential, rng: np.random.Generator
+) -> tuple[Landscape, Landscape]:
+    """U on some rows, and on all of them: as many at once, so that memory does not grow."""
+    some = Landscape(potential, _ROWS, {}, rng, JAX())
+    return some, Landscape(potential, None, {}, rng, JAX(), like=some)
+
+
+def _descended(
+    potential: StochasticPotential, start: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """End of a minibatch descent, and of one with a step that shrinks after it."""
+    engine = JAX().engine(Estimator(potential), DescentDynamics(temperature=0.0))
+    seeds = rng.integers(2**32, size=(2, 1, 2), dtype=np.uint32)
+    # What no longer matters is what would not matter to the posterior's mass.
+    found = descend(engine, start, {}, seeds[0], temperature=1.0)
+    state = engine.init(found.positions, seeds[1])
+    rates = _RATE * (1 + np.cos(np.linspace(0, np.pi, _ANNEALED))) / 2
+    for part in rates.reshape(-1, 1, _BLOCK):
+        draws, state = engine.run(state, part, _RATE, {}, 1)
+    return draws.positions[0, -1].astype(float)
