@@ -153,6 +153,7 @@ def crossed_model(apart):
     return crossed, pm.do(model, {"sd_a": 0.7, "sd_b": 1.5})
 
 
+@pytest.mark.slow
 def test_a_total_and_what_sums_to_zero_is_the_same_prior():
     """Covariances of 40,000 draws: entries are within 5 standard errors, √(σᵢᵢσⱼⱼ + σᵢⱼ²)/200."""
     crossed, model = crossed_model(apart=True)

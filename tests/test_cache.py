@@ -142,6 +142,7 @@ print(compile_for(lambda x: x + 1, jnp.ones(2))(jnp.ones(2)).tolist())
 """
 
 
+@pytest.mark.slow
 def test_another_process_runs_it(folder):
     for _ in range(2):
         run = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)

@@ -7,8 +7,7 @@ import pytensor
 import pytest
 
 from pymc_sgmcmc import SGLD, sample
-from pymc_sgmcmc.engines import choice
-from pymc_sgmcmc.engines.numba import threads
+from pymc_sgmcmc.engines import choice, threads
 
 
 def test_the_rule(monkeypatch):

@@ -49,6 +49,7 @@ def assert_correlated(idata):
 
 
 @pytest.mark.parametrize("ours_first", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_with_metropolis(pair, ours_first):
     with pair:
         steps = [SGHMC(["x"], step_size=0.2, steps_per_draw=8), pm.Metropolis([pair["y"]])]
@@ -100,6 +101,7 @@ def test_attributes_of_two_steps_can_be_stored(pair, tmp_path, store):
     assert stored["shard"] == "chains"
 
 
+@pytest.mark.slow
 def test_each_trace_has_the_attributes_of_its_steps(pair):
     # Also where another run of the same step, or of another step, came in between.
     with pair:
@@ -146,6 +148,7 @@ def test_with_discrete_variables():
         assert abs(np.corrcoef(z, k)[0, 1]) < 0.15
 
 
+@pytest.mark.slow
 def test_with_minibatches():
     # A switch between two slopes: the discrete variable is an input of the minibatch gradient.
     rng = np.random.default_rng(0)
@@ -164,6 +167,7 @@ def test_with_minibatches():
     assert 0.7 * sd < draws["b"].std() < 1.4 * sd
 
 
+@pytest.mark.slow
 def test_with_nuts_for_the_rest(pair):
     # NUTS, too, has a statistic called step_size: both stand side by side.
     step = SGHMC(["x"], step_size=0.2, steps_per_draw=8, model=pair)

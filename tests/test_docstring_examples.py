@@ -29,6 +29,7 @@ def run(text, name="example"):
 
 
 @pytest.mark.parametrize("name", sorted(ONCE))
+@pytest.mark.slow
 def test_example(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # some save a picture
     ran, report = run(inspect.getdoc(pkgutil.resolve_name(name)), name)

@@ -56,6 +56,7 @@ def test_varying_intercepts_are_those_of_the_collapsed_model():
     assert np.mean(spread**2) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.slow
 def test_effects_with_rows_have_a_mode_for_a_control_variate():
     run = searched(intercepts(rows=20)[0])
     assert isinstance(run._warm_up, EffectsWarmUp)
@@ -89,6 +90,7 @@ def test_a_network_of_plain_pymc_is_no_regression():
     assert run.tuning.steps_per_draw == 80
 
 
+@pytest.mark.slow
 def test_directions_that_effects_share_have_axes_of_their_own():
     """Of a store and an item in every row: a constant can move from one to the other."""
     rng = np.random.default_rng(3)
@@ -132,6 +134,7 @@ def test_curvature_is_that_of_all_pieces_of_the_rows(monkeypatch):
     "preconditioner",
     ["auto", *(pytest.param(x, marks=pytest.mark.slow) for x in ("diagonal", "array"))],
 )
+@pytest.mark.slow
 def test_coordinates_are_those_that_were_asked_for(preconditioner):
     """Slopes on years since 2000 are nearly intercepts: effects of a group need a block."""
     rng = np.random.default_rng(5)

@@ -159,6 +159,7 @@ HEADS = ("categorical", "binomial", *SLOW)
 
 
 @pytest.mark.parametrize("head", HEADS)
+@pytest.mark.slow
 def test_the_curvature_is_the_expected_hessian(head):
     """Of the log-likelihood, over outcomes drawn from the law: by JAX's Hessian of the expectation.
 
@@ -267,6 +268,7 @@ def test_no_jacobian_is_formed():
 # -- predictions -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_predictions_are_linear_in_the_draws():
     """f(x; w*) + J(x) (w − w*), by the Jacobian of the network."""
     with pm.Model() as model:

@@ -280,6 +280,7 @@ def last_layer(features, outcomes, sd, noise):
     ],
     ids=["equinox", "flax"],
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_last_layer_has_its_closed_form(module, write, freeze, names):
     """Bayesian linear regression on the features of the frozen layer."""
     first = module.layers[0]
@@ -306,6 +307,7 @@ def test_a_last_layer_has_its_closed_form(module, write, freeze, names):
         pytest.param(flax_mlp(3), nn.from_flax, nn.to_flax, id="flax", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_a_draw_goes_back_into_a_module(module, write, back):
     classes = RNG.integers(3, size=50)
     with pm.Model() as model:

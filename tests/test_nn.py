@@ -133,6 +133,7 @@ def test_weight_norm_lengths_follow_their_law():
 
 
 @pytest.mark.filterwarnings("ignore:Numba will use object mode")
+@pytest.mark.slow
 def test_weight_norm_of_a_unit_is_its_scale():
     model = network(nn.WeightNorm())
     v = values_of(model, ["hidden_1_weights", "hidden_1_weights_scale"])

@@ -97,6 +97,7 @@ def test_what_was_settled_stays(model):
 
 
 @pytest.mark.parametrize("engine", ["jax", "numba"])
+@pytest.mark.slow
 def test_thermostats_begin_where_they_settle(engine):
     with pm.Model() as model:
         pm.Normal("y", pm.Normal("m", 0, 1, shape=2).sum(), 1, observed=np.arange(100.0) / 50)

@@ -77,6 +77,7 @@ def test_the_draws_are_those_of_sample(drafted, model):
         np.testing.assert_array_equal(found["posterior"][name], x)
 
 
+@pytest.mark.slow
 def test_arguments_of_the_run(drafted, model, caplog):
     caplog.set_level(logging.INFO, "pymc")
     more = {"var_names": ["m"], "discard_tuned_samples": False, "initvals": {"m": 2.0}}

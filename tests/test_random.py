@@ -56,7 +56,7 @@ def test_threefry_is_that_of_jax():
 
 
 def test_normals_are_normal(draw):
-    x = draw(10_000_001)
+    x = draw(4_000_001)
     n = x.size
     for k, mean, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96), (6, 15, 10_170)):
         assert abs((x**k).mean() - mean) < 5 * np.sqrt(variance / n), k

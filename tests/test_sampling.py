@@ -117,6 +117,7 @@ def test_doors_give_the_same(model, steps, sampler):
 @pytest.mark.parametrize(
     "kwargs", [{"discard_tuned_samples": False}, {"chains": 1}, {"random_seed": [1, 2]}], ids=str
 )
+@pytest.mark.slow
 def test_doors_give_the_same_with(model, step, kwargs):
     assert_same(our_sample(model, step, **kwargs), pm_sample(model, step, **kwargs))
 

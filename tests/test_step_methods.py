@@ -87,6 +87,7 @@ def test_all_chains_run_in_this_process(model, step, monkeypatch, kwargs):
     assert before.sample_stats.equals(after.sample_stats)
 
 
+@pytest.mark.slow
 def test_a_plain_script_with_defaults(tmp_path):
     # No __main__ guard, no cores=..., JAX live from the second pm.sample on.
     script = tmp_path / "script.py"

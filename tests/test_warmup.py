@@ -357,6 +357,7 @@ def two_modes():
 
 
 @pytest.mark.parametrize("sampler", [pytest.param(SGNHT, marks=pytest.mark.slow), ATMC])
+@pytest.mark.slow
 def test_chains_in_different_modes_keep_their_own_coordinates(sampler):
     model, mean, sd = two_modes()
     with model:
@@ -446,6 +447,7 @@ def test_what_is_to_be_found_needs_tuning_draws(logistic, arguments, finds):
 
 
 @pytest.mark.parametrize("sampler", [pytest.param(SGHMC, marks=pytest.mark.slow), ATMC])
+@pytest.mark.slow
 def test_twelve_hundred_normals_of_different_scales(sampler):
     sd = np.geomspace(0.1, 10, 1200)
     with pm.Model() as model:

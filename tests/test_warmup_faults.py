@@ -353,6 +353,7 @@ assert sys.modules["jax"] is None
 """
 
 
+@pytest.mark.slow
 def test_numba_stands_alone():
     done = subprocess.run([sys.executable, "-c", _WITHOUT_JAX], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -116,6 +116,7 @@ def test_temperatures_are_means_by_chain_with_their_error():
     assert set(table.sizes) == {"kind", "chain"}
 
 
+@pytest.mark.slow
 def test_temperatures_of_a_run():
     with pm.Model() as model:
         pm.Normal("x", shape=20)

@@ -41,6 +41,7 @@ def variances(target, walkers, run, rounds=400):
 @pytest.mark.parametrize(
     "walkers", [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (16, 64))]
 )
+@pytest.mark.slow
 def test_halves_leave_the_law_as_it_is(target, walkers):
     check(variances(target, walkers, example.run), 1.0, allowance=0.005, precision=0.03)
 

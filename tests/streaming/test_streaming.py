@@ -75,6 +75,7 @@ def test_draws_are_those_of_rows_in_memory(rows, files, engine, settings, monkey
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("engine", ["jax", pytest.param("numba", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_sources_in_memory_are_taken_as_they_are(rows, engine):
     in_memory, _ = draws(logistic(*rows), engine=engine)
     X, y, g = rows
