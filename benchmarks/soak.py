@@ -104,7 +104,7 @@ def kinds(folder: Path) -> dict[str, Callable[[int], object]]:
             return float(sample(store=f"{place}/run.zarr", **run)["posterior"]["s"].mean())
 
     def predictions(number: int) -> object:
-        return predict(idata, {"X": x[: 100 + number % 3]}, model=model, random_seed=number)
+        return predict(idata, {"X": x[: 100 + number % 2]}, model=model, random_seed=number)
 
     return {
         "same step": same_step,

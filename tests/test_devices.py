@@ -54,10 +54,11 @@ def test_chains_over_devices(alone, tmp_path):
     assert spread.pop("devices") == 4
     # The warm-up's measurements are sums, which differ by rounding.
     whole = alone["chains", BATCH]
-    np.testing.assert_allclose(spread.pop("b"), whole["b"], rtol=1e-6)
-    # XLA vectorises another number of chains another way, which rounds the last bits otherwise.
+    np.testing.assert_allclose(spread.pop("b"), whole["b"], rtol=1e-5, atol=1e-6)
+    # XLA vectorises another number of chains another way, which rounds the last bits otherwise:
+    # those of the noise, which is made in single precision.
     for name, x in spread.items():
-        np.testing.assert_allclose(x, whole[name], rtol=1e-9, atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(x, whole[name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("batch_size", [BATCH, ALL])
@@ -68,8 +69,8 @@ def test_rows_over_devices(alone, tmp_path, batch_size):
     names = ("positions", "in_sweeps", "value", "gradient", "potential_energy", "gradient_norm")
     for name in names:
         whole = alone["rows", batch_size][name]
-        np.testing.assert_allclose(spread[name], whole, rtol=1e-10, err_msg=name)
-    np.testing.assert_allclose(spread["b"], alone["rows", batch_size]["b"], rtol=1e-6)
+        np.testing.assert_allclose(spread[name], whole, rtol=1e-5, atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(spread["b"], alone["rows", batch_size]["b"], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("shard", ["chains", "rows"])
@@ -84,7 +85,7 @@ def test_two_processes(alone, tmp_path, shard):
         spread = finish(process, path)
         assert spread["devices"] == 2
         whole = alone[shard, BATCH]["positions"]
-        np.testing.assert_allclose(spread["positions"], whole, rtol=1e-10)
+        np.testing.assert_allclose(spread["positions"], whole, rtol=1e-5, atol=1e-6)
 
 
 @pytest.fixture

@@ -335,10 +335,11 @@ def test_every_sampler_finds_the_posterior(sampler):
     with pm.Model() as model:
         mu = pm.Normal("mu", 0, 10)
         pm.Normal("y", mu, 1, observed=y)
-        # Momentum without a thermostat gets hotter by the gradient's noise: smaller steps.
+        # Momentum without a thermostat gets hotter by the gradient's noise: smaller steps, friction.
         names = sampler.dynamics_class.auxiliaries
-        h = 0.005 if "momentum" in names and "thermostat" not in names else 0.02
-        step = sampler(batch_size=25, step_size=h, steps_per_draw=25)
+        heated = "momentum" in names and "thermostat" not in names
+        settings = {"step_size": 0.005, "momentum_decay": 0.9} if heated else {"step_size": 0.02}
+        step = sampler(batch_size=25, steps_per_draw=25, **settings)
     posterior = pm_sample(model, step, 300, tune=100, chains=8).posterior["mu"]
     assert abs(posterior.mean() - y.mean()) < 0.02
     assert 0.09 < posterior.std() < 0.115  # 0.1, and 3% for the gradient's noise
