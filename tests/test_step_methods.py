@@ -335,7 +335,7 @@ def test_every_sampler_finds_the_posterior(sampler):
     with pm.Model() as model:
         mu = pm.Normal("mu", 0, 10)
         pm.Normal("y", mu, 1, observed=y)
-        # Momentum without a thermostat gets hotter by the gradient's noise: smaller steps, friction.
+        # Momentum without a thermostat gets hotter by noise: smaller steps, more friction.
         names = sampler.dynamics_class.auxiliaries
         heated = "momentum" in names and "thermostat" not in names
         settings = {"step_size": 0.005, "momentum_decay": 0.9} if heated else {"step_size": 0.02}
