@@ -101,6 +101,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("kind", "library", "dtype"), CASES)
+@pytest.mark.slow
 def test_density_and_gradient_are_those_of_jax(kind, library, dtype):
     rows, side = (12, 6) if kind != "conv" else (12, 8)
     x, y = networks.text(rows, side) if kind == "transformer" else networks.images(rows, side, 3)

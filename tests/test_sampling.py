@@ -152,6 +152,7 @@ def test_var_names(model, step):
     np.testing.assert_allclose(some.posterior["mu"], everything.posterior["mu"], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_thousand_chains(model, step):
     idata = our_sample(model, step, 2, chains=1000, tune=0)
     assert idata.posterior["b"].shape == (1000, 2, 2)

@@ -38,6 +38,7 @@ def start(engine):
 
 @engines
 @pytest.mark.parametrize("rows", [N, 2 * B, B + 1])
+@pytest.mark.slow
 def test_every_row_of_a_sweep_is_used_twice(name, rows):
     engine, parts, sweeps = engine_of(name, rows=rows), rows // B, 4
     h = np.full((2 * parts * sweeps, 1), 1e-10)  # chains stay where they are

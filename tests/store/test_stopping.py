@@ -40,6 +40,7 @@ def run(made, draws=30, **kwargs):
 
 
 @pytest.mark.parametrize("with_store", [False, True])
+@pytest.mark.slow
 def test_a_function_stops_a_run_and_the_same_call_extends_it(made, tmp_path, with_store, caplog):
     store = tmp_path / "run.zarr" if with_store else None
     caplog.set_level("INFO", "pymc_sgmcmc")
@@ -64,6 +65,7 @@ def test_what_a_callback_is_told(made):
 
 
 @pytest.mark.parametrize("with_store", [False, True])
+@pytest.mark.slow
 def test_the_draws_so_far(made, tmp_path, with_store):
     lengths = []
 

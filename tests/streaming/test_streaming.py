@@ -90,6 +90,7 @@ def test_sources_in_memory_are_taken_as_they_are(rows, engine):
 
 
 @pytest.mark.parametrize("engine", ["jax", pytest.param("numba", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_draws_made_in_parts_have_the_same_statistics(rows, files, engine, monkeypatch):
     settings = dict(sampler=SGHMC, step_size=0.01, steps_per_draw=20, tune=0, n=8)
     _, whole = draws(template(rows), engine=engine, data=files, **settings)
