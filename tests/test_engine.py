@@ -17,9 +17,9 @@ from pymc_sgmcmc.dynamics import SGNHTDynamics
 from pymc_sgmcmc.dynamics.base import OF_DRAWS, OF_STATES
 from pymc_sgmcmc.engines import threads
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
+from pymc_sgmcmc.engines.blas import one_blas_thread
 from pymc_sgmcmc.engines.jax import engine as of_jax
 from pymc_sgmcmc.engines.jax.derivatives import JaxDerivatives
-from pymc_sgmcmc.engines.numba.threads import one_blas_thread
 from pymc_sgmcmc.run.phases import Run
 from tests.samplers import SAMPLERS
 

@@ -160,6 +160,16 @@ def test_the_largest_curvature_is_that_of_the_hessian(d, dense):
     np.testing.assert_allclose(found, expected, rtol=1e-6 if d < 50 else 0.05)
 
 
+def test_differences_of_slopes_are_products_with_the_hessian(badly_scaled):
+    landscape, mode, (_, covariance) = badly_scaled
+    sds = np.sqrt(np.diag(covariance))
+    directions = sds * np.random.default_rng(0).normal(size=(4, 6))
+    positions = mode + directions[::-1]
+    found = landscape.differences(positions, directions)
+    expected = landscape.products(positions, directions)
+    np.testing.assert_allclose(found * sds, expected * sds, rtol=1e-6, atol=1e-6)
+
+
 # -- noise ---------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from pymc.exceptions import SamplingError
 
 from pymc_sgmcmc.dynamics import MomentumDynamics
+from pymc_sgmcmc.engines.blas import one_blas_thread
 from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.model.hierarchy import non_centred
@@ -135,6 +136,7 @@ class BaseWarmUp(ABC):
         self._seconds += other._seconds
         self._before += other.row_gradients
 
+    @one_blas_thread()
     def search(self, starts: np.ndarray) -> tuple[Tuning, np.ndarray]:
         """Find the settings to begin with.
 
@@ -154,6 +156,7 @@ class BaseWarmUp(ABC):
         tuning = self._tuning(places, place_of_chain, positions[:, None], started)
         return tuning, positions
 
+    @one_blas_thread()
     def settle(self, tuning: Tuning, positions: np.ndarray) -> Tuning:
         """Measure noise and curvature where the chains have come to, and adapt the step size.
 

@@ -13,18 +13,15 @@ from pymc_sgmcmc.model.graphs import is_network
 from pymc_sgmcmc.plan.compiled import Compiled
 from pymc_sgmcmc.plan.tuning import Tuning
 from pymc_sgmcmc.warmup.base import MISLEADING, BaseWarmUp
-from pymc_sgmcmc.warmup.effects import EffectsWarmUp, Rough
+from pymc_sgmcmc.warmup.effects import EffectsWarmUp
 from pymc_sgmcmc.warmup.large import LargeWarmUp
+from pymc_sgmcmc.warmup.mode import Rough
 from pymc_sgmcmc.warmup.small import SmallWarmUp
 
 # Dimensions up to which whole Hessians are affordable.
 _SMALL = 1000
 # Dimensions up to which eight searches for a mode are quick, however long each takes.
 _QUICK = 100
-# Share of directions in which U curves down, from which on Newton's method has a long way to go;
-# and Hessians to look at: they lead a regression to where hardly a direction does, while of a
-# network every third still does.
-_ROUGH, _LOOKS = 0.1, 8
 
 
 def warm_up(
@@ -102,17 +99,12 @@ def _warm_up(
     if not dense and network and size > _QUICK:
         return large()  # Newton's method would look in vain for its mode
     small = SmallWarmUp(compiled, others, rng, engine)
-    begin = starts(small.coarse.gradient)
-    if not dense and size > _QUICK and _downward(small, begin[0]) > _ROUGH:
+    small.refuses_rough = not dense and size > _QUICK
+    try:
+        tuning, positions = small.search(starts(small.coarse.gradient))
+    except Rough:
         return large()
-    tuning, positions = small.search(begin)
     if wanted.whitens and not dense and small.misfit > MISLEADING:
         # A small network, say: what is known of its modes stands, their scale does not.
         return large(after=small)
     return small, tuning, positions
-
-
-def _downward(small: SmallWarmUp, start: np.ndarray) -> float:
-    """Share of the directions in which U still curves down a few steps from a start."""
-    found = small.search_from(start, _LOOKS)
-    return float((np.linalg.eigvalsh(found.hessian) < 0).mean())

@@ -16,6 +16,7 @@ from pymc_sgmcmc.plan.tuning import Place
 from pymc_sgmcmc.warmup.base import MISLEADING
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.large import _ROWS, LargeWarmUp, place_of, twice
+from pymc_sgmcmc.warmup.mode import Rough
 from pymc_sgmcmc.warmup.polish import Spectrum, curvatures, polish
 from pymc_sgmcmc.warmup.turning import along, have_in_common, uncorrelated
 
@@ -37,10 +38,6 @@ _VISITED = 4
 _SHARED = 32
 # Halvings of a start's way from the mode until U is finite there.
 _HALVINGS = 8
-
-
-class Rough(Exception):
-    """There is no mode that the posterior lies around: U curves down, or is another U elsewhere."""
 
 
 class EffectsWarmUp(LargeWarmUp):

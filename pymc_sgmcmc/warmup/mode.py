@@ -6,12 +6,20 @@ import numpy as np
 
 from pymc_sgmcmc.warmup.landscape import Landscape
 
-EVALUATIONS = 200
+_EVALUATIONS = 200
+# Share of directions in which U curves down, from which on Newton's method has a long way to go;
+# and Hessians to look at: they lead a regression to where hardly a direction does, while of a
+# network every third still does.
+_ROUGH, _LOOKS = 0.1, 8
 # Smallest curvature that counts, in units of the diagonal's: below it there is only rounding.
 FLOOR = 1e-12
 # Converged when a Newton step would lower U by less than this many nats: a tenth of a posterior
 # standard deviation, and the step is made all the same.
 _DECREMENT = 0.005
+
+
+class Rough(Exception):
+    """There is no mode that the posterior lies around: U curves down, or is another U elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class Mode:
         return self.evaluations > 1
 
 
-def newton(landscape: Landscape, start: np.ndarray, evaluations: int = EVALUATIONS) -> Mode:
+def newton(landscape: Landscape, start: np.ndarray, refuse_rough: bool = False) -> Mode:
     """Follow Newton's method, damped as Levenberg and Marquardt do, from a start.
 
     The damping is relative to the diagonal of the Hessian, so that the units of the parameters do
@@ -54,12 +62,17 @@ def newton(landscape: Landscape, start: np.ndarray, evaluations: int = EVALUATIO
     landscape : Landscape
     start : ndarray
         Shape ``(d,)``.
-    evaluations : int
-        Hessians that may be evaluated.
+    refuse_rough : bool
+        Whether to go on only where U is about to curve up in nearly all directions.
 
     Returns
     -------
     Mode
+
+    Raises
+    ------
+    Rough
+        If it is not, and was to be.
 
     References
     ----------
@@ -72,7 +85,9 @@ def newton(landscape: Landscape, start: np.ndarray, evaluations: int = EVALUATIO
     if not np.isfinite(hessian).all():
         return Mode(position, float(value), np.eye(len(position)), False, 1)
     damping, converged, made = 1e-3, False, 1
-    while not converged and made < evaluations:
+    while not converged and made < _EVALUATIONS:
+        if made == _LOOKS and refuse_rough:
+            _refuse_rough(hessian)
         step, least = _damped_step(gradient, hessian, damping)
         expected = -gradient @ step - step @ hessian @ step / 2
         # Where U is flat, or curves down, there is no mode, however small the slope.
@@ -91,7 +106,15 @@ def newton(landscape: Landscape, start: np.ndarray, evaluations: int = EVALUATIO
             damping *= 10
             if damping > 1e12:
                 break
+    if made <= _LOOKS and refuse_rough:
+        _refuse_rough(hessian)
     return Mode(position, float(value), hessian, converged, made)
+
+
+def _refuse_rough(hessian: np.ndarray) -> None:
+    """Raise `Rough` where U curves down in too many directions."""
+    if (np.linalg.eigvalsh(hessian) < 0).mean() > _ROUGH:
+        raise Rough
 
 
 def _damped_step(

@@ -13,7 +13,7 @@ from pymc_sgmcmc.plan.tuning import Place
 from pymc_sgmcmc.warmup import scale
 from pymc_sgmcmc.warmup.base import BaseWarmUp
 from pymc_sgmcmc.warmup.landscape import Landscape
-from pymc_sgmcmc.warmup.mode import EVALUATIONS, Mode, newton
+from pymc_sgmcmc.warmup.mode import Mode, newton
 from pymc_sgmcmc.warmup.noise import correlated_part
 
 # Searches for a mode, at least: one that the chains could miss is to be known of.
@@ -41,9 +41,15 @@ class SmallWarmUp(BaseWarmUp):
 
     Centre and scale are pooled over the chains whose searches end in the same mode; chains in
     different modes keep their own.
+
+    Attributes
+    ----------
+    refuses_rough : bool
+        Whether to raise `Rough`, early, where U curves down as in a network.
     """
 
     noted = ("misfit", "_unimodal")
+    refuses_rough = False
 
     def __init__(
         self,
@@ -106,7 +112,7 @@ class SmallWarmUp(BaseWarmUp):
         for start in (*starts, *wide):
             same = [self._leads_down(start, end) for end in ends]
             if not any(same):
-                found = self.search_from(start)
+                found = self.search_from(start, self.refuses_rough and not ends)
                 same = [_is_at(found, end) for end in ends]
                 if not any(same):
                     ends.append(found)
@@ -122,18 +128,18 @@ class SmallWarmUp(BaseWarmUp):
         begin = [i if i in kept else int(mass.argmax()) for i in labels[: len(starts)]]
         return [ends[i] for i in kept], np.searchsorted(kept, begin)
 
-    def search_from(self, start: np.ndarray, evaluations: int = EVALUATIONS) -> Mode:
+    def search_from(self, start: np.ndarray, refuse_rough: bool = False) -> Mode:
         """Follow Newton's method from a start, or from nearer to the model's initial point.
 
         As near as it takes for a finite Hessian.
         """
         initial = self.plan.potential.ravel(self.plan.potential.initial_point)
-        found = newton(self.coarse, start, evaluations)
+        found = newton(self.coarse, start, refuse_rough)
         for _ in range(_HALVINGS):
             if found.started:
                 break
             start = (start + initial) / 2
-            found = newton(self.coarse, start, evaluations)
+            found = newton(self.coarse, start, refuse_rough)
         return found
 
     def _leads_down(self, start: np.ndarray, mode: Mode) -> bool:

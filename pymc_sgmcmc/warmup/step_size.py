@@ -143,12 +143,13 @@ def largest_curvatures(
         found[finite] = np.linalg.eigvalsh(coordinates.curvature(hessians[finite]))[:, -1]
         return found
     at_once = max(1, _NUMBERS // d)
+    products = landscape.differences if landscape.is_double else landscape.products
     parts = np.split(positions, range(at_once, k, at_once))
 
     def of(part: np.ndarray) -> np.ndarray:
         def times(z: np.ndarray) -> np.ndarray:
             directions = coordinates.position(z) - coordinates.centre
-            return coordinates.gradient(landscape.products(part, directions))
+            return coordinates.gradient(products(part, directions))
 
         return largest_eigenvalues(times, rng.normal(size=part.shape))
 

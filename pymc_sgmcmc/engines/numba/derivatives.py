@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from pymc_sgmcmc.engines.blas import one_blas_thread
 from pymc_sgmcmc.engines.numba import loop
 from pymc_sgmcmc.engines.numba.functions import numba_function
-from pymc_sgmcmc.engines.numba.threads import one_blas_thread
 from pymc_sgmcmc.engines.programs import (
     gradient_program,
     rows_that_count,

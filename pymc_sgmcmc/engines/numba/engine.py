@@ -17,11 +17,11 @@ from pymc_sgmcmc.engines.base import (
     check_capacity,
     type_of_rows,
 )
+from pymc_sgmcmc.engines.blas import one_blas_thread
 from pymc_sgmcmc.engines.numba import loop
 from pymc_sgmcmc.engines.numba.functions import numba_function
 from pymc_sgmcmc.engines.numba.kernels import choose_rows, choose_rows_of_updates
 from pymc_sgmcmc.engines.numba.random import NOISE, normals, threefry
-from pymc_sgmcmc.engines.numba.threads import one_blas_thread
 from pymc_sgmcmc.engines.programs import (
     fresh_program,
     gradient_program,

@@ -1,19 +1,23 @@
-"""Threads that BLAS may take while the chains have one each."""
+"""Threads that BLAS may take."""
 
 import functools
 import sys
 import threading
-from typing import Any
+from contextlib import ContextDecorator
 
 from threadpoolctl import ThreadpoolController
 
 
-def one_blas_thread() -> Any:
-    """Context in which BLAS keeps to one thread: the chains have one each."""
+def one_blas_thread() -> "_OneBlasThread":
+    """Context, or decorator of a function, in which BLAS keeps to one thread.
+
+    Chains have one each. And matrices of a few hundred columns are done sooner by one: threads wait
+    for each other longer than they compute, the more so where other work has the cores.
+    """
     return _ONE_BLAS_THREAD
 
 
-class _OneBlasThread:
+class _OneBlasThread(ContextDecorator):
     """Limits that several threads share: the first to come sets them, the last lifts them.
 
     They hold for the whole process; each on its own would restore what another had set.
