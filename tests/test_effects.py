@@ -65,6 +65,8 @@ def test_effects_with_rows_have_a_mode_for_a_control_variate():
     (place,) = run.tuning.places
     # Effects are in units of their standard deviation, about (20/σ² + 1/τ²)^(-1/2).
     assert np.median(place.coordinates.factor) == pytest.approx(24**-0.5, rel=0.1)
+    # All have as many rows, and so about the same noise.
+    assert place.noise.max() < 5 * np.median(place.noise)
 
 
 @pytest.mark.slow

@@ -6,6 +6,8 @@ import pytest
 
 from pymc_sgmcmc import ATMC, JAX, SGLD, Numba, WarmUp
 from pymc_sgmcmc.dynamics import SGHMCDynamics
+from pymc_sgmcmc.engines.jax import engine
+from pymc_sgmcmc.engines.jax.functions import translate
 from pymc_sgmcmc.estimators.coordinates import Coordinates
 from pymc_sgmcmc.plan.tuning import Place, Tuning
 from pymc_sgmcmc.pymc_step import population
@@ -58,6 +60,21 @@ def test_gradients_are_clipped_where_chains_move_and_not_where_the_warm_up_looks
     assert norm(found) == pytest.approx(100 * D**0.5)
     assert norm(found, tuning(np.ones(D))) == pytest.approx(1)
     assert norm(ATMC(model=model, clip_gradient=1.0, step_size=0.1)) == pytest.approx(1)
+
+
+def test_a_potential_is_translated_once_for_all_coordinates(model, monkeypatch):
+    translated = []
+
+    def counting(program):
+        translated.append(program)
+        return translate(program)
+
+    monkeypatch.setattr(engine, "translate", counting)
+    compiled = ATMC(model=model).compiled
+    anchor = 0.0, np.zeros(D)
+    made = [compiled.engine(JAX(), x) for x in (None, tuning(np.eye(D)), tuning(np.eye(D), anchor))]
+    assert len({id(one) for one in made}) == 3
+    assert len(translated) == 1
 
 
 def test_each_phase_has_its_updates_and_blocks_end_with_it(model):

@@ -1,10 +1,12 @@
 """The graphs that every engine compiles: gradient, position, transition and fresh auxiliaries."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytensor.tensor as pt
+from pytensor.graph.op import Op
+from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.dynamics.base import Dynamics
 from pymc_sgmcmc.estimators.estimators import Estimator
@@ -19,7 +21,9 @@ class Program(NamedTuple):
     outputs: list[Any]
 
 
-def gradient_program(estimator: Estimator, length: int | None = None) -> Program:
+def gradient_program(
+    estimator: Estimator, length: int | None = None, translated: Op | None = None
+) -> Program:
     """(position, *others, *parameters, *rows) → (value, gradient).
 
     Parameters
@@ -27,10 +31,20 @@ def gradient_program(estimator: Estimator, length: int | None = None) -> Program
     estimator : Estimator
     length : int, optional
         Number of rows that stand for all; a batch when None.
+    translated : Op, optional
+        (position, *others, *rows) → (value, gradient), as an engine knows it, in place of the
+        potential's own graph.
     """
     position, others, rows = estimator.potential.inputs(length)
     parameters = _symbols(estimator)
-    outputs = estimator.value_and_gradient(position, others, rows, parameters)
+
+    def estimate(at: TensorVariable) -> tuple[TensorVariable, TensorVariable]:
+        if translated is None:
+            return estimator.potential.value_and_gradient(at, others, rows)
+        value, gradient = cast(list[TensorVariable], translated(at, *others, *rows))
+        return value, gradient
+
+    outputs = estimator.value_and_gradient(position, estimate, parameters)
     return Program([position, *others, *parameters.values(), *rows], list(outputs))
 
 

@@ -78,10 +78,10 @@ class OneEngine(EngineSettings):
         self,
         estimator: Estimator,
         dynamics: Dynamics,
-        same_rows: Any = None,
+        like: Any = None,
         batches: str = "independent",
     ) -> Engine:
-        """Compile an engine; one that has loaded the same rows may share them."""
+        """Compile an engine; one of the same potential may share its rows, and more."""
 
     @abstractmethod
     def derivatives(
@@ -161,13 +161,13 @@ class JAX(OneEngine):
         self,
         estimator: Estimator,
         dynamics: Dynamics,
-        same_rows: Any = None,
+        like: Any = None,
         batches: str = "independent",
     ) -> Engine:
         """Compile an engine by XLA; see `OneEngine.engine`."""
         from pymc_sgmcmc.engines.jax.engine import JaxEngine
 
-        made = JaxEngine(estimator, dynamics, same_rows, batches, **vars(self))
+        made = JaxEngine(estimator, dynamics, like, batches, **vars(self))
         return _reading(made, estimator.potential)
 
     def derivatives(
@@ -218,13 +218,13 @@ class Numba(OneEngine):
         self,
         estimator: Estimator,
         dynamics: Dynamics,
-        same_rows: Any = None,
+        like: Any = None,
         batches: str = "independent",
     ) -> Engine:
         """Compile an engine by Numba; see `OneEngine.engine`."""
         from pymc_sgmcmc.engines.numba.engine import NumbaEngine
 
-        made = NumbaEngine(estimator, dynamics, same_rows, batches, **vars(self))
+        made = NumbaEngine(estimator, dynamics, like, batches, **vars(self))
         return _reading(made, estimator.potential)
 
     def derivatives(

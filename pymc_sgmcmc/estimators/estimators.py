@@ -3,11 +3,10 @@
 An estimator wraps an estimator: dynamics and engines see a gradient, not how it was made.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytensor.tensor as pt
-from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.estimators.blocks import families
@@ -15,6 +14,9 @@ from pymc_sgmcmc.model.potential import StochasticPotential
 
 Symbols = Mapping[str, TensorVariable]
 """Parameters of an estimator, by name."""
+
+Estimate = Callable[[TensorVariable], tuple[TensorVariable, TensorVariable]]
+"""Potential energy and its gradient at a position, estimated from the rows of a batch."""
 
 
 class Estimator:
@@ -42,12 +44,20 @@ class Estimator:
     def value_and_gradient(
         self,
         coordinates: TensorVariable,
-        others: Sequence[Variable],
-        rows: Sequence[Variable],
+        estimate: Estimate,
         parameters: Symbols,
     ) -> tuple[TensorVariable, TensorVariable]:
-        """Estimate of U in nats and of its gradient with respect to `coordinates`, ``(d,)``."""
-        return self.potential.value_and_gradient(coordinates, others, rows)
+        """Estimate of U in nats and of its gradient with respect to `coordinates`, ``(d,)``.
+
+        Parameters
+        ----------
+        coordinates : Variable
+            Shape ``(d,)``.
+        estimate : callable
+            The potential's own, at a position.
+        parameters : mapping of str to Variable
+        """
+        return estimate(coordinates)
 
 
 class ControlVariate(Estimator):
@@ -82,13 +92,12 @@ class ControlVariate(Estimator):
     def value_and_gradient(
         self,
         coordinates: TensorVariable,
-        others: Sequence[Variable],
-        rows: Sequence[Variable],
+        estimate: Estimate,
         parameters: Symbols,
     ) -> tuple[TensorVariable, TensorVariable]:
         """Estimate of U and of its gradient."""
-        value, gradient = self.inner.value_and_gradient(coordinates, others, rows, parameters)
-        at_anchor = self.inner.value_and_gradient(parameters["anchor"], others, rows, parameters)
+        value, gradient = self.inner.value_and_gradient(coordinates, estimate, parameters)
+        at_anchor = self.inner.value_and_gradient(parameters["anchor"], estimate, parameters)
         return (
             value - at_anchor[0] + parameters["anchor_value"],
             gradient - at_anchor[1] + parameters["anchor_gradient"],
@@ -144,13 +153,12 @@ class Preconditioned(Estimator):
     def value_and_gradient(
         self,
         coordinates: TensorVariable,
-        others: Sequence[Variable],
-        rows: Sequence[Variable],
+        estimate: Estimate,
         parameters: Symbols,
     ) -> tuple[TensorVariable, TensorVariable]:
         """Estimate of U and of its gradient."""
         position = self.position(coordinates, parameters)
-        value, g = self.inner.value_and_gradient(position, others, rows, parameters)
+        value, g = self.inner.value_and_gradient(position, estimate, parameters)
         g = _times(parameters["factor"].T, g)
         for i, numbers in enumerate(self._families):
             g = _mixed(g, numbers, parameters[f"block_{i}"].transpose(0, 2, 1))
@@ -185,12 +193,11 @@ class Clipped(Estimator):
     def value_and_gradient(
         self,
         coordinates: TensorVariable,
-        others: Sequence[Variable],
-        rows: Sequence[Variable],
+        estimate: Estimate,
         parameters: Symbols,
     ) -> tuple[TensorVariable, TensorVariable]:
         """Estimate of U, and the clipped one of its gradient."""
-        value, gradient = self.inner.value_and_gradient(coordinates, others, rows, parameters)
+        value, gradient = self.inner.value_and_gradient(coordinates, estimate, parameters)
         longest = np.asarray(self.length, gradient.dtype)
         # Its square may overflow where the gradient does not.
         largest = pt.maximum(pt.abs(gradient).max(), longest)

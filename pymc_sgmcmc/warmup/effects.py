@@ -97,7 +97,9 @@ class EffectsWarmUp(LargeWarmUp):
             fitted = self._fitted(self._scaled(mode.position), mode.position[None])
             begin = np.stack([self._begin(fitted) for _ in starts])
             self._refuse_far_from_normal(fitted, begin)
-            place = self._chosen([fitted], begin, fitted)
+            # A few positions would have the noise of thousands of effects by chance large in some.
+            likely = fitted.position(self._scatter(_PAIRS // 2))
+            place = self._chosen([fitted], np.concatenate([begin, likely]), fitted)
         else:
             some = Landscape(self.plan.potential, _ROWS, self.others, self.rng, self.engine)
             self._refuse_network(some, rough, lowest[None], _GLANCE)
@@ -162,13 +164,17 @@ class EffectsWarmUp(LargeWarmUp):
 
     def _begin(self, fitted: Coordinates) -> np.ndarray:
         """Draw a start from the normal that was fitted, closer to its centre if U is not finite."""
-        z = self.plan.dynamics.temperature**0.5 * self.rng.normal(size=self.size)
+        (z,) = self._scatter(1)
         for _ in range(_HALVINGS):
             point = fitted.position(z)
             if np.isfinite(self.landscape.gradient(point[None])[1]).all():
                 return point
             z = z / 2
         return fitted.centre
+
+    def _scatter(self, n: int) -> np.ndarray:
+        """Coordinates of draws from a normal of the temperature that is asked for, ``(n, d)``."""
+        return self.plan.dynamics.temperature**0.5 * self.rng.normal(size=(n, self.size))
 
     def _settled(self, places: tuple[Place, ...], visited: list[np.ndarray]) -> tuple[Place, ...]:
         """Decide anew on the control variate, and on its centre."""

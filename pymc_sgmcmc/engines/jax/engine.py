@@ -27,9 +27,10 @@ from pymc_sgmcmc.engines.jax.devices import Devices, to_host
 from pymc_sgmcmc.engines.jax.functions import (
     compile_for,
     compile_fresh,
+    compile_gradient,
     compile_position,
     compile_transition,
-    jax_function,
+    translate,
 )
 from pymc_sgmcmc.engines.jax.integers import needs_64_bits
 from pymc_sgmcmc.engines.jax.random import (
@@ -76,8 +77,8 @@ class JaxEngine:
     estimator : Estimator
         The potential, and the coordinates in which its chains move.
     dynamics : Dynamics
-    same_rows : JaxEngine, optional
-        One that has loaded the row data already.
+    like : JaxEngine, optional
+        One of the same potential, whose row data and whose translation of it serve this one.
     batches : {"independent", "sweeps", "blocks"}
         How rows are drawn for an update.
     shard : {"chains", "rows"} or (int, int)
@@ -92,7 +93,7 @@ class JaxEngine:
         self,
         estimator: Estimator,
         dynamics: Dynamics,
-        same_rows: Any = None,
+        like: Any = None,
         batches: str = "independent",
         shard: str | tuple[int, int] = "chains",
         matmul_precision: str | None = None,
@@ -111,11 +112,15 @@ class JaxEngine:
         self._other_dtypes = [v.type.dtype for v in potential.inputs()[1]]
         with potential.model:
             length = length_of_parts(potential, self._devices.parts)
-            program = gradient_program(estimator, length)
-            self._64_bits = self.dtype == "float64" or needs_64_bits(
-                program, potential.row_arrays()
-            )
-            self._gradient = jax_function(*program)
+            if like is None:
+                program = gradient_program(Estimator(potential), length)
+                self._64_bits = self.dtype == "float64" or needs_64_bits(
+                    program, potential.row_arrays()
+                )
+                self._translated = translate(program)
+            else:
+                self._64_bits, self._translated = like._64_bits, like._translated
+            self._gradient = compile_gradient(estimator, length, self._translated)
         # That an update of a chain touches: of its position, and of its rows.
         _, _, batch = potential.inputs(length)
         self._numbers = self.size + sum(math.prod(v.type.shape) for v in batch)
@@ -127,10 +132,10 @@ class JaxEngine:
         self._stored = potential.stored
         if self._stored is not None:
             self.load([])
-        elif same_rows is None:
+        elif like is None:
             self.load(potential.row_arrays())
         else:
-            self.share_rows(same_rows)
+            self.share_rows(like)
 
     # The warm-up asks for gradients alone: what moves chains is made when the first of them begin.
 

@@ -8,13 +8,17 @@ import jax.numpy as jnp
 from pymc.pytensorf import compile as compile_graph
 from pytensor.compile.mode import Mode
 from pytensor.graph.basic import Variable
+from pytensor.graph.op import Op
 from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 from pytensor.link.jax.linker import JAXLinker
+from pytensor.link.jax.ops import JAXOp
 
 from pymc_sgmcmc.dynamics.base import Dynamics
 from pymc_sgmcmc.engines.jax.kept import compile_or_load
 from pymc_sgmcmc.engines.programs import (
+    Program,
     fresh_program,
+    gradient_program,
     position_program,
     transition_program,
 )
@@ -49,6 +53,17 @@ def compile_fresh(dynamics: Dynamics, size: int, dtype: str):
     if not program.outputs:
         return lambda position, noise: ()
     return jax_function(*program, mode=_AS_WRITTEN)
+
+
+def compile_gradient(estimator: Estimator, length: int | None, translated: Op):
+    """JAX function (position, *others, *parameters, *rows) → (value, gradient)."""
+    return jax_function(*gradient_program(estimator, length, translated), mode=_AS_WRITTEN)
+
+
+def translate(program: Program) -> Op:
+    """PyTensor graph as a single operation, which JAX knows and nobody need rewrite again."""
+    inputs, outputs = ([v.type for v in variables] for variables in program)
+    return JAXOp(inputs, outputs, jax_function(*program))
 
 
 def jax_function(inputs: Sequence[Variable], outputs: Sequence[Variable], mode: str | Mode = "JAX"):

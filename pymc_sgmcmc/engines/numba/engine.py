@@ -46,8 +46,8 @@ class NumbaEngine:
     estimator : Estimator
         The potential, and the coordinates in which its chains move.
     dynamics : Dynamics
-    same_rows : NumbaEngine, optional
-        One that has loaded the row data already.
+    like : NumbaEngine, optional
+        One of the same potential, which has loaded the row data already.
     batches : {"independent", "sweeps", "blocks"}
         How rows are drawn for an update.
     """
@@ -56,7 +56,7 @@ class NumbaEngine:
         self,
         estimator: Estimator,
         dynamics: Dynamics,
-        same_rows: Any = None,
+        like: Any = None,
         batches: str = "independent",
     ) -> None:
         potential = estimator.potential
@@ -86,10 +86,10 @@ class NumbaEngine:
         )
         if self._stored is not None:
             self.load([])
-        elif same_rows is None:
+        elif like is None:
             self.load(potential.row_arrays())
         else:
-            self.share_rows(same_rows)
+            self.share_rows(like)
 
     # The warm-up asks for gradients alone: what moves chains is made when the first of them begin.
 
