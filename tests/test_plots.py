@@ -607,3 +607,12 @@ def test_import_starts_neither_jax_nor_matplotlib():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+def test_without_matplotlib(monkeypatch, three_classes):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    p, y = three_classes
+    with pytest.raises(
+        ImportError, match=r"Plots need matplotlib: pip install 'pymc-sgmcmc\[plots\]'"
+    ):
+        plots.plot_reliability(tree(y, y_probability=p))
