@@ -1,7 +1,7 @@
 """A link on each tutorial to the notebook that it was made of, with its outputs.
 
-The notebooks are text (`docs/tutorials/*.md`); MyST-NB writes what it ran as ``.ipynb``. A script of
-examples/ that a tutorial imports is linked beside it: the notebook needs it in its folder.
+The notebooks are text (`docs/tutorials/*.md`); MyST-NB writes what it ran as ``.ipynb``. A script
+of examples/ that a tutorial imports is linked beside it: the notebook needs it in its folder.
 """
 
 import re
