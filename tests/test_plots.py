@@ -287,6 +287,8 @@ def test_most_uncertain_images_and_guesses(three_classes):
     p, y = three_classes
     images = np.arange(40 * 4.0).reshape(40, 4)
     drawn = plots.plot_most_uncertain(tree(y, y_probability=p), images, 3)
+    texts = plt.gcf().legends[0].get_texts()
+    assert [text.get_text() for text in texts] == ["first guess is right", "wrong"]
     mean = p.mean((0, 1))
     rows = entropy(mean).argsort()[::-1][:3]
     assert drawn.viz["row"].values.tolist() == rows.tolist()
