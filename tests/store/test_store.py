@@ -222,8 +222,7 @@ CALLS = (0, 3, 17, 60, *range(300, 325, 3))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("discard", [True, False])
-@pytest.mark.parametrize("kind", ["given", "small"])
+@pytest.mark.parametrize(("kind", "discard"), [("given", False), ("small", True)])
 def test_death_at_any_write(made, whole, tmp_path, monkeypatch, kind, discard):
     """The store always opens; what is there is right; the same line goes on to the same end."""
     deaths = 0
