@@ -21,6 +21,7 @@ release = version = pymc_sgmcmc.__version__
 
 extensions = [
     "gallery",
+    "links",
     "notebooks",
     "myst_nb",
     "numpydoc",
