@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from pymc_sgmcmc.export import numerics
+
+# What a Python file calls otherwise.
+_RESERVED = {"Path", "draws", "math", "np", "of_draw", "predict"} | set(vars(numerics))
 
 MOST = 2**63 - 1
 """End of a slice that goes to the end of its axis."""
@@ -113,6 +119,7 @@ class Program:
             self.by_draw.append(Step("Identity", (array,), copy, {}))
             array = copy
         draws = len(next(iter(self.draws.values())))
+        name = identifier(name)
         result = self.name(name)
         if weights is None:
             self.stacked[array] = result
@@ -135,6 +142,8 @@ class Program:
 
 
 def identifier(name: str) -> str:
-    """A name as Python can have it: ``net.layers.0.weight`` is ``net_layers_0_weight``."""
+    """A name as a Python file can have it: net_0_weight of "net.0.weight", class_ of "class"."""
     found = re.sub(r"\W", "_", name)
-    return f"_{found}" if not found or found[0].isdigit() else found
+    if not found or found[0].isdigit():
+        return f"_{found}"
+    return f"{found}_" if keyword.iskeyword(found) or found in _RESERVED else found

@@ -175,6 +175,16 @@ def test_few_draws_that_predict_like_all(softmaxed, tmp_path):
     np.testing.assert_allclose(network(X=X)["y_probability"], wanted, 1e-5, 1e-6)
 
 
+def test_names_that_python_can_not_have(tmp_path):
+    with pm.Model() as model:
+        mu = pm.Data("class", X) @ pm.Normal("draws", shape=4)
+        pm.Normal("net.out", mu, 1, observed=X[:, 0])
+    idata = drawn(model)
+    network = to_numpy(idata, tmp_path / "p.py", model=model, draws=None)
+    w = idata["posterior"]["draws"].values.reshape(DRAWS, 4)
+    np.testing.assert_allclose(network(class_=X)["net_out_mean"], w @ X.T, 1e-5, 1e-5)
+
+
 # -- what is refused -------------------------------------------------------------------------------
 
 
