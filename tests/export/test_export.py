@@ -228,3 +228,10 @@ def test_linear_models_are_refused(softmaxed, tmp_path):
     linear = DataTree.from_dict({"/posterior": idata["posterior"].to_dataset(), f"/{GROUP}": None})
     with pytest.raises(NotImplementedError, match="laplace"):
         to_numpy(linear, tmp_path / "p.py", model=model)
+
+
+def test_onnx_is_not_installed(softmaxed, tmp_path, monkeypatch):
+    model, idata = softmaxed
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"pip install 'pymc-sgmcmc\[onnx\]'"):
+        to_onnx(idata, tmp_path / "p.onnx", model=model)
