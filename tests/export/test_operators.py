@@ -85,6 +85,7 @@ def test_as_numpy(kind, tmp_path):
         assert got.shape == wanted.shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", GRAPHS)
 def test_as_onnx(kind, tmp_path):
     pytest.importorskip("onnx", reason="onnx is not installed")
