@@ -45,13 +45,14 @@ from pytensor.graph.op import Op
 from rich.progress import Progress
 
 import pymc_sgmcmc
-from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, diagnose, sample, sampling
+from pymc_sgmcmc import ATMC, SGHMC, SGLD, SGNHT, diagnose, sample, sampling, session
 from pymc_sgmcmc.engines.jax.engine import JaxEngine
 from pymc_sgmcmc.model.potential import StochasticPotential
 from pymc_sgmcmc.output import Recorder
 from pymc_sgmcmc.pymc_step.step import StochasticGradientStep
 from pymc_sgmcmc.run import chains
 from pymc_sgmcmc.run.phases import Run
+from pymc_sgmcmc.store import memory
 
 TUNE, DRAWS, STEPS = 6, 20, 5
 PACKAGE = str(Path(pymc_sgmcmc.__file__).parent)
@@ -166,10 +167,10 @@ def exceptions() -> Iterator[Fault]:
         "schedule": (chains.schedules, "factors"),
         "append": (StochasticPotential, "unravel"),
         "Recorder": (Recorder, "__call__"),
-        "progress": (sampling, "_describe"),
+        "progress": (session, "_describe"),
         "end of progress": (Progress, "stop"),
         "attributes": (StochasticGradientStep, "run_report"),
-        "to_datatree": (sampling, "to_datatree"),
+        "to_datatree": (memory, "to_datatree"),
         "signs_of_trouble": (sampling, "signs_of_trouble"),
     }
     errors = (ValueError, KeyError, ArithmeticError, MemoryError, OSError, KeyboardInterrupt)

@@ -21,6 +21,7 @@ release = version = pymc_sgmcmc.__version__
 
 extensions = [
     "gallery",
+    "links",
     "notebooks",
     "myst_nb",
     "numpydoc",
@@ -32,6 +33,7 @@ extensions = [
     "sphinxcontrib.bibtex",
 ]
 exclude_patterns = ["_build", "jupyter_execute"]
+templates_path = ["_templates"]  # pages of the reference are called by the name alone
 
 # -- tutorials -----------------------------------------------------------------------------------
 
@@ -72,6 +74,7 @@ html_theme_options = {
     "google_analytics_id": "",  # the theme's default is the PyMC project's own
     "secondary_sidebar_items": ["page-toc"],
     "navbar_start": ["navbar-logo"],
+    "header_links_before_dropdown": 9,  # none behind "More"
     "navbar_end": ["theme-switcher"],
     "logo": {"text": "pymc_sgmcmc"},
     "show_prev_next": True,

@@ -18,6 +18,7 @@ from pymc_sgmcmc.streaming.shuffle import shuffle_rows
 
 if TYPE_CHECKING:
     from pymc_sgmcmc import diagnostics as diagnostics
+    from pymc_sgmcmc import export as export
     from pymc_sgmcmc.diagnostics import diagnose
     from pymc_sgmcmc.prediction import predict
 
@@ -50,7 +51,7 @@ __all__ = [
 ]
 
 # What looks at draws brings half of SciPy: it comes when it is asked for.
-_LATER = {"diagnostics": "", "diagnose": "diagnostics", "predict": "prediction"}
+_LATER = {"diagnostics": "", "export": "", "diagnose": "diagnostics", "predict": "prediction"}
 
 
 def __getattr__(name: str) -> Any:

@@ -24,7 +24,7 @@ OBJECTS = [
 ]
 OBJECTS += [
     f"pymc_sgmcmc.{module}.{name}"
-    for module in ("nn", "diagnostics", "plots")
+    for module in ("nn", "diagnostics", "plots", "export")
     for name in getattr(pymc_sgmcmc, module).__all__
 ]
 OBJECTS += _classes("schedules")

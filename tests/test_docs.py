@@ -169,8 +169,7 @@ def test_the_conda_recipe_needs_what_the_package_needs():
     assert f'version: "{project["version"]}"' in recipe
     wanted = {f"python {project['requires-python']}"}
     for given in project["dependencies"]:
-        name, _, bounds = re.fullmatch(r"([\w-]+)(\[\w+\])?(.*)", given).groups()
-        # Neither its matplotlib nor an extra is called so there.
-        wanted.add(f"{'matplotlib-base' if name == 'matplotlib' else name} {bounds}")
+        name, bounds = re.fullmatch(r"([\w-]+)(.*)", given).groups()
+        wanted.add(f"{name} {bounds}")
     run = recipe.split("  run:\n")[1].split("\n\n")[0]
     assert set(re.findall(r"- (.+)", run)) == wanted

@@ -287,6 +287,8 @@ def test_most_uncertain_images_and_guesses(three_classes):
     p, y = three_classes
     images = np.arange(40 * 4.0).reshape(40, 4)
     drawn = plots.plot_most_uncertain(tree(y, y_probability=p), images, 3)
+    texts = plt.gcf().legends[0].get_texts()
+    assert [text.get_text() for text in texts] == ["first guess is right", "wrong"]
     mean = p.mean((0, 1))
     rows = entropy(mean).argsort()[::-1][:3]
     assert drawn.viz["row"].values.tolist() == rows.tolist()
@@ -607,3 +609,12 @@ def test_import_starts_neither_jax_nor_matplotlib():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+def test_without_matplotlib(monkeypatch, three_classes):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    p, y = three_classes
+    with pytest.raises(
+        ImportError, match=r"Plots need matplotlib: pip install 'pymc-sgmcmc\[plots\]'"
+    ):
+        plots.plot_reliability(tree(y, y_probability=p))

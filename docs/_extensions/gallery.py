@@ -1,10 +1,11 @@
 """The directive ``gallery``: a thumbnail for each tutorial, taken from what its cells drew.
 
-A tutorial marks the cell whose picture it is known by with the tag ``thumbnail``. ::
+A tutorial marks the cell whose picture it is known by with the tag ``thumbnail``. What it is about
+may follow its name. ::
 
     ```{gallery}
     tutorials/five_minutes
-    tutorials/two_moons
+    tutorials/two_moons | a Bayesian network, beside ADVI and NUTS
     ```
 """
 
@@ -45,7 +46,8 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     thumbnails = app.env.metadata.get("gallery thumbnails", {})
     for place in list(doctree.findall(gallery)):
         grid = nodes.container(classes=["gallery"])
-        for page in place["pages"]:
+        for line in place["pages"]:
+            page, _, about = (part.strip() for part in line.partition("|"))
             title = app.env.titles[page].astext()
             link = nodes.reference("", refuri=app.builder.get_relative_uri(docname, page))
             if page in thumbnails:
@@ -55,6 +57,8 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             elif app.config.nb_execution_mode != "off":
                 logger.warning("%s has no cell with the tag 'thumbnail' and a picture", page)
             link += nodes.inline("", title)
+            if about:
+                link += nodes.inline("", about, classes=["about"])
             grid += nodes.container("", nodes.paragraph("", "", link), classes=["gallery-item"])
         place.replace_self(grid)
 

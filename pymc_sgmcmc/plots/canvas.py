@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,6 +68,8 @@ class Canvas:
 
     Raises
     ------
+    ImportError
+        If matplotlib is not installed.
     ValueError
         If the backend is not matplotlib, or `visuals` has a name that is none of `methods`.
     """
@@ -84,6 +87,8 @@ class Canvas:
         pc_kwargs: Mapping[str, Any],
         **figure_kwargs: Any,
     ) -> None:
+        if find_spec("matplotlib") is None:
+            raise ImportError("Plots need matplotlib: pip install 'pymc-sgmcmc[plots]'.")
         if backend not in (None, "matplotlib"):
             raise ValueError(f'backend={backend!r} is not there: write backend="matplotlib".')
         self._visuals = dict(visuals or {})

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from arviz_base.labels import BaseLabeller
     from arviz_plots import PlotCollection
 
-_VISUALS = {"images": "imshow", "titles": "set_title", "xlabel": "set_xlabel"}
+_VISUALS = {
+    "images": "imshow",
+    "titles": "set_title",
+    "xlabel": "set_xlabel",
+    "legend": "Figure.legend",
+}
 
 
 @documented(_VISUALS)
@@ -39,9 +44,9 @@ def plot_most_uncertain(
 ) -> PlotCollection:
     """Images whose predicted class has the highest entropy, the highest first.
 
-    Over each are its first two guesses with their posterior predictive probabilities, red where
-    the first is wrong and blue where it is right; below it what it is, if that is known, and the
-    entropy in nats.
+    Over each are its first two guesses with their posterior predictive probabilities, orange
+    where the first is wrong and blue where it is right; below it what it is, if that is known, and
+    the entropy in nats.
 
     Parameters
     ----------
@@ -128,6 +133,18 @@ def plot_most_uncertain(
             color, is_ = BLUE if first == y[row] else ORANGE, f"is {names[int(y[row])]}\n"
         canvas.draw("titles", text, panel=row, fontsize=10, color=color)
         canvas.draw("xlabel", f"{is_}{spread[row]:.2f} nats", panel=row, fontsize=9)
+    if y is not None:
+        from matplotlib.lines import Line2D
+
+        canvas.draw(
+            "legend",
+            [Line2D([], [], color=color, linewidth=3) for color in (BLUE, ORANGE)],
+            ["first guess is right", "wrong"],
+            panel=int(rows[0]),
+            loc="outside upper center",
+            ncols=2,
+            frameon=False,
+        )
     return canvas.finish()
 
 

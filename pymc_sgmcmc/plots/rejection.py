@@ -92,6 +92,8 @@ def plot_rejection(
     >>> plot.get_viz("rejection").get_ydata()[[0, 5_000]].round(2).tolist()
     [0.75, 0.87]
     """
+    from matplotlib.ticker import FuncFormatter
+
     single = isinstance(dt, DataTree)
     models = {"most uncertain first": dt} if isinstance(dt, DataTree) else dt
     found = {k: _losses(x, var_name, group, observed) for k, x in models.items()}
@@ -123,6 +125,13 @@ def plot_rejection(
             canvas.draw(visual, x, y, over=over, linestyle=style, **named, **faint)
         line = {"color": COLORS[i % len(COLORS)], "linewidth": 2, "label": model}
         canvas.draw("rejection", share, rejected, over=over, **line)
+    axes, percent = canvas.axes(), FuncFormatter(lambda x, _: f"{100 * x:.3g}%")
+    axes.xaxis.set_major_formatter(percent)
+    if next(iter(found.values()))[2]:
+        axes.yaxis.set_major_formatter(percent)
+        # Where few rows are wrong, nearly all of the line is at 100%.
+        wrong = max(loss.mean() for _, loss, _ in found.values())
+        axes.set_xlim(-0.01, min(1.01, max(0.05, 10 * wrong)))
     canvas.draw("xlabel", "share of rows rejected")
     canvas.draw("ylabel", f"{'accuracy' if classes else 'RMSE'} of the rows left")
     canvas.draw("legend", frameon=False)

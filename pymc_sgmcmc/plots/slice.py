@@ -249,6 +249,7 @@ def _around(model: Model, at: np.ndarray, rng: np.random.Generator, beyond: floa
 def _draw_plane(canvas: Canvas, potential: Potential, plane: _Plane, points: int) -> None:
     """Draw U on a plane."""
     from matplotlib.colors import BoundaryNorm
+    from matplotlib.ticker import FuncFormatter
 
     x, y = np.linspace(plane.low, plane.high, points).T
     u = np.array([[potential(plane.origin + [a, b] @ plane.axes) for a in x] for b in y])
@@ -259,9 +260,12 @@ def _draw_plane(canvas: Canvas, potential: Potential, plane: _Plane, points: int
     contours = canvas.draw("contours", x, y, u, levels=levels, cmap="viridis", norm=norm)
     canvas.draw("lines", x, y, u, levels=levels[1:-1], colors="white", linewidths=0.4, alpha=0.6)
     if contours is not None:
-        ticks = levels[[0, 4, 8, 12, 16]]
         canvas.draw(
-            "colorbar", contours, label="potential energy U (nats)", ticks=ticks, format="{x:,.5g}"
+            "colorbar",
+            contours,
+            label="potential energy U, above the lowest (nats)",
+            ticks=levels[[0, 4, 8, 12, 16]],
+            format=FuncFormatter(lambda u, _: f"{float(f'{u - lowest:.2g}'):,g}"),
         )
     canvas.axes().set_aspect("equal")
     for visual, label in zip(("xlabel", "ylabel"), plane.labels, strict=True):

@@ -101,6 +101,8 @@ def plot_predictive_surface(
 
     classes, many = is_probability(z), False
     mean, unsure, what = z.mean(SAMPLE).values, z.std(SAMPLE).values, "mean"
+    if classes and z.ndim == 3:
+        what = f"P({str(z.name).removesuffix('_probability')} = 1), mean over draws"
     if z.ndim == 4:
         many = category is None and z.shape[3] > 2
         k: np.ndarray | int = mean.argmax(-1) if many else 1 if category is None else category
@@ -145,8 +147,8 @@ def plot_predictive_surface(
                 color = {"c": [COLORS[int(k) % len(COLORS)] for k in outcome]}
             elif category is not None:
                 color["c"] = outcome == category
-            edge: Style = {"edgecolors": "black" if many else "white", "linewidths": 0.5}
-            canvas.draw("points", *points[:2], panel=panel, s=16, **edge, **color)
+            edge: Style = {"edgecolors": "black" if many else "white", "linewidths": 0.9}
+            canvas.draw("points", *points[:2], panel=panel, s=24, **edge, **color)
         canvas.draw("title", title, panel=panel)
         canvas.draw("xlabel", x_name, panel=panel)
         canvas.draw("ylabel", y_name, panel=panel)

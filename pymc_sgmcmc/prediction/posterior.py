@@ -75,7 +75,7 @@ class Posterior:
         self, outputs: Mapping[str, TensorVariable]
     ) -> tuple[Evaluator, list[np.ndarray], list[SharedVariable]]:
         """Outputs as a function of draws; the draws; and the data that it holds."""
-        recorded, inputs, data, graphs = self._graph(list(outputs.values()))
+        recorded, inputs, data, graphs = self.graph(list(outputs.values()))
         graphs = [g.astype(self._dtype) if g.type.dtype.startswith("float") else g for g in graphs]
         draws = self._draws(recorded)
         rows = max((len(x) for x in data.values() if np.ndim(x)), default=1)
@@ -92,7 +92,7 @@ class Posterior:
         self, outputs: Mapping[str, TensorVariable], rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
         """Draw outcomes, for one draw of the posterior after another: ``(chain, draw, ...)``."""
-        recorded, inputs, data, graphs = self._graph(list(outputs.values()))
+        recorded, inputs, data, graphs = self.graph(list(outputs.values()))
         function = pm.compile(
             [*inputs, *data],
             graphs,
@@ -110,7 +110,7 @@ class Posterior:
         lead = self._posterior.sizes["chain"], self._posterior.sizes["draw"]
         return {k: x.reshape(*lead, *x.shape[1:]) for k, x in zip(names, arrays, strict=True)}
 
-    def _graph(
+    def graph(
         self, outputs: Sequence[TensorVariable]
     ) -> tuple[list[Named], list[TensorVariable], dict[Variable, np.ndarray], list[TensorVariable]]:
         """Recorded variables that outputs need, their symbols, data, and functions of those two."""

@@ -156,12 +156,12 @@ def predict(
     if quantiles is not None:
         rows = open_rows({k: x if is_source(x) else np.asarray(x) for k, x in data.items()})
         return predict_in_blocks(
-            model, posterior, rows, lambda new: _asked(new, var_names), quantiles, dtype, to, mode
+            model, posterior, rows, lambda new: asked_of(new, var_names), quantiles, dtype, to, mode
         )
     _refuse_sources(data, to)
     new = NewRows(model, data, coords or {})
     rng = generator("random_seed", random_seed)
-    asked = _asked(new, var_names)
+    asked = asked_of(new, var_names)
     try:
         draws = of_draws(model, posterior, new, dtype, mode)
         predictions, likelihood = _evaluate(asked, draws, new, rng)
@@ -194,7 +194,8 @@ def _refuse_sources(data: Mapping[str, Any], to: str | Path | None) -> None:
             )
 
 
-def _asked(new: NewRows, var_names: Sequence[str] | None) -> dict[str, TensorVariable]:
+def asked_of(new: NewRows, var_names: Sequence[str] | None) -> dict[str, TensorVariable]:
+    """What is to be predicted, by name; when None, parameters that depend on the new data."""
     parameters = {k: v for rv in new.model.observed_RVs for k, v in parameters_of(rv).items()}
     if var_names is None:
         changed = {v for v in new.values if v.name in new.shared}
