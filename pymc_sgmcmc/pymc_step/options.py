@@ -37,6 +37,7 @@ class SGHMCOptions(Options, total=False):
     """Of `SGHMC`."""
 
     momentum_decay: float | Literal["auto"]
+    speed_limit: float | None
 
 
 class GLA1Options(Options, total=False):
@@ -61,6 +62,7 @@ class SGNHTOptions(Options, total=False):
     """Of `SGNHT`."""
 
     momentum_decay: float | Literal["auto"]
+    speed_limit: float | None
     thermostat_time: float
     thermostat: Literal["parameter", "scalar"]
 

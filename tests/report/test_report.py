@@ -171,6 +171,7 @@ OTHER = {
     "matmul_precision": "float32",
     "temperature": 0.5,
     "momentum_decay": 0.8,
+    "speed_limit": 4.0,
 }
 RECORDED = {"data": "X, y", "schedule": "PolynomialDecay(offset=1000.0, power=0.55)"}
 """What stands in the attributes where it is not the value itself."""
