@@ -24,6 +24,7 @@ class Options(TypedDict, total=False):
     steps_per_draw: int | Literal["auto"]
     schedule: str | Schedule | None
     dtype: Literal["float32", "float64"] | None
+    ensemble: float | None
     clip_gradient: float | None
     warmup: WarmUp
     engine: EngineSettings | Literal["auto", "jax", "numba"]
