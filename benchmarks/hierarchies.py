@@ -7,6 +7,7 @@ finished, and a command that was stopped goes on where it was.
     uv run --extra bench python -m benchmarks.hierarchies                     # gaussian, by both
     uv run python -m benchmarks.hierarchies --groups 200 2000 20000 --methods ours
     uv run --extra bench python -m benchmarks.hierarchies --cases logit poisson --reference
+    uv run python -m benchmarks.hierarchies --methods ours "friction 0.9" "scale alone"
     uv run python -m benchmarks.hierarchies --table                           # what is finished
 
 Cases: ``gaussian``, varying intercepts, whose answer is exact (``effects/collapsed.py``);
@@ -16,7 +17,8 @@ held against is a run of nutpie with another seed, which ``--reference`` makes f
 beside the output if its chains agree; without one, errors are left out. References of crossed
 factors are made in coordinates in which NUTS mixes (``effects/crossed.py``). ``truth`` needs none:
 errors of the means against the effects that were simulated, in posterior standard deviations, whose
-root mean square is 1 for the right answer.
+root mean square is 1 for the right answer. Methods besides "ours" and "nutpie" are ours with one
+thing that the warm-up finds taken away, or all of them (``effects/ablations.py``).
 
 Seconds are of the whole process, from the start of Python until the draws are there: imports,
 simulating the data, compilation, warm-up, sampling and the convergence checks of PyMC.
@@ -36,10 +38,12 @@ from typing import Any
 
 from benchmarks import json_lines
 from benchmarks.effects import tables
+from benchmarks.effects.ablations import ABLATIONS
 
 # Levels of all factors of a case, unless ``--groups`` says how many.
 SIZES = {"gaussian": 2000, "logit": 2000, "poisson": 800, "negative_binomial": 800, "choice": 2000}
 METHODS = ("ours", "nutpie")
+NUTPIE = ("nutpie", "reference")
 _KEY = ("case", "groups", "method", "draws", "tune", "seed")
 _REFERENCE = {"method": "reference", "draws": 2000, "tune": 1000}
 _OTHER_SEED = 1000  # of a reference, beyond that of the runs
@@ -61,7 +65,7 @@ def timed(job: dict[str, Any], reference: Path, limit: float) -> dict[str, Any]:
         If it fails, with its last line, or takes longer than `limit` seconds.
     """
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "BENCHMARK_STARTED": str(time.time())}
-    if job["method"] != "ours":  # which limits the threads by itself
+    if job["method"] in NUTPIE:  # ours limits the threads by itself
         environment |= {f"{library}_NUM_THREADS": "1" for library in _ONE_THREAD}
     with tempfile.TemporaryDirectory() as folder:
         result, log = Path(folder) / "result.json", Path(folder) / "log"
@@ -138,7 +142,9 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--cases", nargs="+", default=["gaussian"], choices=SIZES)
     parser.add_argument("--groups", nargs="+", type=int, help="levels of all factors of a case")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument(
+        "--methods", nargs="+", default=list(METHODS), choices=(*METHODS, *ABLATIONS)
+    )
     parser.add_argument("--draws", type=int, help="PyMC's by default")
     parser.add_argument("--tune", type=int, help="PyMC's by default")
     parser.add_argument("--seed", type=int, default=1)

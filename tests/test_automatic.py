@@ -66,7 +66,7 @@ def test_a_normal_without_data(sampler):
     assert_moments(idata["posterior"]["x"].values, mean, factor @ factor.T)
 
 
-@pytest.mark.parametrize("sampler", mostly_slow(SGLD, ATMC))
+@pytest.mark.parametrize("sampler", mostly_slow(ATMC))
 def test_a_conjugate_regression_on_minibatches(conjugate, sampler):
     model, mean, covariance = conjugate
     idata = draw(model, sampler(batch_size=50, model=model))

@@ -96,7 +96,7 @@ def assert_same(ours, theirs):
 # -- both doors --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", mostly_slow(SGLD, ATMC))
+@pytest.mark.parametrize("sampler", mostly_slow(ATMC))
 def test_doors_give_the_same(model, steps, sampler):
     step = steps[sampler.__name__]
     ours, theirs = our_sample(model, step), pm_sample(model, step)
@@ -263,7 +263,7 @@ def test_interrupted_tuning(model, step, interrupt):
     assert "posterior" not in idata.children
 
 
-@pytest.mark.parametrize("backend", ["jax", "numba"])
+@pytest.mark.parametrize("backend", [pytest.param("jax", marks=pytest.mark.slow), "numba"])
 def test_a_real_ctrl_c(tmp_path, backend):
     script = tmp_path / "script.py"
     script.write_text(f"""

@@ -25,7 +25,7 @@ def test_five_runs(kind, tmp_path, monkeypatch):
         run = kinds(tmp_path)[kind]
         history = soak(run, 5, cache, temporary)
     grown = growth(history)
-    assert grown["memory"] < 10  # MB a run: five are too few to have settled
+    assert grown["memory"] < 25  # MB a run: five are too few to have settled
     assert is_flat(grown | {"memory": 0}), grown
 
 

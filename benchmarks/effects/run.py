@@ -18,6 +18,7 @@ import numpy as np
 import pymc as pm
 
 from benchmarks.effects import scores
+from benchmarks.effects.ablations import ABLATIONS
 from benchmarks.effects.cases import CASES, Case
 from benchmarks.effects.moments import Moments
 from benchmarks.peak_memory import peak_megabytes
@@ -31,15 +32,17 @@ _TOLD = (
 
 
 def sample(method: str, case: Case, lengths: dict[str, int], seed: int) -> Any:
-    """Draw from the posterior by "ours", "nutpie", or as a "reference"."""
+    """Draw from the posterior by "ours", one of `ABLATIONS`, "nutpie", or as a "reference"."""
     given = {"chains": CHAINS, "random_seed": seed, **lengths}
     easier = method == "reference" and case.easier is not None
     with case.easier() if easier else case.model:
-        if method != "ours":
+        if method in ("nutpie", "reference"):
             return pm.sample(nuts_sampler="nutpie", **given)
-        from pymc_sgmcmc import ATMC
+        from pymc_sgmcmc import ATMC, WarmUp
 
-        return pm.sample(step=ATMC(batch_size=case.batch_size), **given)
+        changed = dict(ABLATIONS.get(method, {}))
+        warmup = WarmUp(**changed.pop("warmup", {}))
+        return pm.sample(step=ATMC(batch_size=case.batch_size, warmup=warmup, **changed), **given)
 
 
 def run(job: dict[str, Any], reference: Path) -> dict[str, Any]:

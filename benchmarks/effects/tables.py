@@ -7,7 +7,7 @@ from rich.table import Table
 
 _COLUMNS = (
     *("case", "levels", "method", "tune + draws", "effects", "sd ratios", "sd rms", "others"),
-    *("truth", "ESS", "R-hat", "seconds", "ESS/s", "MB"),
+    *("truth", "ESS", "R-hat", "seconds", "ESS/s", "ESS/10⁴ updates", "MB"),
 )
 _ABOUT = (
     "effects: rms error of their means; sd ratios: their standard deviations over the reference's, "
@@ -52,5 +52,6 @@ def _cells(row: dict[str, Any]) -> list[str]:
         number("rhat", ".3f"),
         number("seconds", ".1f"),
         f"{row['ess'] / row['seconds']:.2f}",
+        f"{1e4 * row['ess'] / row['updates']:,.0f}" if "updates" in row else "-",
         number("megabytes", ",.0f"),
     ]

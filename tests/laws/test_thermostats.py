@@ -167,7 +167,7 @@ def left_of_a_thermostat(sampler, decay, n=10_000, h=0.3, **options):
     return (above - below) / (2 * away)
 
 
-@pytest.mark.parametrize("decay", [0.9, 0.99])
+@pytest.mark.parametrize("decay", [0.9, pytest.param(0.99, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("sampler", "options"), [(SGNHTDynamics, {}), (ATMCDynamics, {"speed_limit": None})]
 )

@@ -62,6 +62,7 @@ def test_killed_in_the_search_in_the_tuning_and_in_the_sampling(tmp_path, engine
     where = tmp_path / "run.zarr"
     own = where / OWN
     whole = run(None, "small", engine)
+    ends = []
     for there in (
         lambda: (own / "identity.json").exists(),
         lambda: (
@@ -73,8 +74,10 @@ def test_killed_in_the_search_in_the_tuning_and_in_the_sampling(tmp_path, engine
         until(process, there)
         process.kill()
         process.communicate()
-        assert process.returncode == -9
+        ends.append(process.returncode)
         assert_opens(where, whole)
+    assert ends[0] == -9  # a busy machine may see the last of these only when the run has ended
+    assert set(ends) <= {-9, 0}
     assert_same(run(where, "small", engine), whole)
 
 

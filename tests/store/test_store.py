@@ -1,5 +1,6 @@
 """`sample(store=...)`: what is in the store, at every moment, and what is done with it later."""
 
+import functools
 import json
 import socket
 import subprocess
@@ -50,11 +51,7 @@ def run(made, kind="given", draws=DRAWS, **kwargs):
 @pytest.fixture(scope="module")
 def whole(made):
     """Runs without a store, by kind and by whether the tuning is discarded."""
-    return {
-        (kind, discard): run(made, kind, discard_tuned_samples=discard)
-        for kind in made
-        for discard in (True, False)
-    }
+    return functools.cache(lambda kind, discard: run(made, kind, discard_tuned_samples=discard))
 
 
 def opened(store):
@@ -64,20 +61,25 @@ def opened(store):
 # -- what is in it -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("discard", [True, False])
-@pytest.mark.parametrize("kind", ["given", pytest.param("small", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("kind", "discard"),
+    [
+        ("given", False),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in (("given", True), ("small", True))),
+    ],
+)
 def test_a_store_has_what_a_run_without_one_gives(made, whole, tmp_path, kind, discard):
     idata = run(made, kind, store=tmp_path / "run.zarr", discard_tuned_samples=discard)
-    assert_same(idata, whole[kind, discard])
-    assert_same(opened(str(tmp_path / "run.zarr")), whole[kind, discard])
+    assert_same(idata, whole(kind, discard))
+    assert_same(opened(str(tmp_path / "run.zarr")), whole(kind, discard))
     assert not idata.posterior["slope"].variable._in_memory
-    assert str(diagnose(idata)) == str(diagnose(whole[kind, discard]))
+    assert str(diagnose(idata)) == str(diagnose(whole(kind, discard)))
 
 
 def test_any_part_can_be_opened_alone_and_anyhow(made, whole, tmp_path):
     where = str(tmp_path / "run.zarr")
     run(made, store=where)
-    posterior = whole["given", True].posterior.to_dataset().drop_attrs()
+    posterior = whole("given", True).posterior.to_dataset().drop_attrs()
     for consolidated in (None, True, False):
         alone = xr.open_dataset(where, group="posterior", engine="zarr", consolidated=consolidated)
         xr.testing.assert_identical(alone.drop_attrs(), posterior)
@@ -91,7 +93,7 @@ def test_it_can_be_read_at_any_time(made, whole, tmp_path, discard):
 
     def look(progress):
         tree = opened(where)
-        assert_first(tree, whole["given", discard], discard, progress.made)
+        assert_first(tree, whole("given", discard), discard, progress.made)
         if "posterior" in tree:
             assert tree.posterior.attrs["updates"] == progress.updates
             assert tree.posterior.attrs["tuning_steps"] == TUNE
@@ -150,7 +152,7 @@ def test_a_chunk_ends_where_it_should(made, whole, tmp_path, monkeypatch):
             seen.append((progress.kept, there.posterior.sizes["draw"]))
 
     idata = run(made, store=where, callback=look)
-    assert_same(idata, whole["given", True])
+    assert_same(idata, whole("given", True))
     assert [there for made, there in seen if made % 4 == 0] == [4, 8, 12]
     assert len({there for _, there in seen}) == 4
 
@@ -222,8 +224,7 @@ CALLS = (0, 3, 17, 60, *range(300, 325, 3))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("discard", [True, False])
-@pytest.mark.parametrize("kind", ["given", "small"])
+@pytest.mark.parametrize(("kind", "discard"), [("given", False), ("small", True)])
 def test_death_at_any_write(made, whole, tmp_path, monkeypatch, kind, discard):
     """The store always opens; what is there is right; the same line goes on to the same end."""
     deaths = 0
@@ -240,10 +241,10 @@ def test_death_at_any_write(made, whole, tmp_path, monkeypatch, kind, discard):
             for group in ("warmup_posterior", "posterior"):
                 if group in tree.children:
                     n = tree[group].sizes["draw"]
-                    first = whole[kind, discard][group].isel(draw=slice(n))
+                    first = whole(kind, discard)[group].isel(draw=slice(n))
                     assert tree[group].equals(first)
         idata = run(made, kind, store=where, discard_tuned_samples=discard)
-        assert_same(idata, whole[kind, discard])
+        assert_same(idata, whole(kind, discard))
     assert deaths > 4
 
 
@@ -255,8 +256,8 @@ def test_ctrl_c_is_no_end(made, whole, tmp_path):
             raise KeyboardInterrupt
 
     idata = run(made, store=where, callback=interrupt)
-    assert_first(idata, whole["given", True], True, TUNE + 5)
-    assert_same(run(made, store=where), whole["given", True])
+    assert_first(idata, whole("given", True), True, TUNE + 5)
+    assert_same(run(made, store=where), whole("given", True))
 
 
 def test_ctrl_c_before_the_first_draw(made, whole, tmp_path):
@@ -267,7 +268,7 @@ def test_ctrl_c_before_the_first_draw(made, whole, tmp_path):
         run(made, store=tmp_path / "run.zarr", callback=interrupt)
     assert "0 draws of each chain, and a state from which" in raised.value.__notes__[0]
     assert raised.value.idata is None
-    assert_same(run(made, store=tmp_path / "run.zarr"), whole["given", True])
+    assert_same(run(made, store=tmp_path / "run.zarr"), whole("given", True))
 
 
 def test_an_exception_brings_the_draws_and_loses_no_state(made, whole, tmp_path):
@@ -277,8 +278,8 @@ def test_an_exception_brings_the_draws_and_loses_no_state(made, whole, tmp_path)
 
     with pytest.raises(ArithmeticError, match="mine") as raised:
         run(made, store=tmp_path / "run.zarr", callback=fail)
-    assert_first(raised.value.idata, whole["given", True], True, TUNE + 5)
-    assert_same(run(made, store=tmp_path / "run.zarr"), whole["given", True])
+    assert_first(raised.value.idata, whole("given", True), True, TUNE + 5)
+    assert_same(run(made, store=tmp_path / "run.zarr"), whole("given", True))
 
 
 def test_a_stuck_chain(tmp_path):
@@ -431,7 +432,7 @@ def test_a_store_that_is_no_folder(made, whole, monkeypatch, tmp_path, kind):
         with pytest.raises(Died):
             run(made, store=store)
     assert "posterior" in xr.open_datatree(store, engine="zarr").children
-    assert_same(run(made, store=store), whole["given", True])
+    assert_same(run(made, store=store), whole("given", True))
 
 
 def test_an_object_store_with_something_else(made):

@@ -100,6 +100,7 @@ def test_draws_made_in_parts_have_the_same_statistics(rows, files, engine, monke
         np.testing.assert_allclose(parts["sample_stats"][name], x, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_sources_are_read_where_rows_are_spread(rows, files):
     settings = dict(step_size=0.01, steps_per_draw=3, tune=0, n=4)
     spread, _ = draws(template(rows), engine=JAX(shard="rows"), data=files, **settings)
