@@ -92,6 +92,7 @@ class SGHMC(StochasticGradientStep):
 
     with the friction solved exactly and one gradient an update. Samples exp(-U/T) as h → 0 with
     exact gradients; gradient noise of variance V raises the temperature by hV/2D.
+    With a `speed_limit` c, θ moves by p/√(1 + p²/c²) instead of p, and friction acts on that.
 
     Parameters
     ----------
@@ -111,6 +112,7 @@ class SGHMC(StochasticGradientStep):
     References
     ----------
     Chen, Fox & Guestrin (2014), Stochastic gradient Hamiltonian Monte Carlo, ICML.
+    Lu et al. (2017), Relativistic Monte Carlo, AISTATS.
 
     Examples
     --------
@@ -297,7 +299,8 @@ class SGNHT(StochasticGradientStep):
         \quad d\zeta \propto p^2 - T
 
     Samples exp(-U/T) as h → 0, with the gradient noise absorbed by the friction hζ, which settles
-    at hV/2T for gradient noise of variance V.
+    at hV/2T for gradient noise of variance V. With a `speed_limit` c, θ moves by
+    v = p/√(1 + p²/c²) instead of p, friction acts on that, and dζ ∝ v² − T (v/p)³.
 
     Parameters
     ----------

@@ -380,6 +380,36 @@ def test_a_prior_that_is_not_normal_has_its_curvature():
     assert logs.std() == pytest.approx(sd, rel=4.5 / np.sqrt(2 * 4_000))
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of defaults of find_MAP
+def test_a_module_of_equinox_is_the_network_that_it_is():
+    """The same weights and priors as a network of `nn`: the same curvature and predictions."""
+    eqx = pytest.importorskip("equinox")
+    module = eqx.nn.MLP(3, 2, 6, 1, activation=jax.nn.tanh, key=jax.random.key(0))
+    with pm.Model() as written:
+        x = pm.Data("X", X[:, :3])
+        f = nn.from_equinox(module, x, prior=nn.FixedScale())
+        pm.Categorical("y", logit_p=f, observed=y > 0)
+    with pm.Model() as by_hand:
+        x = pm.Data("X", X[:, :3])
+        w1, b1 = pm.Normal("w1", 0, 3**-0.5, shape=(3, 6)), pm.Normal("b1", shape=6)
+        w2, b2 = pm.Normal("w2", 0, 6**-0.5, shape=(6, 2)), pm.Normal("b2", shape=2)
+        pm.Categorical("y", logit_p=pm.math.tanh(x @ w1 + b1) @ w2 + b2, observed=y > 0)
+    mode = pm.find_MAP(model=by_hand, progressbar=False)
+    names = {"w1": "0.weight", "b1": "0.bias", "w2": "1.weight", "b2": "1.bias"}
+    same = {f"net.layers.{name}": mode[k] for k, name in names.items()}
+    first = laplace(written, draws=400, structure="full", mode=same, random_seed=1)
+    second = laplace(by_hand, draws=400, structure="full", mode=mode, random_seed=2)
+    gammas = [i.posterior.attrs["effective_dimension"] for i in (first, second)]
+    assert gammas[0] == pytest.approx(gammas[1], rel=1e-6)
+    found = [
+        predict(i, {"X": X[:20, :3]}, model=m)["predictions"]["y_probability"].values[0]
+        for i, m in ((first, written), (second, by_hand))
+    ]
+    error = found[1].std(0) * (2 / 400) ** 0.5  # of independent draws
+    assert (np.abs(found[0].mean(0) - found[1].mean(0)) < 4.5 * error).all()
+
+
 # -- what is refused -------------------------------------------------------------------------------
 
 
@@ -423,3 +453,54 @@ def test_likelihoods_and_priors_that_are_none_of_these_are_refused():
         pm.Normal("y", pm.HalfNormal("a", shape=D) @ X.T, 1, observed=y)
     with pytest.raises(ValueError, match=r"none of 'a' has one. Leave em out"):
         laplace(lasso, em="layer")
+
+
+def scaled(prior):
+    with pm.Model() as model:
+        features = nn.mlp(X[:, :2], (3,), prior=prior)
+        nn.classification(features, y > 0, prior=nn.FixedScale())
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prior", [nn.LearnedScale(), nn.GroupLaplace(5)], ids=str)
+def test_a_scale_is_not_learned_twice(prior):
+    """Of s z the linear model can't tell what is s from what is z, once its precision is free."""
+    model = scaled(prior)
+    with pytest.raises(ValueError, match=r"'hidden_1_weights_raw', which the model multiplies by"):
+        laplace(model, em="layer")
+
+
+def test_nor_is_that_of_effects():
+    with pm.Model() as effects:
+        s, z = pm.HalfNormal("s"), pm.Normal("z", 0, 1, shape=5)
+        pm.Normal("y", (s * z)[np.arange(N) % 5], 1, observed=y)
+    with pytest.raises(ValueError, match=r"em='isotropic'.*of 'z', which.*by 's'.*vars=\['z'"):
+        laplace(effects, em="isotropic")
+
+
+@pytest.mark.slow
+def test_data_are_no_scale():
+    with pm.Model() as weighted:
+        z = pm.Normal("z", 0, 1, shape=D)
+        pm.Normal("y", (pm.Data("X", X) * z).sum(1), 1, observed=y)
+    assert laplace(weighted, draws=2, em="layer").posterior["z"].shape == (1, 2, D)
+
+
+def test_a_scale_that_stays_at_the_mode_lets_a_precision_be_fitted():
+    """That of z by its own evidence, as if s were a number; what the rows say nothing of stays."""
+    outcomes = y + np.arange(N) % 5
+    with pm.Model() as model:
+        s, z = pm.HalfNormal("s"), pm.Normal("z", 0, 1, shape=5)
+        pm.Normal("idle", 0, 1)
+        pm.Normal("y", (s * z)[np.arange(N) % 5], 1, observed=outcomes)
+    means = outcomes.reshape(-1, 5).mean(0)
+    mode = {"s_log__": np.array(0.0), "z": means, "idle": np.array(0.0)}
+    idata = laplace(
+        model, draws=20, em="layer", vars=["z", "idle"], structure="full", mode=mode, random_seed=1
+    )
+    factor = idata["variables"]["precision_factor"].values
+    # s = 1: means of 40 rows ~ N(0, 1/α + 1/40), whose evidence is highest where that is theirs.
+    variance = np.square(means).mean() - 5 / N
+    assert factor[0] == pytest.approx(1 / variance, rel=0.01)
+    assert factor[1] == 1

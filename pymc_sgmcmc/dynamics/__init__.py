@@ -6,6 +6,7 @@ from pymc_sgmcmc.dynamics.base import Dynamics, MomentumDynamics, Transition
 from pymc_sgmcmc.dynamics.ccadl import CCAdLDynamics
 from pymc_sgmcmc.dynamics.gla1 import GLA1Dynamics
 from pymc_sgmcmc.dynamics.gla2 import GLA2Dynamics
+from pymc_sgmcmc.dynamics.relativistic import RelativisticDynamics
 from pymc_sgmcmc.dynamics.sghmc import SGHMCDynamics
 from pymc_sgmcmc.dynamics.sgld import SGLDDynamics
 from pymc_sgmcmc.dynamics.sgnht import SGNHTDynamics
@@ -18,6 +19,7 @@ __all__ = [
     "GLA1Dynamics",
     "GLA2Dynamics",
     "MomentumDynamics",
+    "RelativisticDynamics",
     "SGHMCDynamics",
     "SGLDDynamics",
     "SGNHTDynamics",

@@ -10,19 +10,19 @@ from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.arguments import boolean, number, optional
 from pymc_sgmcmc.dynamics.base import (
-    MomentumDynamics,
     Transition,
     heating,
     kick,
     leapfrog_bias,
     thermostat_bias,
 )
+from pymc_sgmcmc.dynamics.relativistic import RelativisticDynamics
 from pymc_sgmcmc.dynamics.sgnht import refuse_cold
 from pymc_sgmcmc.settings import setting, settings
 
 
 @settings
-class ATMCDynamics(MomentumDynamics):
+class ATMCDynamics(RelativisticDynamics):
     r"""Nosé-Hoover Langevin dynamics that injects only the noise the gradient lacks, split B-A-Z.
 
     .. math::
@@ -114,12 +114,8 @@ class ATMCDynamics(MomentumDynamics):
         left = heating(h, correlated, decay, self.temperature)
         friction = self.friction(h, noise)
         error = leapfrog_bias(h, curvature) + thermostat_bias(friction, decay, left)
-        if self.speed_limit is not None:
-            # The noise of real batches varies with the position, and v² feels hot spells less than
-            # cold ones: E[pv] − T = 1.5 Var(T')/c² for a local temperature T'.
-            heat = heating(h, noise, float(np.max(friction)), self.temperature)
-            error += 1.5 * spread * (heat / self.speed_limit) ** 2
-        return error
+        heat = heating(h, noise, float(np.max(friction)), self.temperature)
+        return error + self.uneven_heat(heat, spread)
 
     def settled(self, step_size: float, noise: np.ndarray) -> dict[str, np.ndarray]:
         """Thermostats that have adapted; see `Dynamics.settled`."""
@@ -142,8 +138,8 @@ class ATMCDynamics(MomentumDynamics):
         D = friction / h0
         xi = z if self.published else h * z
         beta = pt.maximum(D, xi)
-        p = kick(p, gradient, noise, h, beta * self._mobility(p), beta - xi, T)  # B
-        w = self._mobility(p)
+        p = kick(p, gradient, noise, h, beta * self.mobility(p), beta - xi, T)  # B
+        w = self.mobility(p)
         v = w * p
         position = position + h * v  # A
         z = z + self._thermostat_rate(friction, h, h0) * (v * v - T * w * w * w)  # Z
@@ -155,12 +151,6 @@ class ATMCDynamics(MomentumDynamics):
         return Transition(
             position, {"momentum": p, "friction": friction, "thermostat": z}, statistics
         )
-
-    def _mobility(self, p: TensorVariable) -> TensorVariable:
-        """Velocity that a unit of momentum gives, w = 1/u."""
-        if self.speed_limit is None:
-            return pt.ones_like(p)
-        return 1 / pt.sqrt(1 + pt.sqr(p / self.speed_limit))
 
     def _thermostat_rate(
         self, friction: TensorVariable, h: TensorVariable, h0: TensorVariable

@@ -10,18 +10,18 @@ from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.arguments import number, one_of
 from pymc_sgmcmc.dynamics.base import (
-    MomentumDynamics,
     Transition,
     heating,
     kick,
     leapfrog_bias,
     thermostat_bias,
 )
+from pymc_sgmcmc.dynamics.relativistic import RelativisticDynamics
 from pymc_sgmcmc.settings import setting, settings
 
 
 @settings
-class SGNHTDynamics(MomentumDynamics):
+class SGNHTDynamics(RelativisticDynamics):
     r"""Langevin dynamics with a friction that adapts to the gradient noise, split B-A-Z.
 
     .. math::
@@ -39,6 +39,10 @@ class SGNHTDynamics(MomentumDynamics):
         \qquad \mu = n h^2 / \lambda \text{ at } h = h_0,
 
     where V is the variance of the gradient noise of a parameter: 2Tζ is an estimate of V.
+
+    With a speed limit (`RelativisticDynamics`) it is K(p) for p²/2, v for p where θ moves and where
+    friction acts, and v² − T u⁻³ for p² − T, whose mean is 0 under exp(−K/T): what drives ζ is
+    ∇K² − T∇²K for any K.
 
     Ding et al. (2014), equation 4, whose ξ is D + hζ. ζ does not scale with h, so that it stays
     right when a schedule changes h. Their thermostat is one for all parameters and sees the
@@ -84,8 +88,10 @@ class SGNHTDynamics(MomentumDynamics):
     ) -> float:
         """Largest relative error of a variance; see `Dynamics.bias`."""
         h, decay, T = step_size, self.decay_rate, self.temperature
-        heat = heating(h, correlated, decay, T)
-        error = leapfrog_bias(h, curvature) + thermostat_bias(self.friction(h, noise), decay, heat)
+        left, friction = heating(h, correlated, decay, T), self.friction(h, noise)
+        error = leapfrog_bias(h, curvature) + thermostat_bias(friction, decay, left)
+        heat = heating(h, noise, float(np.max(friction)), T)
+        error += self.uneven_heat(heat, spread)
         if self.thermostat == "scalar":  # noisier parameters stay hotter
             error += heating(h, noise - np.mean(noise), decay, T)
         return error
@@ -111,13 +117,18 @@ class SGNHTDynamics(MomentumDynamics):
         T, h, h0 = self.temperature, step_size, base_step_size
         friction, zeta = auxiliaries["friction"], auxiliaries["thermostat"]
         D = friction / h0
-        p = kick(auxiliaries["momentum"], gradient, noise, h, D + h * zeta, D, T)  # B
-        position = position + h * p  # A
-        heat = pt.sqr(p) if self.thermostat == "parameter" else pt.mean(pt.sqr(p))
+        p = auxiliaries["momentum"]
+        p = kick(p, gradient, noise, h, (D + h * zeta) * self.mobility(p), D, T)  # B
+        w = self.mobility(p)
+        v = w * p
+        position = position + h * v  # A
+        heat = v * v - T * w * w * w
+        if self.thermostat == "scalar":
+            heat = pt.mean(heat)
         rate = friction / (self.thermostat_time * h0**2) * (h / h0)
-        zeta = zeta + rate * (heat - T)  # Z
+        zeta = zeta + rate * heat  # Z
         statistics = {
-            "kinetic_temperature": pt.sqr(p),
+            "kinetic_temperature": p * v,
             "gradient_noise": 2 * T * zeta,
         }
         return Transition(

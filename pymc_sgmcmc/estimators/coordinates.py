@@ -76,10 +76,34 @@ class Coordinates:
         blocks = self.blocks.after(blocks) if self.blocks else blocks
         return dataclasses.replace(self, axes=axes, blocks=blocks)
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """L as a matrix, ``(d, d)``."""
+        return self.gradient(np.eye(len(self.centre)))
+
+    def blended(self, positions: np.ndarray, share: float) -> "Coordinates":
+        """These, with the covariance C of some positions: L' L'ᵀ = (1 − η) L Lᵀ + η C.
+
+        Where positions are so far apart that L Lᵀ is lost beside C, these as they are.
+
+        Parameters
+        ----------
+        positions : ndarray
+            At least two, ``(m, d)``.
+        share : float
+            η, at least 0 and below 1.
+        """
+        away = positions - positions.mean(0)
+        covariance = away.T @ away / (len(away) - 1)
+        blend = (1 - share) * self.matrix @ self.matrix.T + share * covariance
+        try:
+            return Coordinates(self.centre, np.linalg.cholesky(blend))
+        except np.linalg.LinAlgError:
+            return Coordinates(self.centre, self.matrix)
+
     def turned(self, rotation: np.ndarray) -> "Coordinates":
         """These, with z = Q z': μ and the law of z stay if it is a standard normal."""
-        factor = self.gradient(np.eye(len(self.centre)))
-        return Coordinates(self.centre, factor @ rotation)
+        return Coordinates(self.centre, self.matrix @ rotation)
 
 
 def preconditioned(fitted: Coordinates, preconditioner: str | np.ndarray | None) -> Coordinates:

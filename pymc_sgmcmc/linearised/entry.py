@@ -64,6 +64,7 @@ def laplace(
         Fit precisions of the priors ``pm.Normal(..., 0, sd)`` to the data, by EM with MacKay's
         M-step: one factor for all of them; one for each variable, of which a layer has two; or
         precisions in proportion to the diagonal of G, with one factor. The model's own when None.
+        Not for a variable that is multiplied by another one, a scale that is learned.
     vars : sequence of str, optional
         Free variables that are linearised; others stay at the mode. All when None.
     mode : mapping of str to array, or DataTree, optional

@@ -79,8 +79,12 @@ def fit(
         before, precision = precision, precision.copy()
         for group in groups:
             squares = np.square(offset + posterior.mean)[group].sum()
-            with np.errstate(divide="ignore"):  # where nothing is explained by the group
+            with np.errstate(
+                divide="ignore", invalid="ignore"
+            ):  # nothing is explained by the group
                 wanted = posterior.determined[group].sum() / squares
+            if np.isnan(wanted):  # nor anything known of it: 0/0
+                continue
             wanted = np.clip(wanted, before[group] / _CHANGE, before[group] * _CHANGE)
             precision[group] = np.clip(wanted, first[group] / _MOST, first[group] * _MOST)
         posterior = curvature.posterior(precision, slope + precision * offset)

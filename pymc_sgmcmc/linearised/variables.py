@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from pymc.model import Model
 from pytensor.graph.basic import Variable
-from pytensor.graph.traversal import ancestors
+from pytensor.graph.traversal import ancestors, toposort
+from pytensor.scalar.basic import Mul, TrueDiv
+from pytensor.tensor.elemwise import DimShuffle
 from pytensor.tensor.random.basic import NormalRV
 
 from pymc_sgmcmc.model.layout import Block
@@ -42,6 +44,7 @@ class Linearised:
             for v, block in zip(potential.value_vars, potential.layout, strict=True)
             if (rv := potential.model.values_to_rvs[v]).name in names
         ]
+        self._potential = potential
         self._rvs: list[Any] = [rv for rv, _ in chosen]
         blocks: list[Block] = [block for _, block in chosen]
         self.names = [rv.name for rv in self._rvs]
@@ -60,12 +63,56 @@ class Linearised:
             for rv, where in zip(self._rvs, self.slices, strict=True)
             if _around_zero(rv)
         ]
+        self._refuse_learned_scales(em)
         if not fitted:
             raise ValueError(
                 f"em={em!r} fits the precision of priors pm.Normal(..., 0, sd), and none of "
                 f"{', '.join(map(repr, self.names))} has one. Leave em out."
             )
         return fitted if em == "layer" else [np.concatenate(fitted)]
+
+    def _refuse_learned_scales(self, em: str) -> None:
+        """Raise a ValueError where a variable whose precision is to be fitted has a learned scale.
+
+        Of s z the linear model sees J_z z + J_s log s, and J_s is what J_z makes of z at the mode:
+        one α → ∞ takes z away and s puts it back, without bounds.
+        """
+        known = {rv for rv in self._rvs if _around_zero(rv)}
+        for z, scales in _factors(self._potential, known):
+            learned = [s.name for s in scales if s in self._rvs and s is not z]
+            if learned:
+                kept = [name for name in self.names if name not in learned]
+                raise ValueError(
+                    f"em={em!r} fits the precision of {z.name!r}, which the model multiplies by "
+                    f"{learned[0]!r}, a variable as well: a scale that is learned twice has no "
+                    "value. Write a scale that is known (nn.FixedScale() for nn.LearnedScale()), "
+                    "leave em out, or leave the scales at the mode: name the others in "
+                    f"vars=[{', '.join(map(repr, kept[:2]))}, ...]."
+                )
+
+
+def _factors(potential: StochasticPotential, known: set[Any]) -> Iterator[tuple[Any, list[Any]]]:
+    """Some variables, each with the free variables that it is multiplied by, element by element.
+
+    Factors that depend on data do not count: of z x no other variable takes the place.
+    """
+    model = potential.model
+    rows = set(potential.rows.variables) if potential.rows else set()
+    for node in toposort([*model.observed_RVs, *model.deterministics]):
+        op = getattr(node.op, "scalar_op", None)
+        if not isinstance(op, Mul | TrueDiv):
+            continue
+        for z in known & {_same(v) for v in node.inputs}:
+            above = set(ancestors([v for v in node.inputs if _same(v) is not z]))
+            if not above & rows:
+                yield z, [rv for rv in model.free_RVs if rv in above]
+
+
+def _same(variable: Variable) -> Variable:
+    """What a variable is, but for axes of length 1."""
+    while variable.owner is not None and isinstance(variable.owner.op, DimShuffle):
+        (variable,) = variable.owner.inputs
+    return variable
 
 
 def _around_zero(rv: Any) -> bool:

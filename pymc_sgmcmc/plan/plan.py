@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pymc.model import Model
 
-from pymc_sgmcmc import schedules
+from pymc_sgmcmc import processes, schedules
 from pymc_sgmcmc.dynamics.base import Dynamics
 from pymc_sgmcmc.model.potential import StochasticPotential
 from pymc_sgmcmc.plan.settings import RunSettings, WarmUp
@@ -18,6 +18,8 @@ from pymc_sgmcmc.plan.tuning import Tuning
 
 # Updates between two draws where nothing is known of the posterior's scale.
 STEPS_PER_DRAW = 100
+# Parameters up to which walkers lend each other a matrix.
+MOST_OF_WALKERS = 1000
 
 
 @dataclass(frozen=True)
@@ -129,10 +131,45 @@ def _check(potential: StochasticPotential, dynamics: Dynamics, settings: RunSett
             f"control_variate=True needs a step that samples all variables: the gradient at "
             f"the centre changes whenever another step moves {names}."
         )
+    if settings.ensemble is not None:
+        _check_ensemble(potential, dynamics, settings.ensemble)
     if settings.batches != "independent":
         _check_batches(potential, settings.batches)
     if settings.batches == "sweeps":
         _check_sweeps(dynamics)
+
+
+def _check_ensemble(potential: StochasticPotential, dynamics: Dynamics, ensemble: float) -> None:
+    """Raise a ValueError where walkers can't lend each other coordinates."""
+    asked = f"ensemble={ensemble:g}"
+    if potential.size > MOST_OF_WALKERS:
+        raise ValueError(
+            f"{asked} makes a matrix of all parameters before every draw, and there are "
+            f"{potential.size:,}, more than {MOST_OF_WALKERS:,}. Leave ensemble out."
+        )
+    if potential.others:
+        names = ", ".join(repr(v.name) for v in potential.others)
+        raise ValueError(
+            f"{asked} needs a step that samples all variables: chains advance one by one where "
+            f"another step moves {names}. Leave ensemble out."
+        )
+    if potential.stored is not None:
+        raise ValueError(
+            f"{asked} moves half of the chains at a time, which rows on disk are not read for. "
+            "Leave ensemble out."
+        )
+    if processes.count() > 1:
+        raise ValueError(
+            f"{asked} needs all chains in one process, and jax.distributed has joined "
+            f"{processes.count()}. Leave ensemble out."
+        )
+    minibatches = potential.batch_size not in (None, potential.n_rows)
+    if minibatches and "thermostat" in dynamics.auxiliaries:
+        raise ValueError(
+            f"{asked} changes coordinates before every draw, and the noise of minibatches in them, "
+            "which a thermostat takes longer to measure. Use BAOAB or SGHMC, or leave batch_size "
+            "out, or leave ensemble out."
+        )
 
 
 def _check_batches(potential: StochasticPotential, batches: str) -> None:

@@ -210,6 +210,18 @@ class RunSettings(Settings):
         """Precision of the updates; ``pytensor.config.floatX`` when None. "float32" is faster and
         enough for networks.""",
     )
+    ensemble: float | None = setting(
+        None,
+        "float, optional",
+        """η between 0 and 1: chains are walkers, which lend each other their shape. They form two
+        halves; before each draw one moves while the other stands, in coordinates θ = μ + L z with
+        L Lᵀ = (1 − η) S + η C, where S is what the preconditioner found (the identity where there
+        is none) and C the covariance of the half that stands; then they change places. The law
+        stays that of the dynamics, for each chain. It needs an even number of chains (of use are
+        more than twice as many as parameters), and all rows where the sampler has a thermostat.
+        None for chains that know nothing of each other, in coordinates that stay.""",
+        optional(partial(number, low=0, high=1, otherwise=", or None for independent chains")),
+    )
     clip_gradient: float | None = setting(
         None,
         "float, optional",

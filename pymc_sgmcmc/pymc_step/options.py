@@ -24,6 +24,7 @@ class Options(TypedDict, total=False):
     steps_per_draw: int | Literal["auto"]
     schedule: str | Schedule | None
     dtype: Literal["float32", "float64"] | None
+    ensemble: float | None
     clip_gradient: float | None
     warmup: WarmUp
     engine: EngineSettings | Literal["auto", "jax", "numba"]
@@ -37,6 +38,7 @@ class SGHMCOptions(Options, total=False):
     """Of `SGHMC`."""
 
     momentum_decay: float | Literal["auto"]
+    speed_limit: float | None
 
 
 class GLA1Options(Options, total=False):
@@ -61,6 +63,7 @@ class SGNHTOptions(Options, total=False):
     """Of `SGNHT`."""
 
     momentum_decay: float | Literal["auto"]
+    speed_limit: float | None
     thermostat_time: float
     thermostat: Literal["parameter", "scalar"]
 

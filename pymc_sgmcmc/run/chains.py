@@ -15,6 +15,7 @@ from pymc_sgmcmc.engines.base import STUCK, Draws
 from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.plan.compiled import Compiled
 from pymc_sgmcmc.plan.tuning import Tuning
+from pymc_sgmcmc.run.walkers import Walkers
 
 # A block of draws should take about this long: short enough to interrupt, long enough to be cheap.
 _BLOCK_SECONDS = 0.5
@@ -91,7 +92,7 @@ class Chains:
 
     def begin(self, settings: OneEngine, tuning: Tuning, positions: np.ndarray) -> None:
         """Start, or start again, at positions ``(chains, d)``; updates are counted on."""
-        self.tuning, self.engine = tuning, self.compiled.engine(settings, tuning)
+        self._move_by(settings, tuning)
         z = tuning.coordinates(positions)
         # Fitted coordinates have the posterior around zero.
         fitted = bool(tuning.places) and tuning.places[0].coordinates.dense
@@ -104,13 +105,23 @@ class Chains:
             self.state |= {name: x.astype(dtype) for name, x in settled.items()}
         self._capacity = self._block or self.engine.capacity(len(z))
 
+    def _move_by(self, settings: OneEngine, tuning: Tuning) -> None:
+        """Take an engine, for the coordinates of a tuning or for those that walkers lend."""
+        self.tuning, share = tuning, self.compiled.plan.settings.ensemble
+        walkers = share is not None
+        moved = (
+            Walkers.coordinates(tuning, self.compiled.plan.potential.size) if walkers else tuning
+        )
+        self.engine = self.compiled.engine(settings, moved)
+        self._walkers = Walkers(self.engine, moved, share) if share is not None else None
+
     def saved(self) -> dict[str, Any]:
         """What chains need to go on from here: arrays, and numbers."""
         return {"state": dict(self.state), "updates": self.updates}
 
     def resume(self, settings: OneEngine, tuning: Tuning, saved: Mapping[str, Any]) -> None:
         """Go on from what `saved` gave, with the engine and the tuning that chains had then."""
-        self.tuning, self.engine = tuning, self.compiled.engine(settings, tuning)
+        self._move_by(settings, tuning)
         self.state, self.updates = dict(saved["state"]), saved["updates"]
         self._capacity = self._block or self.engine.capacity(len(self.state["position"]))
 
@@ -153,14 +164,17 @@ class Chains:
         factors = schedules.factors(schedule, self.updates, n * steps, least=steps)
         n = len(factors) // steps
         step_sizes = tuning.step_size * factors[: n * steps].reshape(n, steps)
-        draws, self.state = self.engine.run(
-            self.state,
-            step_sizes,
-            tuning.step_size,
-            self.others,
-            self._capacity,
-            tuning.parameters(),
-        )
+        if self._walkers is not None:
+            draws, self.state = self._walkers.run(self.state, step_sizes, tuning.step_size)
+        else:
+            draws, self.state = self.engine.run(
+                self.state,
+                step_sizes,
+                tuning.step_size,
+                self.others,
+                self._capacity,
+                tuning.parameters(),
+            )
         self.updates += step_sizes.size
         pace = _BLOCK_SECONDS / max(time.perf_counter() - started, 1e-9)
         self._next_block = max(1, int(n * min(max(pace, 0.25), 4.0)))

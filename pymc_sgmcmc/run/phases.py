@@ -21,6 +21,7 @@ from pymc_sgmcmc.plan.tuning import Tuning
 from pymc_sgmcmc.run.chains import Chains
 from pymc_sgmcmc.run.heat import Heat, cooler
 from pymc_sgmcmc.run.starts import Evaluate, Point, starting_positions
+from pymc_sgmcmc.run.walkers import check_walkers
 
 if TYPE_CHECKING:
     from pymc_sgmcmc.warmup.base import BaseWarmUp
@@ -83,6 +84,7 @@ class Run:
     ) -> None:
         self.compiled, self.tune, self._draws = compiled, tune, draws
         points, rngs = processes.agreed((list(points), list(rngs)))
+        check_walkers(len(points), compiled.plan.settings.ensemble)
         self._points, self._rngs, self._tell = points, rngs, phase
         self._seeds = np.stack([rng.integers(2**32, size=2, dtype=np.uint32) for rng in rngs])
         self.chains = Chains(compiled, self._seeds, self._others(points), block)

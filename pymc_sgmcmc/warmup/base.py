@@ -245,9 +245,10 @@ class BaseWarmUp(ABC):
     ) -> Tuning:
         dynamics, asked = self.plan.dynamics, self.plan.settings
         noise = np.stack([place.noise for place in places])
+        lent = _lent(asked.ensemble, positions)
         curvature = self._curvature(places, place_of_chain, positions)
-        correlated = max(place.correlated for place in places) / self.leniency_of_correlation
-        stiffest = max(float(curvature.max()), 1) / self.leniency
+        correlated = lent * max(place.correlated for place in places) / self.leniency_of_correlation
+        noise, stiffest = lent * noise, lent * max(float(curvature.max()), 1) / self.leniency
         spread = max(place.spread for place in places) / self.leniency_of_spread
         softest = min(self._softest(places), stiffest)
         h = asked.step_size
@@ -255,6 +256,10 @@ class BaseWarmUp(ABC):
             facts = (asked.warmup.target_bias, stiffest, noise, correlated, spread)
             dynamics = with_best_friction(dynamics, *facts, softest)
             h = step_size(dynamics, *facts)
+            if asked.ensemble is not None:
+                # A change of coordinates costs h²ω²/4 of a variance, a splitting that is exact in
+                # fixed ones as well.
+                h = min(h, 2 * (asked.warmup.target_bias / stiffest) ** 0.5)
         if asked.steps_per_draw is not None:
             steps = tuning_steps = asked.steps_per_draw
         else:
@@ -286,17 +291,32 @@ class BaseWarmUp(ABC):
         chosen = self.rng.permutation(chains * draws)[: self.points]
         chain, draw = chosen % chains, chosen // chains
         found = np.full(len(chosen), np.nan)
+        share, everywhere = self.plan.settings.ensemble, positions.reshape(-1, self.size)
         for i, place in enumerate(places):
             here = np.flatnonzero(place_of_chain[chain] == i)
             if here.size:
                 visited = positions[chain[here], draw[here]]
-                found[here] = largest_curvatures(
-                    self.landscape, place.coordinates, visited, self.rng
-                )
+                coordinates = place.coordinates
+                if share is not None:
+                    coordinates = coordinates.blended(everywhere, share)
+                found[here] = largest_curvatures(self.landscape, coordinates, visited, self.rng)
         found = found[np.isfinite(found)]
         if not found.size:
             raise self._not_finite("The curvature of U around chain 0", positions[0, 0])
         return found
+
+
+def _lent(share: float | None, positions: np.ndarray) -> float:
+    """Largest curvature in coordinates of few walkers, where in those of many it is 1.
+
+    (1 − η) + η (1 + √(d/m))², the upper edge of the eigenvalues of the covariance of m + 1
+    positions in d dimensions, by Marchenko & Pastur (1967). What is soft in the coordinates of one
+    draw is not in those of the next.
+    """
+    if share is None:
+        return 1.0
+    chains, _, size = positions.shape
+    return 1 - share + share * (1 + (size / (chains // 2 - 1)) ** 0.5) ** 2
 
 
 def _hierarchy(plan: Plan) -> Found:

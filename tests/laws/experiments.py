@@ -93,10 +93,10 @@ class Planted(ATMCDynamics):
         p, rate, zeta = (auxiliaries[k] for k in ("momentum", "friction", "thermostat"))
         D = rate / h0
         beta = pt.maximum(D, h * zeta)
-        friction = beta * self._mobility(p) if self.friction_on_velocity else beta
+        friction = beta * self.mobility(p) if self.friction_on_velocity else beta
         injected = beta - h * zeta
         p = kick(p, gradient, noise, h, friction, injected, T if self.noise_temperature else 1.0)
-        w = self._mobility(p)
+        w = self.mobility(p)
         position = position + h * w * p
         zeta = zeta + self._thermostat_rate(rate, h, h0) * self.heat(p, w * p, w, T)
         statistics = {"kinetic_temperature": w * p * p, "gradient_noise": zeta}
@@ -123,7 +123,7 @@ DISCRIMINATING_REFERENCE = {
     "v^2-1 / v": [42.8, -47, 67, 43, 3556],
     "SGNHT": [1.001, 1.99, 2.00, 1.000, 2.70],
 }
-"""θ variance, ξ mean, ξ variance, E[pv], E[p²]. The note's SGNHT has hyperbolic momenta."""
+"""θ variance, ξ mean, ξ variance, E[pv], E[p²]. SGNHT's too are with a speed limit c = 1."""
 
 DISCRIMINATING_MASS = 0.5
 
@@ -140,6 +140,10 @@ def discriminating_atmc(planted: dict | None = None, T=1.0, h=0.01) -> ATMCDynam
     """c = m = 1, μ = 1/2, D = 1."""
     kind = {"dynamics": ATMCDynamics if planted is None else Planted} | (planted or {})
     return atmc(h, 1, DISCRIMINATING_MASS, c=1.0, temperature=T, **kind)
+
+
+def discriminating_sgnht(c: float | None = 1.0, T=1.0, h=0.01) -> SGNHTDynamics:
+    return sgnht(h, 1, DISCRIMINATING_MASS, speed_limit=c, temperature=T)
 
 
 # -- 3: four parameters, each with noise of its own ----------------------------------------------

@@ -12,7 +12,9 @@ from pymc_sgmcmc.dynamics import (
     CCAdLDynamics,
     GLA1Dynamics,
     GLA2Dynamics,
+    SGHMCDynamics,
     SGLDDynamics,
+    SGNHTDynamics,
 )
 from tests.laws import experiments as ex
 from tests.laws.simulate import (
@@ -70,7 +72,7 @@ def discriminating():
     )
     rows = {"ATMC": (ex.discriminating_atmc(), "v^2-u^-3 / v")}
     rows |= {k: (ex.discriminating_atmc(v), k) for k, v in ex.DISCRIMINATING.items() if v}
-    rows["SGNHT"] = (ex.sgnht(0.01, 1, ex.DISCRIMINATING_MASS), "SGNHT")
+    rows["SGNHT"] = (ex.discriminating_sgnht(), "SGNHT")
     for name, (dynamics, reference) in rows.items():
         r = ex.discriminating(dynamics, chains=4000)
         mean_xi = r["xi"].mean()
@@ -126,6 +128,22 @@ def others():
     _row("CCAdL", *ccadl(1, h, ex.NOISE, np.ones(5)))
 
 
+def relativistic():
+    """Relativistic momenta, whose law is tested in `test_relativistic.py`."""
+    steps = np.array([0.05, 0.1, 0.2])
+    _heading("Relativistic momenta, decay .9, no noise, by step size", [f"h={x:g}" for x in steps])
+    for name, sampler in (("SGHMC", SGHMCDynamics), ("SGNHT", SGNHTDynamics)):
+        for c in (1.0, 10 / 3, None):
+            dynamics = sampler(speed_limit=c)
+            averages = simulate(dynamics, gaussian(), (3, 3000), steps, 1000, 300, np.ones(8))
+            theory = None
+            if name == "SGHMC":
+                theory = (1 + dynamics.friction_bias()) / (1 - steps**2 / 4)
+            _row(
+                f"{name} c={c and round(c, 1)}", *estimate(averages["q2"]), theory=theory, width=18
+            )
+
+
 def temperatures():
     noise = np.array([0.0, 40.0])
     _heading("Variance/T at h=.05 (SGLD .2), D=1, by temperature", [f"V={v:g}" for v in noise])
@@ -179,6 +197,7 @@ TABLES = (
     four_parameters,
     step_sizes,
     others,
+    relativistic,
     temperatures,
     sweeps,
     schedules,

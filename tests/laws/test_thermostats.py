@@ -32,12 +32,15 @@ def check_invariant_law(averages, dynamics, friction, mass, tolerance):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
-@pytest.mark.parametrize("sampler", ["ATMC", "SGNHT"])
+@pytest.mark.parametrize(
+    "sampler", ["ATMC", "SGNHT", pytest.param("SGNHT c=1", marks=pytest.mark.slow)]
+)
 def test_invariant_law(sampler, temperature):
     if sampler == "ATMC":
         dynamics = ex.discriminating_atmc(T=temperature)
     else:
-        dynamics = ex.sgnht(0.01, 1, ex.DISCRIMINATING_MASS, temperature=temperature)
+        c = 1.0 if sampler == "SGNHT c=1" else None
+        dynamics = ex.discriminating_sgnht(c, temperature)
     averages = ex.discriminating(dynamics, chains=4000)
     check_invariant_law(averages, dynamics, [2 / temperature], ex.DISCRIMINATING_MASS, 0.01)
 

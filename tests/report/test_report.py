@@ -120,8 +120,10 @@ def model():
     return model
 
 
-def run(model, step):
-    return sample(20, tune=20, chains=2, step=step, model=model, random_seed=1, progressbar=False)
+def run(model, step, chains=2):
+    return sample(
+        20, tune=20, chains=chains, step=step, model=model, random_seed=1, progressbar=False
+    )
 
 
 def test_a_run_records_what_it_found(model):
@@ -171,6 +173,8 @@ OTHER = {
     "matmul_precision": "float32",
     "temperature": 0.5,
     "momentum_decay": 0.8,
+    "speed_limit": 4.0,
+    "ensemble": 0.5,
 }
 RECORDED = {"data": "X, y", "schedule": "PolynomialDecay(offset=1000.0, power=0.55)"}
 """What stands in the attributes where it is not the value itself."""
@@ -200,7 +204,7 @@ def test_every_setting_is_recorded_and_read_by_what_it_is_for(model, monkeypatch
     step = SGHMC(**rest, **dynamics, engine=engine, warmup=warmup, model=model)
     monkeypatch.setattr(Settings, "__getattribute__", noting, raising=False)
     again = SGHMC(**rest, **dynamics, engine=engine, warmup=warmup, model=model)
-    idata = run(model, again)
+    idata = run(model, again, chains=4)
     free = SGHMC(model=model, steps_per_draw=2)
     run(model, free)
     monkeypatch.undo()
