@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-# Arguments that steps had before 0.1.0, by what is written in their place.
+# Arguments that steps had in 0.1.0, by what is written in their place.
 _MOVED = {
     "backend": "engine={value!r}",
     "shard": "engine=JAX(shard={value!r})",
