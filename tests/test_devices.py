@@ -73,7 +73,7 @@ def test_rows_over_devices(alone, tmp_path, batch_size):
     np.testing.assert_allclose(spread["b"], alone["rows", batch_size]["b"], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("shard", ["chains", "rows"])
+@pytest.mark.parametrize("shard", ["chains", pytest.param("rows", marks=pytest.mark.weekly)])
 @pytest.mark.slow
 def test_two_processes(alone, tmp_path, shard):
     with socket.socket() as probe:

@@ -96,7 +96,10 @@ def by_hand(library, module, x, y):
 QUICK = [("mlp", "equinox", "float32"), ("mlp", "equinox", "float64"), ("mlp", "flax", "float32")]
 CASES = [
     pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
-    for case in itertools.product(("mlp", "conv", "transformer"), WRITE, ("float32", "float64"))
+    for case in itertools.product(("mlp", "conv"), WRITE, ("float32", "float64"))
+] + [
+    pytest.param("transformer", "equinox", "float32", marks=pytest.mark.slow),
+    pytest.param("transformer", "flax", "float64", marks=pytest.mark.slow),
 ]
 
 

@@ -113,7 +113,10 @@ def test_processes_make_the_run_of_one(folder, alone, count, shard, source, devi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("count", "shard", "victim"), [(2, "rows", 1), (4, "(2, 2)", 3)])
+@pytest.mark.parametrize(
+    ("count", "shard", "victim"),
+    [(2, "rows", 1), pytest.param(4, "(2, 2)", 3, marks=pytest.mark.weekly)],
+)
 def test_one_is_killed_and_the_run_goes_on(folder, tmp_path, count, shard, victim):
     whole = finish(start(folder, count, shard, "disk"), folder)[0]
     where = tmp_path / "run.zarr"

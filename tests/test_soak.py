@@ -14,7 +14,14 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["same step", "new model", "stored", "predictions"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "new model",
+        "predictions",
+        *(pytest.param(kind, marks=pytest.mark.weekly) for kind in ("same step", "stored")),
+    ],
+)
 def test_five_runs(kind, tmp_path, monkeypatch):
     cache, temporary = tmp_path / "cache", tmp_path / "temporary"
     for folder in (cache, temporary):

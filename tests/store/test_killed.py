@@ -82,8 +82,15 @@ def test_killed_in_the_search_in_the_tuning_and_in_the_sampling(tmp_path, engine
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["small", "network"])
-@pytest.mark.parametrize("engine", ["jax", "numba"])
+@pytest.mark.parametrize(
+    ("engine", "kind"),
+    [
+        ("jax", "network"),
+        ("numba", "small"),
+        pytest.param("jax", "small", marks=pytest.mark.weekly),
+        pytest.param("numba", "network", marks=pytest.mark.weekly),
+    ],
+)
 def test_killed_at_random_again_and_again(tmp_path, kind, engine):
     """Twenty processes in all, each of which lives a random time longer than it takes to start."""
     rng = np.random.default_rng(0)

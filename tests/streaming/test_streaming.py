@@ -50,16 +50,17 @@ def draws(model, sampler=ATMC, chains=2, tune=20, n=20, **settings):
     return idata["posterior"]["b"].values, idata
 
 
+_WEEKLY = (pytest.mark.slow, pytest.mark.weekly)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("engine", ["numba", pytest.param("jax", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "settings",
     [
         {},
-        pytest.param(
-            {"dtype": "float32", "warmup": WarmUp(control_variate=False)}, marks=pytest.mark.slow
-        ),
-        pytest.param({"batch_size": N // 5}, marks=pytest.mark.slow),  # without replacement
+        pytest.param({"dtype": "float32", "warmup": WarmUp(control_variate=False)}, marks=_WEEKLY),
+        pytest.param({"batch_size": N // 5}, marks=_WEEKLY),  # without replacement
         {"sampler": SGLD, "batches": "sweeps", "step_size": 0.01, "steps_per_draw": 130},
     ],
     ids=["default", "float32", "without replacement", "sweeps"],
