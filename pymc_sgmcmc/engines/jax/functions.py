@@ -60,10 +60,17 @@ def compile_gradient(estimator: Estimator, length: int | None, translated: Op):
     return jax_function(*gradient_program(estimator, length, translated), mode=_AS_WRITTEN)
 
 
+class _Translated(JAXOp):
+    """A graph that JAX knows, of one name: PyTensor keeps a file for each text of a program."""
+
+    def __str__(self) -> str:
+        return "translated"
+
+
 def translate(program: Program) -> Op:
     """PyTensor graph as a single operation, which JAX knows and nobody need rewrite again."""
     inputs, outputs = ([v.type for v in variables] for variables in program)
-    return JAXOp(inputs, outputs, jax_function(*program))
+    return _Translated(inputs, outputs, jax_function(*program))
 
 
 def jax_function(inputs: Sequence[Variable], outputs: Sequence[Variable], mode: str | Mode = "JAX"):
