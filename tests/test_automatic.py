@@ -133,6 +133,7 @@ def test_preconditioners_and_control_variates(conjugate, chosen, control_variate
 
 
 @pytest.mark.parametrize("other", [pm.Metropolis, pm.NUTS])
+@pytest.mark.weekly
 @pytest.mark.slow
 def test_another_variable_that_starts_far_away(badly_scaled, other):
     # Where s starts, b may vary seventy times as much as where it ends.

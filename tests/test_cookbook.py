@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.slow, pytest.mark.weekly, pytest.mark.filterwarnings("ignore")]
 
 PAGE = (Path(__file__).parent.parent / "docs/cookbook.md").read_text()
 IMPORTS, *RECIPES = re.split(r"^## ", PAGE, flags=re.M)

@@ -48,6 +48,7 @@ def alone(tmp_path_factory):
     return {(shard, b): run(folder / f"{shard}{b}.npz", 1, shard, b) for shard, b in kinds}
 
 
+@pytest.mark.weekly
 @pytest.mark.slow
 def test_chains_over_devices(alone, tmp_path):
     spread = run(tmp_path / "spread.npz", 4, "chains", BATCH)

@@ -349,7 +349,7 @@ def test_branches_of_resnet_pp_start_small():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["jax", "numba"])
+@pytest.mark.parametrize("engine", [pytest.param("jax", marks=pytest.mark.weekly), "numba"])
 def test_images_are_sampled_and_predicted(engine):
     """A bar in the upper or lower half, found by a convolution from bytes."""
     rng = np.random.default_rng(2)

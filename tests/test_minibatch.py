@@ -245,7 +245,16 @@ LAYOUTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("body", LAYOUTS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(f, marks=pytest.mark.slow)
+        if f.__name__ in ("zero_inflated", "dims_of_components", "truncated")
+        else f
+        for f in LAYOUTS
+    ],
+    ids=lambda f: f.__name__,
+)
 def test_mean_over_an_epoch_is_the_model(body):
     """Batches of each row once: their mean is the whole model's potential and gradient."""
     model = build(body)

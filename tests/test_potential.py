@@ -102,7 +102,14 @@ def mixed():
 # -- values and gradients ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("body", MODELS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(f, marks=pytest.mark.slow) if f.__name__ in ("everything", "order") else f
+        for f in MODELS
+    ],
+    ids=lambda f: f.__name__,
+)
 def test_value_and_gradient(body):
     """PyMC's own, in both precisions."""
     model = build(body)

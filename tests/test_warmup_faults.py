@@ -354,6 +354,7 @@ assert sys.modules["jax"] is None
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_numba_stands_alone():
     done = subprocess.run([sys.executable, "-c", _WITHOUT_JAX], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -377,6 +378,7 @@ def test_a_model_that_one_backend_lacks_names_the_variable_and_the_other():
 
 
 @pytest.mark.slow
+@pytest.mark.weekly
 def test_a_model_that_jax_lacks_is_sampled_by_numba():
     with censored_gamma():
         idata = sample(500, tune=200, step=ATMC(batch_size=50), random_seed=1, progressbar=False)

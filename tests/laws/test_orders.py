@@ -123,6 +123,7 @@ def test_order_on_a_pendulum(sampler, expected):
     assert order(errors) == pytest.approx(expected, abs=0.15)
 
 
+@pytest.mark.slow
 def test_baoab_is_of_fourth_order_where_friction_is_high():
     """All of the momentum is lost in an update: positions are those of the overdamped limit."""
     steps = 4 * STEPS

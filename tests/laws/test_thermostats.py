@@ -31,7 +31,7 @@ def check_invariant_law(averages, dynamics, friction, mass, tolerance):
 # -- the right equations, and wrong ones that look as good -----------------------------------------
 
 
-@pytest.mark.parametrize("temperature", [1.0, 2.0])
+@pytest.mark.parametrize("temperature", [1.0, pytest.param(2.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "sampler", ["ATMC", "SGNHT", pytest.param("SGNHT c=1", marks=pytest.mark.slow)]
 )

@@ -42,7 +42,7 @@ def new_run(compiled, model):
     return Run(compiled, points, rngs, TUNE, DRAWS)
 
 
-QUICK = {("small", "jax"), ("given", "numba")}
+QUICK = {("given", "numba")}
 
 
 @pytest.mark.parametrize(

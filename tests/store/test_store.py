@@ -332,7 +332,8 @@ def test_another_run_is_refused_and_told_what_differs(made, tmp_path):
     call()
 
 
-@pytest.mark.parametrize("on_disk", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("on_disk", [True, False])
+@pytest.mark.slow
 def test_rows_from_a_source(tmp_path, on_disk):
     rng = np.random.default_rng(0)
     y = rng.normal(size=2000)
