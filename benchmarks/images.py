@@ -9,13 +9,16 @@ a command that was stopped goes on where it was, within a run too.
     export PYMC_SGMCMC_DATA=...
     uv run python -m benchmarks.images                               # all methods, both MNISTs
     uv run python -m benchmarks.images --network lenet               # LeNet-5, in one run
+    uv run python -m benchmarks.images --sets mnist --network lenet_small --temperature 1
     uv run python -m benchmarks.images --sets cifar10 --network resnet_pp --paper --temperature 1
     uv run python -m benchmarks.images --smoke --network lenet       # a few minutes: does it run
     uv run python -m benchmarks.images --table                       # print what is finished
 
 Methods: ATMC and SGNHT; SGD (momentum, no noise, the same model); MAP (Adam with weight decay), an
 ensemble of 5 of those, and MC-dropout of the same size (dropout of half the hidden units, a fifth
-of the pixels; 100 samples): these three for the networks of MNIST alone.
+of the pixels; 100 samples): these three for "mlp" and "lenet". "lenet_small", whose scales are
+fixed, has the mode of its posterior and the linearised Laplace approximation there, with the prior
+as it is and by EM.
 """
 
 import argparse
@@ -32,13 +35,13 @@ from scipy.stats import mannwhitneyu
 from xarray import Dataset, DataTree
 
 from benchmarks import json_lines
-from benchmarks.networks import dropout, image_models
+from benchmarks.networks import dropout, image_models, linearised
 from benchmarks.networks.image_models import NETWORKS, SAMPLERS
 from benchmarks.networks.image_sets import SETS, Images, load
 from pymc_sgmcmc.diagnostics import calibration_error
 
 POINTS = ("MAP", "ensemble", "MC-dropout")
-METHODS = (*SAMPLERS, *POINTS)
+METHODS = (*SAMPLERS, *POINTS, *linearised.METHODS)
 # Images, test images, epochs, tuning and other draws, and updates of each, of a smoke run.
 SMOKE = {"rows": 500, "tests": 200, "epochs": 1, "tune": 2, "draws": 3, "steps_per_draw": 5}
 # JavierAntoran/Bayesian-Neural-Networks@49a02f18, README: 2 x 1200 ReLU, 100 posterior samples.
@@ -72,6 +75,8 @@ def run(name: str, method: str, a: argparse.Namespace) -> dict[str, Any]:
     row = {"set": name, "network": a.network, "method": method}
     if method in POINTS:
         inside, outside, extras = dropout.fit(method, images, a.network, a.epochs, a.seed)
+    elif method in linearised.METHODS:
+        inside, outside, extras = linearised.fit(method, images, a)
     else:
         inside, outside, extras = sampled(row, images, a)
     return row | {
@@ -179,6 +184,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--temperature", type=float, default=0.01)
     parser.add_argument("--target-bias", type=float, default=0.45)
     parser.add_argument("--epochs", type=int, default=10, help="of the baselines")
+    parser.add_argument("--laplace-draws", type=int, default=16)
+    parser.add_argument("--em-rounds", type=int, default=10, help="at most")
     parser.add_argument("--minutes", type=float, help="end the sampling of a method then")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/output/images.jsonl"))
@@ -186,11 +193,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--table", action="store_true", help="only print what is finished")
     a = parser.parse_args()
     if a.methods is None:
-        a.methods = SAMPLERS if a.network.startswith("resnet") else ("ATMC", *POINTS)
+        others = linearised.METHODS if a.network == "lenet_small" else POINTS
+        a.methods = SAMPLERS if a.network.startswith("resnet") else ("ATMC", *others)
     if a.network not in dropout.SHAPES and set(a.methods) & set(POINTS):
         parser.error(f"{', '.join(POINTS)} are for {', '.join(dropout.SHAPES)}")
-    if (a.network in dropout.SHAPES) == ("cifar10" in a.sets):
-        parser.error("mlp and lenet are for images in grey, residual networks for cifar10")
+    if a.network != "lenet_small" and set(a.methods) & set(linearised.METHODS):
+        parser.error(f"{', '.join(linearised.METHODS)} are for lenet_small")
+    if a.network.startswith("resnet") != ("cifar10" in a.sets):
+        parser.error("mlp and lenets are for images in grey, residual networks for cifar10")
     if a.smoke:
         vars(a).update(SMOKE)
         a.output = a.output.with_stem(f"{a.output.stem}-smoke")

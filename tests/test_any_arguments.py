@@ -2,6 +2,8 @@
 
 import functools
 import inspect
+import tempfile
+from pathlib import Path
 
 import arviz as az
 import hypothesis.strategies as st
@@ -20,7 +22,9 @@ from pymc_sgmcmc import (
     Numba,
     WarmUp,
     diagnostics,
+    export,
     functions,
+    laplace,
     nn,
     predict,
     reached,
@@ -109,8 +113,19 @@ def written(layer):
     return write
 
 
+def exported(function, name):
+    """A file of its own."""
+
+    def write(**arguments):
+        with tempfile.TemporaryDirectory() as folder:
+            function(**arguments, path=Path(folder, name))
+
+    return write
+
+
 FEATURES, LAYER = {"features": pm.math.stack([X])[0]}, {"x": X, "name": "layer"}
 MODELLED = {"model": model}
+EXPORTED = MODELLED | {"idata": POSTERIOR, "var_names": ["y_mean"]}
 CALLS = {
     "ATMC": (ATMC, ATMC, MODELLED),
     "SGHMC": (SGHMC, SGHMC, MODELLED),
@@ -122,6 +137,9 @@ CALLS = {
         MODELLED | {"step": ATMC(model=model), "chains": 2, "progressbar": False},
     ),
     "predict": (predict, predict, MODELLED | {"idata": POSTERIOR, "data": {"X": X[:3]}}),
+    "laplace": (laplace, laplace, MODELLED | {"draws": 2}),
+    "to_numpy": (exported(export.to_numpy, "b.py"), export.to_numpy, EXPORTED),
+    "to_onnx": (exported(export.to_onnx, "b.onnx"), export.to_onnx, EXPORTED),
     "WarmUp": (WarmUp, WarmUp, {}),
     "JAX": (JAX, JAX, {}),
     "Numba": (Numba, Numba, {}),
@@ -172,11 +190,12 @@ CALLS = {
     },
 }
 # What goes to other libraries, or is written to a disk.
-NOT_OURS = {"store", "to", "callback", "predictions"}
+NOT_OURS = {"store", "to", "callback", "predictions", "path"}
 
 
 # What builds a model, or compiles.
 SLOW = {"ATMC", "SGHMC", "CCAdL", "functions", "sample", "predict", "diagnose", "temperatures"}
+SLOW |= {"laplace", "to_numpy", "to_onnx"}
 
 
 @pytest.mark.parametrize(

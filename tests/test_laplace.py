@@ -13,6 +13,7 @@ from pymc_sgmcmc.diagnostics import lppd
 from pymc_sgmcmc.linearised.exact import Diagonal, Full
 from pymc_sgmcmc.linearised.kronecker import Kronecker
 from pymc_sgmcmc.linearised.linear import Graphs, LinearModel
+from pymc_sgmcmc.linearised.mode import multiplications
 from pymc_sgmcmc.linearised.sampled import Sampled
 from pymc_sgmcmc.model.links import laws_of
 from pymc_sgmcmc.model.potential import StochasticPotential
@@ -235,6 +236,18 @@ def test_standard_deviations_are_exact_to_5_percent(head):
     errors, found, expected = errors_of_sds(model, draws=64, batch_size=20)
     assert np.abs(errors).max() < 0.05
     assert found.determined.sum() == pytest.approx(expected.determined.sum(), rel=0.1)
+
+
+def test_filters_multiply_at_every_place_of_an_image():
+    """So that a mode of few weights and many pixels is not polished for hours."""
+    with pm.Model() as model:
+        images = pm.Data("X", np.zeros((30, 12, 10, 1), np.uint8)) / 255
+        filtered = nn.conv2d(images, 4, "filter", size=3, stride=2, prior=nn.FixedScale())
+        features = nn.avg_pool2d(filtered)
+        nn.classification(features, np.arange(30) % 3, classes=3, prior=nn.FixedScale())
+    potential = StochasticPotential(model, batch_size=10)
+    dense, filters, places = 4 * 3 + 3, 3 * 3 * 4, 6 * 5
+    assert multiplications(potential) == filters * places + 4 + dense
 
 
 @pytest.mark.slow

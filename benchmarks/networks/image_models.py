@@ -17,7 +17,7 @@ from benchmarks.networks.image_sets import Images
 from pymc_sgmcmc import nn
 
 SAMPLERS = ("ATMC", "SGNHT", "SGD")
-NETWORKS = ("mlp", "lenet", "resnet_pp", "resnet_frn")
+NETWORKS = ("mlp", "lenet", "lenet_small", "resnet_pp", "resnet_frn")
 # Heek & Kalchbrenner (2019), section 6: RMS displacement of an update, .0003, and the share of
 # momentum that it keeps; what bounds displacements (ATMC) is c/h = .001/.0003.
 PAPER = {"step_size": 3e-4, "momentum_decay": 0.9}
@@ -50,9 +50,19 @@ def _features(
         return nn.mlp(nn.flatten(x), (400, 400), activation="relu"), None
     if network == "lenet":
         return nn.lenet(x), None
+    if network == "lenet_small":
+        return _lenet_small(x), nn.FixedScale()
     if network == "resnet_pp":
         return nn.resnet_pp(x, **residual), nn.WeightNorm()
     return nn.resnet_frn(x, **residual), nn.Isotropic(5**-0.5)
+
+
+def _lenet_small(x: TensorVariable) -> TensorVariable:
+    """Features of the network of Antorán et al. (2023): 14,634 parameters with its head."""
+    for layer, (filters, size) in enumerate(((16, 5), (32, 3), (32, 3)), 1):
+        options: Any = {"size": size, "stride": 2, "activation": "relu"}
+        x = nn.conv2d(x, filters, f"conv_{layer}", prior=nn.FixedScale(), **options)
+    return nn.avg_pool2d(x)
 
 
 def step_of(model: pm.Model, method: str, a: argparse.Namespace) -> Any:

@@ -101,6 +101,8 @@ class Prediction:
         var_names: Sequence[str] | None,
     ) -> None:
         self._model, self._draws, self._var_names = model, draws, var_names
+        if var_names is not None and not names("var_names", var_names):
+            raise ValueError("var_names is empty: name what is to be predicted, or leave it out.")
         self._given = _rows_of(model, inputs)
         outputs = self._outputs(self._new(_MADE))
         read = {x for v in outputs.values() for x in values_read(v)}

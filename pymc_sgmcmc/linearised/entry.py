@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pymc.model import Model, modelcontext
-from pymc.util import RandomState, get_random_generator
+from pymc.model import Model
+from pymc.util import RandomState
 from xarray import DataTree
 
-from pymc_sgmcmc.arguments import integer, one_of
+from pymc_sgmcmc.arguments import generator, integer, one_of, optional
+from pymc_sgmcmc.model.plain import plain, the_model
 
 _STRUCTURES = ("auto", "full", "diag", "kron", "last", "sampled")
 _EM = ("isotropic", "layer", "g-prior")
@@ -142,16 +143,16 @@ def laplace(
     if em is not None:
         one_of("em", em, _EM, otherwise=", or None")
     return run(
-        modelcontext(model),
+        plain(the_model(model)),
         draws=integer("draws", draws),
         structure=structure,
         em=em,
         vars=vars,
         mode=mode,
-        batch_size=None if batch_size is None else integer("batch_size", batch_size),
+        batch_size=optional(integer)("batch_size", batch_size),
         data=data,
         max_updates=integer("max_updates", max_updates),
         em_rounds=integer("em_rounds", em_rounds),
         dtype=dtype,
-        rng=get_random_generator(random_seed),
+        rng=generator("random_seed", random_seed),
     )

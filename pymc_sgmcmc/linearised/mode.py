@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from pytensor.graph.traversal import ancestors
 
 from pymc_sgmcmc.engines.settings import JAX
 from pymc_sgmcmc.estimators.estimators import Estimator
 from pymc_sgmcmc.model.graphs import is_network
 from pymc_sgmcmc.model.potential import StochasticPotential
+from pymc_sgmcmc.nn.convolution import Convolution
 from pymc_sgmcmc.run.starts import starting_positions
 from pymc_sgmcmc.warmup.descent import DescentDynamics, descend
 from pymc_sgmcmc.warmup.landscape import Landscape
@@ -20,7 +25,7 @@ _log = logging.getLogger("pymc_sgmcmc")
 
 # Variables up to which Newton's method is tried first, where the model is no network.
 _SMALL = 1000
-# Rows times variables up to which hundreds of passes over all rows are affordable.
+# Multiplications of a pass over all rows up to which hundreds of passes are affordable.
 _POLISHED = 2e8
 # Updates in which the step of a descent shrinks to nothing, and its beginning.
 _ANNEALED, _RATE = 2_000, 0.01
@@ -59,11 +64,22 @@ def find_mode(potential: StochasticPotential, rng: np.random.Generator) -> np.nd
         if found.converged:
             return found.position
     position = _descended(potential, start, rng)
-    if (potential.n_rows or 1) * potential.size > _POLISHED:
+    if (potential.n_rows or 1) * multiplications(potential) > _POLISHED:
         return position
     polished = polish(whole, position, np.ones(potential.size))
     lower = polished.potential < whole.gradient(position[None])[0][0]
     return polished.position if lower else position
+
+
+def multiplications(potential: StochasticPotential) -> int:
+    """Of a row, about: one for each parameter, those of filters at every place of the image."""
+    nodes = [v.owner for v in ancestors(potential.model.observed_RVs) if v.owner is not None]
+    nodes = [node for node in nodes if isinstance(node.op, Convolution)]
+    shapes = [pt.shape(x) for node in nodes for x in (node.inputs[1], node.outputs[0])]
+    found = iter(pytensor.function([], shapes, mode="FAST_COMPILE")())
+    pairs = zip(found, found, strict=True)
+    again = [math.prod(kernel) * (math.prod(out[1:3]) - 1) for kernel, out in pairs]
+    return potential.size + sum(again)
 
 
 def landscapes(
