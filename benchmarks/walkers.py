@@ -9,7 +9,7 @@ several numbers of walkers:
 - ``moons``: a 2-5-5-1 network on 100 rows of two moons, 40 parameters; probabilities of class 1 at
   25 points of the plane, whose exact variances are not known.
 
-    python benchmarks/walkers.py [normal banana moons] [--walkers 4 16 64] [--seed 1]
+    python benchmarks/walkers.py [normal banana moons] [--walkers 4 16 64] [--preconditioners dense]
 
 Effective draws are of squares (of the probabilities themselves), from all chains together. Their
 number over all gradients of all chains after the tuning is what is printed.
@@ -113,6 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("targets", nargs="*", default=list(TARGETS))
     parser.add_argument("--walkers", type=int, nargs="+", default=[4, 16, 64])
+    parser.add_argument("--preconditioners", nargs="+", choices=SHARES, default=list(SHARES))
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     logging.getLogger("pymc").setLevel(logging.ERROR)
@@ -120,8 +121,8 @@ def main() -> None:
     for target in arguments.targets:
         print(f"{target:38}{columns}")
         for chains in arguments.walkers:
-            for preconditioner, share in SHARES.items():
-                for lent in (None, share):
+            for preconditioner in arguments.preconditioners:
+                for lent in (None, SHARES[preconditioner]):
                     label = f"{chains:3} {preconditioner:9}" + (f" η = {lent:g}" if lent else "")
                     figures = measure(target, preconditioner, lent, chains, arguments.seed)
                     print(f"{label:30}{figures}", flush=True)

@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -83,6 +84,23 @@ def test_a_tutorial_is_complete(page):
     name = Path(page).stem
     assert f"\n{name}\n" in (ROOT / "docs/tutorials/index.md").read_text()
     assert f"tutorials/{name}\n" in (ROOT / "docs/index.md").read_text()
+
+
+@pytest.mark.parametrize("page", [*TUTORIALS, "docs/cookbook.md"])
+def test_what_a_page_runs_with_is_in_the_extra_docs(page):
+    """Or comes with PyMC; examples have the site's folder on the path."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    given = [*project["dependencies"], *project["optional-dependencies"]["docs"]]
+    known = {re.match(r"[\w-]+", x).group() for x in given}
+    known |= {"pymc_sgmcmc", "sklearn", "pandas", "matplotlib", *sys.stdlib_module_names}
+    known |= {path.stem for path in (ROOT / "examples").glob("*.py")}
+    for cell in code_cells(page):
+        for node in ast.walk(ast.parse(re.sub(r"^[%!].*$", "", cell, flags=re.M))):
+            if isinstance(node, ast.Import):
+                found = [alias.name for alias in node.names]
+            else:
+                found = [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert {name.split(".")[0] for name in found} <= known
 
 
 @pytest.mark.parametrize("page", TUTORIALS)

@@ -29,6 +29,7 @@ def fit(
         structure="diag" if method == "mode" else "sampled",
         em="layer" if method == "Laplace, EM" else None,
         em_rounds=a.em_rounds,
+        max_updates=a.laplace_updates,
         batch_size=a.batch_size,
         dtype="float32",
         random_seed=a.seed,

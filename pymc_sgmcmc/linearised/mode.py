@@ -27,8 +27,9 @@ _log = logging.getLogger("pymc_sgmcmc")
 _SMALL = 1000
 # Multiplications of a pass over all rows up to which hundreds of passes are affordable.
 _POLISHED = 2e8
-# Updates in which the step of a descent shrinks to nothing, and its beginning.
-_ANNEALED, _RATE = 2_000, 0.01
+# Updates in which the step of a descent shrinks to nothing: those of some passes, within bounds;
+# and the step that it begins with.
+_PASSES, _FEWEST, _MOST, _RATE = 10, 2_000, 20_000, 0.01
 _BLOCK = 200
 # Rows that are evaluated at once.
 _ROWS = 1_000
@@ -99,7 +100,10 @@ def _descended(
     # What no longer matters is what would not matter to the posterior's mass.
     found = descend(engine, start, {}, seeds[0], temperature=1.0)
     state = engine.init(found.positions, seeds[1])
-    rates = _RATE * (1 + np.cos(np.linspace(0, np.pi, _ANNEALED))) / 2
+    rows = potential.n_rows or 1
+    passes = _PASSES * rows / (potential.batch_size or rows)
+    updates = _BLOCK * round(np.clip(passes, _FEWEST, _MOST) / _BLOCK)
+    rates = _RATE * (1 + np.cos(np.linspace(0, np.pi, updates))) / 2
     for part in rates.reshape(-1, 1, _BLOCK):
         draws, state = engine.run(state, part, _RATE, {}, 1)
     return draws.positions[0, -1].astype(float)
