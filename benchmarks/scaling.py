@@ -7,7 +7,7 @@ in turn, after all of them have compiled. Cost should not depend on how many dra
 and little on N, whose 10,000,000 rows take 5 GB. Both engines and all panels take some minutes.
 
     python benchmarks/scaling.py [--panels N d] [--backends numba] [--json FILE] [--picture FILE]
-    python benchmarks/scaling.py --drawn-from docs/figures/speed/scaling.json --picture scaling.svg
+    python benchmarks/scaling.py --drawn-from docs/figures/speed/scaling.json --picture scaling.png
 """
 
 import argparse
@@ -38,20 +38,28 @@ LABELS = {
     "N": "rows of the data (20 slopes)",
     "d": "slopes (10,000 rows)",
     "B": "rows of a batch",
-    "chains": "chains (updates of all)",
+    "chains": "chains",
     "draws": f"draws of a run, each {UPDATES_PER_DRAW} updates",
 }
 
 
 def prepare(
-    sampler: str, backend: str, n: int, d: int, batch_size: int, chains: int, draws: int
+    sampler: str,
+    backend: str,
+    batches: str,
+    n: int,
+    d: int,
+    batch_size: int,
+    chains: int,
+    draws: int,
 ) -> Callable[[], tuple[float, float]]:
     """Compile; what is returned makes runs and gives seconds per update of each chain.
 
     By the clock, and of the processor: those of all threads, which other processes change less.
     """
     workload = logistic(n, d, batch_size)
-    engine = make_step(build_model(workload), workload, sampler, backend).compiled.engine()
+    step = make_step(build_model(workload), workload, sampler, backend, batches=batches)
+    engine = step.compiled.engine()
     seeds = np.random.default_rng(0).integers(2**32, size=(chains, 2), dtype=np.uint32)
     state = engine.init(workload.start(chains), seeds)
     h, block = workload.step_size, min(draws, engine.capacity(chains))
@@ -74,19 +82,21 @@ def prepare(
     return runs
 
 
-def measure(name: str, sampler: str, backends: list[str], rounds: int) -> dict[str, np.ndarray]:
+def measure(name: str, a: argparse.Namespace) -> dict[str, np.ndarray]:
     """Microseconds per update of one panel, ``(points, rounds, 2)`` for each engine.
 
     By the clock, and of the processor.
     """
     parameter, values, others = PANELS[name]
     runs = {
-        (backend, value): prepare(sampler, backend, **USUAL | others | {parameter: value})
-        for backend in backends
+        (backend, value): prepare(
+            a.sampler, backend, a.batches, **USUAL | others | {parameter: value}
+        )
+        for backend in a.backends
         for value in values
     }
-    microseconds = {backend: np.empty((len(values), rounds, 2)) for backend in backends}
-    for r in range(rounds):
+    microseconds = {backend: np.empty((len(values), a.rounds, 2)) for backend in a.backends}
+    for r in range(a.rounds):
         for (backend, value), run in runs.items():
             microseconds[backend][values.index(value), r] = 1e6 * np.array(run())
     return microseconds
@@ -117,6 +127,7 @@ def main() -> None:
     parser.add_argument("--panels", nargs="+", default=list(PANELS), choices=list(PANELS))
     parser.add_argument("--backends", nargs="+", default=["numba", "jax"])
     parser.add_argument("--sampler", default="atmc")
+    parser.add_argument("--batches", default="independent", choices=["independent", "blocks"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--drawn-from", type=Path, help="a file of --json: measures nothing")
@@ -132,7 +143,7 @@ def measured_rows(a: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure panel by panel, and print each."""
     rows = []
     for name in a.panels:
-        found = measure(name, a.sampler, a.backends, a.rounds)
+        found = measure(name, a)
         rows += rows_of(name, a.sampler, found)
         print(f"\n{LABELS[name]}; µs per {a.sampler.upper()} update, median (range) of {a.rounds}")
         print(f"{'':>12}{''.join(f'{backend:>26}' for backend in a.backends)}")

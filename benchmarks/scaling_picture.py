@@ -11,13 +11,12 @@ import numpy as np
 from matplotlib.axes import Axes
 
 ENGINES = {"numba": ("Numba", "#1f5fa8", "o"), "jax": ("JAX", "#c8571b", "s")}
-FLAT = ("N", "draws")  # should be: seen from zero
+FLAT = ("N", "chains", "draws")  # should be: seen from zero
 STYLE = {
     "font.size": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 8,
-    "svg.hashsalt": "scaling",  # the same figures give the same file
 }
 
 
@@ -45,8 +44,7 @@ def draw_picture(rows: list[dict[str, Any]], labels: dict[str, str], path: Path)
         (empty[0] if len(empty) else axes.flat[0]).legend(
             handles, names, frameon=False, title="engine", **where
         )
-        metadata = {"Date": None} if path.suffix == ".svg" else None
-        figure.savefig(path, dpi=160, metadata=metadata)
+        figure.savefig(path, dpi=125)
         plt.close(figure)
 
 

@@ -35,7 +35,7 @@ def table(rows: list[dict[str, str]]) -> str:
     """Give rows as a table of Markdown; the first one's keys are the headings."""
     heads = list(rows[0])
     lines = [heads, ["---"] * len(heads), *([row.get(head, "") for head in heads] for row in rows)]
-    return "\n".join(f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in lines)
+    return "\n".join("|" + "".join(f" {x} |" if x else " |" for x in cells) for cells in lines)
 
 
 def origin(told: dict[str, Any]) -> str:
