@@ -16,6 +16,7 @@ import numpy as np
 from pymc_sgmcmc import processes
 from pymc_sgmcmc.engines.base import Draws
 from pymc_sgmcmc.engines.settings import OneEngine
+from pymc_sgmcmc.model.graphs import convolves
 from pymc_sgmcmc.plan.compiled import Compiled
 from pymc_sgmcmc.plan.tuning import Tuning
 from pymc_sgmcmc.run.chains import Chains
@@ -287,7 +288,11 @@ class Run:
         updates = self.tune * tuning.tuning_steps_per_draw + self._draws * tuning.steps_per_draw
         numbers = sum(math.prod(x.type.shape) for x in plan.potential.inputs()[2])
         chosen = plan.settings.engine.choose(
-            plan.potential.size, numbers, len(self._points), updates
+            plan.potential.size,
+            numbers,
+            len(self._points),
+            updates,
+            convolves(plan.potential.model),
         )
         *first, last = chosen
         for engine in first:
