@@ -14,11 +14,11 @@ PEER_BLACKJAX_PYTHON, PEER_POSTERIORS_PYTHON and PEER_SGMCMCJAX_PYTHON say, or `
 that a block takes; what packages keep on disk is warm, unless ``--cold``. CPU time is that of all
 threads, peak memory that of the process. "ours/it" is what the better of our engines does in the
 same round over what this row does. Numba takes one core for each chain, XLA and PyTorch all they
-are given. MNIST needs PYMC_SGMCMC_DATA, the folder that has images/mnist.npz.
+are given. MNIST needs PYMC_SGMCMC_DATA, the folder that has images/mnist.npz. ``--json FILE``
+writes the rows with their origin (``measured.py``), medians of the rounds' ratios among them.
 """
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -26,8 +26,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import measured
 import numpy as np
 import workloads
+from measured import rounded
 from peers.workers import PEERS, Worker, why_absent
 from workloads import Workload
 
@@ -157,18 +159,28 @@ class Cell:
         for row, error in self.failed.items():
             print(f"{row[1]:9}{row[0]:15} failed: {error}")
 
-    def record(self) -> dict:
-        """All numbers."""
-        rows = {" ".join(row): runs for row, runs in self.runs.items()}
-        startups = {" ".join(row): seconds for row, seconds in self.startups.items()}
-        return {
-            "workload": self.workload.name,
-            "chains": self.chains,
-            "runs": rows,
-            "startups": startups,
-            "failed": {" ".join(row): error for row, error in self.failed.items()},
-            "others": self.others,
-        }
+    def record(self) -> list[dict]:
+        """Rows of a file, one for each peer and sampler."""
+        rows = []
+        for row in self.runs:
+            speeds, blackjax = self.speeds(row), ("blackjax", row[1])
+            told = {
+                "workload": self.workload.name,
+                "chains": self.chains,
+                "peer": row[0],
+                "sampler": row[1],
+                "updates_per_second": rounded(np.median(speeds)),
+                "rounds": [rounded(speed) for speed in speeds],
+                "cpu_us": rounded(
+                    np.median([1e6 * run["cpu"] / run["updates"] for run in self.runs[row]])
+                ),
+                "startup_s": rounded(np.median(self.startups[row])),
+                "peak_mb": round(self.runs[row][-1]["peak"]),
+            }
+            if blackjax in self.runs and row != blackjax:
+                told["over_blackjax"] = rounded(np.median(speeds / self.speeds(blackjax)))
+            rows.append(told)
+        return rows
 
 
 def spread(values, form: str) -> str:
@@ -228,7 +240,7 @@ def main() -> None:
     parser.add_argument("--python", nargs="+", default=[], metavar="PEER=PATH")
     parser.add_argument("--fresh", action="store_true", help="a new process in every round")
     parser.add_argument("--cold", action="store_true", help="with empty caches on disk")
-    parser.add_argument("--json", type=Path, help="where to write all numbers")
+    measured.add_arguments(parser)
     a = parser.parse_args()
     for assignment in a.python:
         name, path = assignment.split("=")
@@ -283,10 +295,15 @@ def main() -> None:
     for peer, of_peer in versions.items():
         print(f"{peer}: {', '.join(f'{k} {v}' for k, v in of_peer.items())}")
     print(f"{time.time() - started:.0f} s; load averages {os.getloadavg()}")
-    if a.json:
-        a.json.write_text(
-            json.dumps({"versions": versions, "cells": [c.record() for c in cells.values()]})
-        )
+    measured.save(
+        a,
+        [row for cell in cells.values() for row in cell.record()],
+        versions={k: v for of_peer in versions.values() for k, v in of_peer.items()},
+        rounds=a.rounds,
+        other_processes_cores=rounded(
+            np.median([x for cell in cells.values() for x in cell.others] or [0]), 2
+        ),
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ The logistic regression of the other benchmarks: N=100,000, 50 slopes. Ours is
 on minibatches of 500) and BlackJAX's SGLD on minibatches of 500 at the best of some step sizes.
 Tools that are not installed are left out.
 
-    python benchmarks/efficiency.py [NAME ...] [--quick] [--seed 1] [--limit 600]
+    python benchmarks/efficiency.py [NAME ...] [--quick] [--seed 1] [--limit 600] [--json FILE]
 
 As in ``flights.py``, a run is a process of its own and its seconds are all of that process; it
 meets the accuracy if no posterior mean is off by 0.1 posterior standard deviations and no standard
@@ -26,14 +26,17 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import arviz as az
 import flights
+import measured
 import numpy as np
 import workloads
 import xarray as xr
 from flights import OUR_BUDGETS, PEER_BUDGETS, PEERS
+from measured import rounded
 
 NUTS = ("nutpie", "numpyro")
 PACKAGES = {"ours": "pymc_sgmcmc", "advi": "pymc", "sgld": "blackjax"} | {n: n for n in NUTS}
@@ -148,22 +151,34 @@ def reference(path: Path) -> dict[str, np.ndarray]:
         return {key: exact[key] for key in ("mean", "sd")}
 
 
-def compare(name: str, exact: dict[str, np.ndarray], a: argparse.Namespace) -> dict[str, float]:
-    """Print a row for each run; seconds to the accuracy and the best ESS per second."""
+def compare(
+    name: str, exact: dict[str, np.ndarray], a: argparse.Namespace, rows: list[dict]
+) -> dict[str, float]:
+    """Print a row for each run, and add it to `rows`; seconds to the accuracy, best ESS/s."""
     found: dict[str, float] = {}
     for runs in budgets(name)[: 1 if a.quick else None]:
         for options in runs:
             seconds, theta = timed(name, a.seed, np.median(exact["sd"]), a.limit, options)
             settings = " ".join(f"{key}={value:,}" for key, value in options.items()) or "defaults"
             row = f"{name:9}{settings:23}{seconds:9.1f}"
+            told = {"method": name, "settings": options, "seconds": round(seconds, 1)}
+            rows.append(told)
             if isinstance(theta, str):
                 print(f"{row}  {theta}", flush=True)
+                told["failed"] = theta
                 continue
             error = np.abs((theta.mean((0, 1)) - exact["mean"]) / exact["sd"]).max()
             ratio = theta.std((0, 1)) / exact["sd"]
             right = np.abs(ratio - 1).max() < 0.1
             ess = None if name == "advi" else effective(theta)
             met = error < 0.1 and right
+            told |= {
+                "mean_error": rounded(error, 3),
+                "sd_low": rounded(ratio.min(), 4),
+                "sd_high": rounded(ratio.max(), 4),
+                "ess": None if ess is None else round(ess),
+                "met": bool(met),
+            }
             print(
                 f"{row}{error:12.3f}   {ratio.min():.3f}-{ratio.max():.3f}"
                 + (f"{'-':>9}{'-':>9}" if ess is None else f"{ess:9.0f}{ess / seconds:9.1f}")
@@ -198,10 +213,11 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=600, help="seconds of one run")
     cache = Path(tempfile.gettempdir()) / "efficiency_reference.npz"
     parser.add_argument("--cache", type=Path, default=cache, help="the reference moments")
+    measured.add_arguments(parser)
     a = parser.parse_args()
     if unknown := set(a.names) - set(PACKAGES):
         parser.error(f"no {', '.join(unknown)}; there are {', '.join(PACKAGES)}")
-    exact, found = reference(a.cache), {}
+    exact, found, rows = reference(a.cache), {}, []
     print(
         f"{'':9}{'':23}{'seconds':>9}{'mean error':>12}   {'sd ratios':11}{'ESS':>9}{'ESS/s':>9}"
         f"   load {os.getloadavg()[0]:.1f}"
@@ -210,7 +226,9 @@ def main() -> None:
         if importlib.util.find_spec(PACKAGES[name]) is None:
             print(f"{name:9}is left out: {PACKAGES[name]} is not installed")
             continue
-        found[name] = compare(name, exact, a)
+        found[name] = compare(name, exact, a, rows)
+    peers = {package: version(package) for package in {PACKAGES[name] for name in found}}
+    measured.save(a, rows, versions=peers)
     print("\nseconds to the accuracy, and the best ESS/s of a run whose sds are right")
     for name, best in found.items():
         print(f"{name:9}{best.get('seconds', np.nan):10.1f}{best.get('ess', np.nan):10.1f}")

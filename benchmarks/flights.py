@@ -5,7 +5,7 @@ late, given all other columns but the delay at departure, standardised. Run it w
 numpyro are installed beside pymc_sgmcmc, with PYMC_SGMCMC_DATA naming the folder that has
 ``tabular/nycflights13.npz``:
 
-    python benchmarks/flights.py [NAME ...] [--seed 1] [--seeds 1] [--limit 1800]   # the table
+    python benchmarks/flights.py [NAME ...] [--seed 1] [--seeds 1] [--limit 1800] [--json FILE]
     python benchmarks/flights.py reference [--samples 4000]     # the exact moments, made once
     python benchmarks/flights.py run NAME [--tune 200] [--draws 200] [--seed 1]   # what is timed
 
@@ -31,6 +31,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import measured
 import numpy as np
 
 OURS = ("atmc", "atmc-sample")  # pm.sample and pymc_sgmcmc.sample
@@ -170,8 +171,10 @@ def timed(name: str, tune: int | None, draws: int | None, seed: int, limit: floa
         return {"seconds": seconds, "started": started, **json.loads(out.read_text())}
 
 
-def compare(names: list[str], path: Path, seed: int, limit: float) -> dict[str, float]:
-    """Print a row for each run; seconds of those that count, by sampler."""
+def compare(
+    names: list[str], path: Path, seed: int, limit: float, rows: list[dict]
+) -> dict[str, float]:
+    """Print a row for each run, and add it to `rows`; seconds of those that count, by sampler."""
     exact, seconds = np.load(path), {}
     print(
         f"seed {seed}\n{'sampler':20}{'version':9}{'tune+draws':>11}{'chains':>7}{'seconds':>9}"
@@ -187,12 +190,23 @@ def compare(names: list[str], path: Path, seed: int, limit: float) -> dict[str, 
             result = timed(name, tune, draws, seed, stop)
             budget = f"{tune}+{draws}" if draws else "default"
             row = f"{name:20}{version:9}{budget:>11}"
+            told = {"sampler": name, "version": version, "budget": budget, "seed": seed}
+            rows.append(told | {"seconds": round(result["seconds"], 1)})
             if "failed" in result:
+                rows[-1]["failed"] = result["failed"]
                 print(f"{row}{'-':>7}{result['seconds']:9.1f}  {result['failed']}", flush=True)
                 continue
             error = np.abs((result["mean"] - exact["mean"]) / exact["sd"]).max()
             ratio, marks = result["sd"] / exact["sd"], result["marks"]
             met = error < 0.1 and np.abs(ratio - 1).max() < 0.1
+            rows[-1] |= {
+                "chains": result["shape"][0],
+                "sampling_s": round(marks["sampled"] - marks["model"], 1),
+                "mean_error": measured.rounded(error, 3),
+                "sd_low": measured.rounded(ratio.min()),
+                "sd_high": measured.rounded(ratio.max()),
+                "met": bool(met),
+            }
             print(
                 f"{row}{result['shape'][0]:7}{result['seconds']:9.1f}"
                 f"{marks['sampled'] - marks['model']:10.1f}{error:12.3f}   "
@@ -217,6 +231,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="of run: a JSON file")
     cache = Path(tempfile.gettempdir()) / "flights_reference.npz"
     parser.add_argument("--cache", type=Path, default=cache, help="the reference moments")
+    measured.add_arguments(parser)
     a = parser.parse_args()
     if a.names[:1] == ["run"]:
         run(a.names[1], a.out, tune=a.tune, draws=a.draws, chains=a.chains, random_seed=a.seed)
@@ -229,7 +244,9 @@ def main() -> None:
     if unknown := set(names) - {*OURS, *PEERS}:
         parser.error(f"no sampler {', '.join(unknown)}; there are {', '.join([*OURS, *PEERS])}")
     seeds = range(a.seed, a.seed + a.seeds)
-    runs = [compare(names, a.cache, seed, a.limit) for seed in seeds]
+    rows: list[dict] = []
+    runs = [compare(names, a.cache, seed, a.limit, rows) for seed in seeds]
+    measured.save(a, rows)
     medians = {
         name: np.median([seconds.get(name, np.inf) for seconds in runs])
         for name in dict.fromkeys(name for seconds in runs for name in seconds)

@@ -25,6 +25,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import measured
 import numpy as np
 import workloads
 from peers.workers import PEERS, Worker, why_absent
@@ -91,8 +92,9 @@ def kernels(folder: Path, top: int = 12) -> list[tuple[float, str]]:
     return [(time / total, name) for name, time in microseconds.most_common(top)]
 
 
-def measure_cell(workload: Workload, path: Path, chains: int, a: argparse.Namespace) -> None:
-    """Print the rows of one workload and number of chains."""
+def measure_cell(workload: Workload, path: Path, chains: int, a: argparse.Namespace) -> list[dict]:
+    """Print the rows of one workload and number of chains; gives them."""
+    rows: list[dict] = []
     environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "PYTHONWARNINGS": "ignore"}
     environment |= {"JAX_TRACEBACK_FILTERING": "off"}
     if a.matmul_precision:
@@ -133,6 +135,13 @@ def measure_cell(workload: Workload, path: Path, chains: int, a: argparse.Namesp
             products, moved = floor(workload, name, sampler, chains, a)
             binding = "FLOPs" if products > moved else "bytes"
             least, row = max(products, moved), (name, sampler)
+            rows.append(
+                {"workload": workload.name, "chains": chains, "peer": name, "sampler": sampler}
+                | {"updates_per_second": measured.rounded(chains * middle)}
+                | {"rounds": [measured.rounded(x) for x in speed]}
+                | {"share_of_floor": measured.rounded(least * middle, 3), "ours_over_it": ratio}
+                | {"startup_s": round(workers[row].startup, 1), "versions": workers[row].versions}
+            )
             print(
                 f"{sampler:6} {name:10}{f'{middle:,.0f} ({low:,.0f}-{high:,.0f})':>30}"
                 f"{chains * middle:14,.0f}{1e6 / middle:10,.0f}{1e6 * least:10,.1f}"
@@ -151,6 +160,7 @@ def measure_cell(workload: Workload, path: Path, chains: int, a: argparse.Namesp
     finally:
         for worker in workers.values():
             worker.close()
+    return rows
 
 
 def main() -> None:
@@ -169,6 +179,7 @@ def main() -> None:
     parser.add_argument("--matmul-precision", help="JAX_DEFAULT_MATMUL_PRECISION of both")
     parser.add_argument("--profile", type=Path, help="folder for JAX profiles of one block each")
     parser.add_argument("--cpu-smoke", action="store_true", help="tiny sizes on the CPU")
+    measured.add_arguments(parser)
     a = parser.parse_args()
     started, device = time.time(), platform()
     if a.cpu_smoke:
@@ -181,7 +192,7 @@ def main() -> None:
             print(f"{name} is left out: {reason}.")
             a.peers = [peer for peer in a.peers if peer != name]
     with tempfile.TemporaryDirectory() as folder:
-        loaded = {}
+        loaded, rows = {}, []
         for name in a.workloads:
             if reason := workloads.missing(name):
                 print(f"{name} is left out: {reason}.")
@@ -193,7 +204,8 @@ def main() -> None:
                 if time.time() - started > a.limit:
                     print(f"{name} with {chains} chains is left out: {a.limit:g} s have passed.")
                     continue
-                measure_cell(workload, path, chains, a)
+                rows += measure_cell(workload, path, chains, a)
+                measured.save(a, rows, device=device, rounds=a.rounds)
     print(f"{time.time() - started:.0f} s")
 
 

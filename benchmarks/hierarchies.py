@@ -2,7 +2,8 @@
 
 Ours is ``pm.sample(step=ATMC(batch_size=...))`` with a seed and 4 chains and nothing else; nutpie
 is ``pm.sample(nuts_sampler="nutpie")`` with the same. One JSON line is written for each run that is
-finished, and a command that was stopped goes on where it was.
+finished, and a command that was stopped goes on where it was; ``--json FILE`` has those that are
+finished with their origin, for docs/figures.
 
     uv run --extra bench python -m benchmarks.hierarchies                     # gaussian, by both
     uv run python -m benchmarks.hierarchies --groups 200 2000 20000 --methods ours
@@ -36,7 +37,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import json_lines
+from benchmarks import json_lines, measured
 from benchmarks.effects import tables
 from benchmarks.effects.ablations import ABLATIONS
 
@@ -152,6 +153,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--reference", action="store_true", help="make those that are missing")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/output/hierarchies.jsonl"))
     parser.add_argument("--table", action="store_true", help="only print what is finished")
+    measured.add_arguments(parser)
     return parser.parse_args()
 
 
@@ -165,7 +167,9 @@ def main() -> None:
                 "benchmarks.hierarchies ...`, or --methods ours and no --reference."
             )
         run_all(jobs_of(a), a)
-    tables.show(json_lines.read(a.output))
+    finished = json_lines.read(a.output)
+    tables.show(finished)
+    measured.save(a, finished)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ long run is made twice: with 100 times the draws, and with as many draws but 100
 between them. What is recorded of a draw, its position and statistics, is counted from the output,
 and "left" is what the difference has besides.
 
-    python benchmarks/memory.py [--backends numba jax] [--updates 1000000] [--chains 2]
+    python benchmarks/memory.py [--backends numba jax] [--updates 1000000] [--json FILE]
 
 With ``--rows`` it tells the peak memory of large data instead, as a multiple of their size: of a
 linear regression on that many rows of 20 columns in float64, beyond that of one on 1,000 rows. Your
@@ -22,6 +22,8 @@ import json
 import logging
 import subprocess
 import sys
+
+import measured
 
 SHORT = 10_000
 STEPS_PER_DRAW = 100
@@ -72,13 +74,14 @@ def run_on_rows(backend: str, n_rows: int, dtype: str, warm_up: int, template: i
     print(json.dumps({"peak": peak_megabytes(), "built": built, "data": size}))
 
 
-def measured(function: str, *arguments: object) -> dict[str, float]:
+def in_process(function: str, *arguments: object) -> dict[str, float]:
     command = [sys.executable, __file__, function, *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def table_of_rows(backends: list[str], n_rows: int) -> None:
+def table_of_rows(backends: list[str], n_rows: int) -> list[dict]:
+    rows: list[dict] = []
     print(f"{n_rows:,} rows; peak memory / size of the data")
     print(f"{'':16}{'model':>10}{'step given':>12}{'warm-up':>10}{'sources':>10}")
     for backend in backends:
@@ -86,7 +89,7 @@ def table_of_rows(backends: list[str], n_rows: int) -> None:
             found = []
             for warm_up, template in ((0, 0), (1, 0), (1, 1)):
                 few, many = (
-                    measured("run_on_rows", backend, n, dtype, warm_up, template)
+                    in_process("run_on_rows", backend, n, dtype, warm_up, template)
                     for n in (1_000, n_rows)
                 )
                 found.append((many["peak"] - few["peak"]) / many["data"])
@@ -94,6 +97,14 @@ def table_of_rows(backends: list[str], n_rows: int) -> None:
                     model = (many["built"] - few["built"]) / many["data"]
             numbers = "".join(f"{x:10.2f}" for x in found[1:])
             print(f"{backend:6}{dtype:10}{model:10.2f}{found[0]:12.2f}{numbers}", flush=True)
+            of_row = dict(
+                zip(("model", "step given", "warm-up", "sources"), (model, *found), strict=True)
+            )
+            rows.append(
+                {"engine": backend, "dtype": dtype, "rows": n_rows}
+                | {k: measured.rounded(x, 3) for k, x in of_row.items()}
+            )
+    return rows
 
 
 def main() -> None:
@@ -111,9 +122,10 @@ def main() -> None:
     parser.add_argument("--chains", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3, help="of the short run, for its spread")
     parser.add_argument("--rows", type=int, help="of data whose memory is told instead")
+    measured.add_arguments(parser)
     a = parser.parse_args()
     if a.rows:
-        table_of_rows(a.backends, a.rows)
+        measured.save(a, table_of_rows(a.backends, a.rows))
         return
     factor, draws = a.updates // SHORT, SHORT // STEPS_PER_DRAW
     long_runs = {
@@ -121,17 +133,22 @@ def main() -> None:
         f"{draws:,} draws x {STEPS_PER_DRAW * factor:,}": (draws, STEPS_PER_DRAW * factor),
     }
     print(f"{a.chains} chains, MB{'':24}{'peak':>10}{'recorded':>10}{'difference':>12}{'left':>8}")
+    rows = []
     for backend in a.backends:
-        measured("run", backend, draws, STEPS_PER_DRAW, a.chains)  # fills the caches on disk
-        short = [measured("run", backend, draws, STEPS_PER_DRAW, a.chains) for _ in range(a.rounds)]
+        in_process("run", backend, draws, STEPS_PER_DRAW, a.chains)  # fills the caches on disk
+        short = [
+            in_process("run", backend, draws, STEPS_PER_DRAW, a.chains) for _ in range(a.rounds)
+        ]
         first = sorted(short, key=lambda x: x["peak"])[len(short) // 2]
+        rows.append(row_of(backend, f"{draws:,} draws x {STEPS_PER_DRAW}", first))
         low, high = min(x["peak"] for x in short), max(x["peak"] for x in short)
         print(
             f"{backend:6} {f'{draws:,} draws x {STEPS_PER_DRAW}':24}{first['peak']:12.1f}"
             f"{first['recorded']:10.1f}{'':20}   (peak {low:.1f}-{high:.1f} in {a.rounds} runs)"
         )
         for name, (n, steps_per_draw) in long_runs.items():
-            found = measured("run", backend, n, steps_per_draw, a.chains)
+            found = in_process("run", backend, n, steps_per_draw, a.chains)
+            rows.append(row_of(backend, name, found))
             difference = found["peak"] - first["peak"]
             left = difference - (found["recorded"] - first["recorded"])
             print(
@@ -139,6 +156,12 @@ def main() -> None:
                 f"{difference:12.1f}{left:8.1f}",
                 flush=True,
             )
+    measured.save(a, rows, chains=a.chains)
+
+
+def row_of(backend: str, name: str, found: dict[str, float]) -> dict[str, object]:
+    """Give a row of the file: megabytes to a tenth."""
+    return {"engine": backend, "run": name} | {k: round(x, 1) for k, x in found.items()}
 
 
 if __name__ == "__main__":

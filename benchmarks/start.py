@@ -24,7 +24,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import json_lines
+from benchmarks import measured
 
 CASES = ("readme", "small", "digits", "groups-200", "groups-2000")
 _ROOT = Path(__file__).parent.parent
@@ -204,19 +204,27 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def short(row: dict[str, Any]) -> dict[str, Any]:
+    """Give a run with seconds to a hundredth."""
+    marks = {what: [round(x, 2) for x in times] for what, times in row["marks"].items()}
+    compiled = {who: [n, round(x, 2)] for who, (n, x) in row["compiled"].items()}
+    return row | {"marks": marks, "compiled": compiled, "load": round(row["load"], 1)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", nargs="+", default=CASES, choices=CASES)
     parser.add_argument("--engines", nargs="+", default=["auto"], choices=["auto", "jax", "numba"])
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--tune", type=int, default=1000)
-    parser.add_argument("--json", type=Path, help="file to write one line a run to")
+    measured.add_arguments(parser)
     parser.add_argument("--job", type=json.loads, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.job:
         wanted = (asked.job[name] for name in ("case", "engine", "draws", "tune"))
         print(json.dumps(run(*wanted)))
         return
+    runs = []
     for case in asked.cases:
         rows = []
         for engine in asked.engines:
@@ -224,9 +232,9 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as caches:
                 for kind in ("cold", "warm"):
                     rows.append(in_process(job | {"caches": kind}, Path(caches)))
-                    if asked.json:
-                        json_lines.append(asked.json, rows[-1])
         print(f"{case}\n{table(rows)}\n", flush=True)
+        runs += rows
+        measured.save(asked, [short(row) for row in runs])
 
 
 if __name__ == "__main__":

@@ -59,7 +59,10 @@ class RelativisticDynamics(MomentumDynamics):
         """Velocity that a unit of momentum gives, w = 1/u, ``(d,)``."""
         if self.speed_limit is None:
             return pt.ones_like(momentum)
-        return 1 / pt.sqrt(1 + pt.sqr(momentum / self.speed_limit))
+        w = 1 / pt.sqrt(1 + pt.sqr(momentum / self.speed_limit))
+        # It is never above 1. PyTensor would write polynomials in a quotient as quotients within
+        # quotients, a division for each power, but takes a minimum as it is.
+        return pt.minimum(w, 1)
 
     def uneven_heat(self, heat: float, spread: float) -> float:
         """Relative error of a variance where a thermostat absorbs noise that comes and goes.
