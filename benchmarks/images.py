@@ -44,6 +44,7 @@ POINTS = ("MAP", "ensemble", "MC-dropout")
 METHODS = (*SAMPLERS, *POINTS, *linearised.METHODS)
 # Images, test images, epochs, tuning and other draws, and updates of each, of a smoke run.
 SMOKE = {"rows": 500, "tests": 200, "epochs": 1, "tune": 2, "draws": 3, "steps_per_draw": 5}
+SMOKE |= {"laplace_updates": 20, "em_rounds": 2}
 # JavierAntoran/Bayesian-Neural-Networks@49a02f18, README: 2 x 1200 ReLU, 100 posterior samples.
 PUBLISHED = {
     "MAP": (1.58, -572.9),

@@ -15,13 +15,24 @@ last column has the rows as sources, ``data={"X": X, "y_data": y}``, of a model 
 the first 1,000.
 
     python benchmarks/memory.py --rows 1000000 [--backends numba jax]
+
+With ``--processes`` it tells the peak memory of each of several processes that make one run with a
+store, joined over the loopback: SGLD on 10,000 parameters without rows, in float32. And what went
+over the loopback for each draw, beyond what a run of a tenth of the draws sent; run it where
+nothing else uses that (``unshare -rn sh -c "ip link set lo up; ..."``).
+
+    python benchmarks/memory.py --processes 2 [--chains 256] [--draws 60]
 """
 
 import argparse
 import json
 import logging
+import os
+import socket
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import measured
 
@@ -74,6 +85,63 @@ def run_on_rows(backend: str, n_rows: int, dtype: str, warm_up: int, template: i
     print(json.dumps({"peak": peak_megabytes(), "built": built, "data": size}))
 
 
+def run_beside(coordinator: str, count: int, index: int, chains: int, draws: int) -> None:
+    """Sample in one of several processes with a store, and print its peak."""
+    import jax
+
+    jax.distributed.initialize(coordinator, count, index)
+    import pymc as pm
+    from peak_memory import peak_megabytes
+
+    import pymc_sgmcmc as sg
+
+    logging.disable(logging.WARNING)
+    with pm.Model() as model:
+        pm.Normal("x", shape=10_000)
+    step = sg.SGLD(model=model, step_size=0.1, steps_per_draw=20, dtype="float32")
+    settings = {"tune": 0, "chains": chains, "progressbar": False, "random_seed": 1}
+    sg.sample(draws, step=step, model=model, store=os.environ["STORE"], **settings)
+    print(json.dumps({"peak": peak_megabytes()}))
+
+
+def beside(count: int, chains: int, draws: int) -> tuple[list[float], float]:
+    """Peaks of processes that make one run, and megabytes that went over the loopback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{probe.getsockname()[1]}"
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "STORE": f"{folder}/run.zarr", "JAX_PLATFORMS": "cpu"}
+        numbers = [str(count), "{}", str(chains), str(draws)]
+        command = [sys.executable, __file__, "run_beside", coordinator, *numbers]
+        before = _loopback()
+        started = [
+            subprocess.Popen(
+                [word.format(i) for word in command],
+                env=environment,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for i in range(count)
+        ]
+        told = [process.communicate()[0] for process in started]
+        sent = _loopback() - before
+    return [json.loads(text.splitlines()[-1])["peak"] for text in told], sent
+
+
+def _loopback() -> float:
+    """Megabytes that were ever sent over the loopback."""
+    (line,) = (x for x in Path("/proc/net/dev").read_text().splitlines() if "lo:" in x)
+    return int(line.split()[1]) / 2**20
+
+
+def table_of_processes(count: int, chains: int, draws: int) -> None:
+    _, before = beside(count, chains, max(1, draws // 10))
+    peaks, sent = beside(count, chains, draws)
+    each = (sent - before) / (draws - max(1, draws // 10))
+    print(f"{chains} chains x 10,000 parameters, {chains * 4e4 / 2**20:.1f} MB a draw")
+    print(f"peaks {' '.join(f'{x:,.0f}' for x in peaks)} MB; {each:.2f} MB sent for each draw")
+
+
 def in_process(function: str, *arguments: object) -> dict[str, float]:
     command = [sys.executable, __file__, function, *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
@@ -116,6 +184,10 @@ def main() -> None:
         backend, n_rows, dtype, *flags = sys.argv[2:]
         run_on_rows(backend, int(n_rows), dtype, *map(int, flags))
         return
+    if sys.argv[1:2] == ["run_beside"]:
+        coordinator, *numbers = sys.argv[2:]
+        run_beside(coordinator, *map(int, numbers))
+        return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backends", nargs="+", default=["numba", "jax"])
     parser.add_argument("--updates", type=int, default=1_000_000, help="of each chain, long run")
@@ -123,7 +195,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of the short run, for its spread")
     parser.add_argument("--rows", type=int, help="of data whose memory is told instead")
     measured.add_arguments(parser)
+    parser.add_argument("--processes", type=int, help="of one run, whose memory is told instead")
+    parser.add_argument("--draws", type=int, default=60, help="of such a run")
     a = parser.parse_args()
+    if a.processes:
+        table_of_processes(a.processes, a.chains, a.draws)
+        return
     if a.rows:
         measured.save(a, table_of_rows(a.backends, a.rows))
         return

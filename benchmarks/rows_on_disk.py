@@ -168,16 +168,30 @@ def run(kind: str, engine: str, batches: str, folder: Path, draws: int, tune: in
     settings = {"batch_size": B, "batches": batches, "dtype": "float32", "engine": engine}
     step = sg.ATMC(model=model, **settings, **data)
     opened = time.time()
-    idata = sg.sample(draws, tune=tune, step=step, model=model, random_seed=1, progressbar=False)
+    opened_cpu, looks = time.process_time(), []
+
+    def look(progress: sg.Progress) -> None:
+        looks.append((progress.made, time.process_time(), time.time()))
+
+    settings = {"random_seed": 1, "progressbar": False, "callback": look}
+    idata = sg.sample(draws, tune=tune, step=step, model=model, **settings)
     done = time.time()
     b = idata["posterior"]["b"].values
     attributes = idata["posterior"].attrs
     kept = attributes["updates"] - attributes["tuning_updates"]
+    # Of the sampling alone, without the first block after the tuning, which may compile.
+    (made, cpu, wall), last = next(x for x in looks if x[0] > tune + 10), looks[-1]
+    share = kept * (last[0] - made) / draws
     result = {
         "opened": opened - started,
         "seconds": done - started,
         "updates": attributes["updates"],
         "kept": kept,
+        "opened_cpu": opened_cpu,
+        "begun_cpu": looks[0][1] - opened_cpu,
+        "cpu": looks[-1][1] - opened_cpu,
+        "pace_cpu": share / (last[1] - cpu),
+        "pace": share / (last[2] - wall),
         "warmup": attributes["warmup_seconds"],
         "mean": b.mean((0, 1)).tolist(),
         "sd": b.std((0, 1)).tolist(),

@@ -70,11 +70,15 @@ html_title = "pymc_sgmcmc"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+# No pages below them to show.
+html_sidebars = {
+    name: [] for name in ("install", "cookbook", "coming_from", "references", "changelog")
+}
 html_theme_options = {
     "google_analytics_id": "",  # the theme's default is the PyMC project's own
     "secondary_sidebar_items": ["page-toc"],
     "navbar_start": ["navbar-logo"],
-    "header_links_before_dropdown": 9,  # none behind "More"
+    "header_links_before_dropdown": 6,  # as many as a window of 1,280 pixels has in one line
     "navbar_end": ["theme-switcher"],
     "logo": {"text": "pymc_sgmcmc"},
     "show_prev_next": True,

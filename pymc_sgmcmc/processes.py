@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -72,17 +72,43 @@ def in_step() -> Iterator[None]:
         yield
     except BaseException as raised:
         error = raised
-    told = gathered(None if error is None else f"{type(error).__name__}: {error}")
+    told = gathered(None if error is None else words_of(error))
     if error is not None:
         raise error
     for number, what in enumerate(told):
         if what is not None:
-            raise RuntimeError(f"Process {number} of {len(told)} ended with {what}")
+            raise ended(number, what)
+
+
+def every[T](make: Callable[[], T]) -> list[T]:
+    """What a function gives in every process, in all of them; see `in_step` for its errors."""
+    made: list[T] = []
+    with in_step():
+        made.append(make())
+    return gathered(made[0])
+
+
+def words_of(error: BaseException) -> str:
+    """An error in words that others can be told."""
+    return f"{type(error).__name__}: {error}"
+
+
+def ended(number: int, what: str) -> RuntimeError:
+    """Error of those that another process has left alone, with the words it left."""
+    return RuntimeError(f"Process {number} of {count()} ended with {what}")
 
 
 def own_part(n: int) -> slice:
     """Part of n rows that is this process's own: ⌊pn/P⌋ to ⌊(p + 1)n/P⌋ of process p of P."""
     return slice(index() * n // count(), (index() + 1) * n // count())
+
+
+def whole(rows: np.ndarray, chains: slice | None) -> np.ndarray:
+    """Rows of all chains, of which every process has those of its `chains`; as they are for None.
+
+    What the processes have are the chains in order, some of them none.
+    """
+    return rows if chains is None else np.concatenate(gathered(rows))
 
 
 def total(shares: list[np.ndarray]) -> list[np.ndarray]:

@@ -120,8 +120,8 @@ def sample(
     attribute ``idata`` with the draws made until then, or None before the first that is kept.
 
     Where ``jax.distributed.initialize()`` has joined several processes, each of them calls this
-    with the same arguments, and gets the same draws. The first one writes to the store, which the
-    others must find at the same address, shows progress, and asks `stop_when` and `callback`.
+    with the same arguments, and gets the same draws. All write to the store, which they must find
+    at the same address; the first one shows progress, and asks `stop_when` and `callback`.
 
     Examples
     --------
@@ -157,16 +157,16 @@ def sample(
                 kept.claim(identity(step.plan, step.run_report(), points, asked), tune, draws)
             statistics = {name: dtype for name, (dtype, _) in step.stats_dtypes_shapes.items()}
             kept.begin(model, chains, tune if keep_tuning else 0, draws, statistics)
-        there = processes.agreed((kept.made, kept.filled, kept.seconds))
+        there = processes.agreed(kept.there)
         with processes.in_step():
-            if isinstance(kept, Elsewhere):
-                kept.follow(*there)
+            if isinstance(kept, Elsewhere) and there is not None:
+                kept.follow(there)
         session = Session(step, recorder, kept, tune, draws, keep_tuning, stop, callback)
         return _sampled(session, points, rngs, progressbar)
 
 
 def _kept(store: Any) -> AbstractContextManager[InMemory | Stored | Elsewhere]:
-    """Where draws are kept: of several processes, the first one writes to a store."""
+    """Where draws are kept: of several processes, the first one says what counts in a store."""
     if store is None:
         return nullcontext(InMemory())
     if isinstance(store, Mapping):

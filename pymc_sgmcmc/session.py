@@ -29,9 +29,14 @@ from pymc_sgmcmc.run.starts import Point
 from pymc_sgmcmc.stopping import Condition, Progress
 from pymc_sgmcmc.store.elsewhere import Elsewhere
 from pymc_sgmcmc.store.memory import InMemory
-from pymc_sgmcmc.store.stored import Mark, Stored
+from pymc_sgmcmc.store.part import Mark
+from pymc_sgmcmc.store.stored import Stored
+from pymc_sgmcmc.store.together import Together
 
 _log = logging.getLogger(__name__)
+
+# What the first process tells the others while it asks whether to stop.
+_WRITE, _FAILED = "write", "failed"
 
 
 class Session:
@@ -67,6 +72,7 @@ class Session:
         # With the number of draws that were kept before it.
         self._block: tuple[int, Draws] | None = None
         self._left_out: list[str] = []
+        self._asking = False
         self._run: Run | None = None
         self._began = time.time()
         self._before = kept.seconds
@@ -85,8 +91,7 @@ class Session:
                 self._go(points, rngs, progressbar)
             finally:
                 self.step.compiled.release()  # the tree holds the data once more
-        with processes.in_step():
-            self.kept.finish()
+        self.kept.finish()
 
     def _go(
         self, points: Sequence[Point], rngs: Sequence[np.random.Generator], progressbar: bool
@@ -108,6 +113,7 @@ class Session:
             if state is None:
                 run.start()
                 self._reach(None, 0.0)
+                self.kept.turn()
             else:
                 run.restore(state)
             compiled, before = None, 0
@@ -120,15 +126,15 @@ class Session:
                     block = run.advance(min(room, self.kept.room or room) if kept else room)
                 except ChainStuckError as stuck:
                     if kept and stuck.draws is not None:
-                        self._block = self.kept.filled, stuck.draws
+                        self._block = self.kept.filled, self.kept.of_mine(stuck.draws)
                     raise
                 if compiled is None:  # The first block took the time to compile.
                     compiled, before = time.time(), run.updates
                 pace = (run.updates - before) / max(time.time() - compiled, 1e-9)
-                enough = False
+                if kept:
+                    self._block = self.kept.filled, self.kept.of_mine(block)
                 with processes.in_step():
                     if kept:
-                        self._block = self.kept.filled, block
                         self._record(self.recorder)
                     bar.update(
                         task,
@@ -137,13 +143,45 @@ class Session:
                         statistics=_describe(block.statistics, pace),
                     )
                     self._reach(block, pace)
-                    progress = self._progress(block)
-                    if self._tell is not None and self._first:
-                        self._tell(progress)
-                    enough = run.made < total and self._first and self._stop(progress)
-                if processes.agreed(enough):
+                self.kept.turn()
+                progress = self._progress(block)
+                if self._is_enough(progress, run.made < total):
                     _log.info("Stopped by stop_when: %d of %d draws.", progress.kept, self.draws)
                     break
+
+    def _is_enough(self, progress: Progress, more: bool) -> bool:
+        """Tell how far the run is, and ask whether to stop before there are no `more` draws.
+
+        The first process does. Where it is asked for the draws so far, the others write theirs.
+        """
+        if not self._first:
+            said: Any = processes.agreed(None)
+            while said == _WRITE:
+                self._write_together()
+                said = processes.agreed(None)
+            what, of = said
+            if what == _FAILED:
+                raise processes.ended(0, of)
+            return of
+        self._asking = processes.count() > 1
+        try:
+            if self._tell is not None:
+                self._tell(progress)
+            enough = bool(more and self._stop(progress))
+        except BaseException as error:
+            if self._asking:
+                processes.agreed((_FAILED, processes.words_of(error)))
+            raise
+        finally:
+            asking, self._asking = self._asking, False
+        if processes.count() > 1 and not asking:
+            raise RuntimeError("The draws that a callback asked for could not be written.")
+        processes.agreed(("", enough))
+        return enough
+
+    def _write_together(self) -> None:
+        if isinstance(self.kept, Together):
+            self.kept.write_together()
 
     @property
     def _phase(self) -> str:
@@ -154,11 +192,10 @@ class Session:
         """Record the block that was made, with `variables` of its value variables."""
         assert self._block is not None
         _, block = self._block
-        if isinstance(self.kept, Elsewhere):
-            self.kept.skip(block.positions.shape[1])
-            return
-        recorded = variables(self.step.plan.potential.unravel(block.positions))
-        self.kept.add(recorded, block.statistics)
+        recorded = {}
+        if len(block.positions):
+            recorded = variables(self.step.plan.potential.unravel(block.positions))
+        self.kept.add(recorded, block)
 
     @property
     def n_kept(self) -> int:
@@ -168,7 +205,7 @@ class Session:
     def _reach(self, block: Draws | None, pace: float) -> None:
         """Tell a store, if there is one, that the run can go on from here."""
         run = self._run
-        if not isinstance(self.kept, Stored) or run is None:
+        if isinstance(self.kept, InMemory) or run is None:
             return
         progress = {
             "phase": self._phase,
@@ -217,7 +254,7 @@ class Session:
         if self._block is None:
             return
         before, block = self._block
-        if kept.filled > before or not block.positions.shape[1]:
+        if kept.filled > before or not block.n:
             return
         model = self.step.plan.potential.model
         asked, free = self.recorder.names, [v.name for v in model.free_RVs]
@@ -250,6 +287,11 @@ class Session:
 
     def tree(self) -> DataTree:
         """Draws as `pm.sample` gives them."""
+        if self._asking and isinstance(self.kept, Together):
+            self._asking = False  # an error is one of all processes
+            processes.agreed(_WRITE)
+            self.kept.write_together()
+            self._asking = True
         return self.kept.tree(self._attributes())
 
     def _attributes(self) -> dict[str, Any]:

@@ -3,10 +3,14 @@
 python -m tests.run_in_processes FOLDER SHARD SOURCE STORE [COORDINATOR COUNT PROCESS]
 
 It samples a logistic regression, with a warm-up, on the rows in FOLDER, from memory or from disk,
-and writes its draws to FOLDER/draws_PROCESS.npz. It says "ready" when it begins to sample.
+and writes its draws to FOLDER/draws_PROCESS.npz. It says "ready" when it begins to sample. With
+DIES=PROCESS in the environment that one is killed when it has written its chains for the fifteenth
+time, and nothing of that counts yet.
 """
 
 import ast
+import os
+import signal
 import sys
 
 import jax
@@ -26,7 +30,7 @@ import pymc as pm  # noqa: E402
 
 from pymc_sgmcmc import ATMC, JAX, processes, sample  # noqa: E402
 from pymc_sgmcmc.run import chains  # noqa: E402
-from pymc_sgmcmc.store import stored  # noqa: E402
+from pymc_sgmcmc.store import stored, together  # noqa: E402
 from pymc_sgmcmc.streaming import places  # noqa: E402
 
 X, y = (np.load(f"{folder}/{name}.npy", mmap_mode="r") for name in "Xy")
@@ -51,7 +55,31 @@ with pm.Model() as model:
     step = ATMC(batch_size=40, data=data, engine=engine, steps_per_draw=5)
 chains._BLOCK_SECONDS = 0.0  # a draw in each
 stored._SECONDS = stored._TIMES = 0.0
+written = []
+write_part = together.Together._write_part
+
+
+def mortal(self, mark):
+    found = write_part(self, mark)
+    written.append(mark.made)
+    if len(written) == 15 and os.environ.get("DIES") == process:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return found
+
+
+together.Together._write_part = mortal
 asked = []
+
+
+def ask(progress):
+    asked.append(progress.made)
+    # What a callback reads are all draws so far, of the others too.
+    if store != "none" and progress.kept:
+        slopes_so_far = progress.idata.posterior["slopes"]
+        assert slopes_so_far.shape[:2] == (8, progress.kept)
+        assert np.isfinite(slopes_so_far.values).all()
+
+
 taken.clear()  # the step looked at all rows
 print("ready", flush=True)
 idata = sample(
@@ -62,7 +90,7 @@ idata = sample(
     model=model,
     random_seed=None if distributed and store == "none" and process != "0" else 1,
     store=None if store == "none" else store,
-    callback=lambda progress: asked.append(progress.made),
+    callback=ask,
     stop_when=lambda progress: progress.kept >= 25,
     progressbar=False,
 )

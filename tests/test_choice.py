@@ -2,12 +2,14 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pymc as pm
 import pytensor
 import pytest
 
-from pymc_sgmcmc import SGLD, sample
+from pymc_sgmcmc import SGLD, nn, sample
 from pymc_sgmcmc.engines import choice, threads
+from pymc_sgmcmc.model.graphs import convolves
 
 
 def test_the_rule(monkeypatch):
@@ -15,6 +17,7 @@ def test_the_rule(monkeypatch):
     assert choice.faster_engine(5, 500, chains=4, updates=20_000) == "jax"
     assert choice.faster_engine(5, 500, chains=4, updates=5_000_000) == "numba"
     assert choice.faster_engine(6310, 8192, chains=4, updates=50_000) == "numba"
+    assert choice.faster_engine(6310, 8192, chains=4, updates=50_000, convolves=True) == "jax"
     monkeypatch.setattr(threads, "cores", lambda: 8)
     assert choice.faster_engine(500_000, 400_000, chains=4, updates=50_000) == "jax"
     assert choice.faster_engine(500_000, 400_000, chains=8, updates=50_000) == "numba"
@@ -35,6 +38,15 @@ def test_auto_follows_the_length_of_the_run(monkeypatch):
     assert run(step, model) == "jax"
     monkeypatch.setattr(choice, "_WORTH_IT", 0)
     assert run(step, model) == "numba"
+
+
+def test_filters_of_images_are_for_jax():
+    with pm.Model() as model:
+        nn.classification(nn.flatten(nn.conv2d(np.zeros((4, 6, 6, 1)), 2, "filter")), [0, 1, 0, 1])
+    assert convolves(model)
+    with pm.Model() as model:
+        nn.classification(nn.mlp(np.zeros((4, 6)), (2,)), [0, 1, 0, 1])
+    assert not convolves(model)
 
 
 def test_models_that_only_jax_compiles(monkeypatch):

@@ -18,8 +18,10 @@ from pymc_sgmcmc.dynamics.base import OF_DRAWS, OF_STATES
 from pymc_sgmcmc.engines import threads
 from pymc_sgmcmc.engines.base import UPDATE_STATISTICS
 from pymc_sgmcmc.engines.blas import one_blas_thread
+from pymc_sgmcmc.engines.jax import derivatives
 from pymc_sgmcmc.engines.jax import engine as of_jax
 from pymc_sgmcmc.engines.jax.derivatives import JaxDerivatives
+from pymc_sgmcmc.model.potential import StochasticPotential
 from pymc_sgmcmc.run.phases import Run
 from tests.samplers import SAMPLERS
 
@@ -556,8 +558,8 @@ def test_integers_that_need_64_bits_are_not_wrapped_in_float32(kind, wide):
     found, gradient = engine.evaluate(np.array([[2.0]]), {}, np.array([1, 2], np.uint32))
     assert found[0] == pytest.approx(expected, rel=1e-5)
     assert found.dtype == gradient.dtype == np.float32
-    derivatives = JaxDerivatives(step.plan.potential, step.plan.potential.row_values())
-    assert derivatives.gradient(np.array([[2.0]]), {})[0] == pytest.approx(expected, rel=1e-5)
+    made = JaxDerivatives(step.plan.potential, step.plan.potential.row_values())
+    assert made.gradient(np.array([[2.0]]), {})[0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_run_in_float32_with_integers_of_64_bits():
@@ -570,6 +572,25 @@ def test_a_run_in_float32_with_integers_of_64_bits():
         idata = sample(200, tune=50, step=step, **kwargs)
     assert float(idata.posterior.b.mean()) == pytest.approx(2, abs=0.1)
     assert idata.sample_stats["rejected"].sum() == 0
+
+
+@pytest.mark.slow
+def test_points_are_fewer_at_once_where_they_fill_the_memory(monkeypatch):
+    """The same derivatives, point by point."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 40)), rng.normal(size=300)
+    with pm.Model() as model:
+        w = pm.Normal("w", shape=40)
+        pm.Normal("y", pm.math.tanh(pm.Data("X", X) @ w), 1, observed=y)
+    potential = StochasticPotential(model, batch_size=50)
+    points, directions = rng.normal(size=(2, 5, 40))
+    found = []
+    for most in (2**30, 1):
+        monkeypatch.setattr(derivatives, "_BYTES", most)
+        made = JaxDerivatives(potential, potential.row_arrays())
+        found.append(made.products(points, directions, {}))
+        assert (made._compiled["pairs"][1] > 1) == (most > 1)
+    np.testing.assert_allclose(*found, rtol=1e-8)
 
 
 def test_blas_has_its_threads_again_after_runs_at_once():

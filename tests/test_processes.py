@@ -6,6 +6,7 @@ The processes are joined on this machine, by JAX's own collectives over the loop
 import json
 import os
 import pickle
+import shutil
 import signal
 import socket
 import subprocess
@@ -35,10 +36,10 @@ def folder(tmp_path_factory):
     return where
 
 
-def start(folder, count, shard, source, store="none", devices=1):
-    """Start processes that make one run."""
+def start(folder, count, shard, source, store="none", devices=1, dies=""):
+    """Start processes that make one run; one of them may die."""
     flags = f"--xla_force_host_platform_device_count={devices}"
-    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "DIES": dies}
     command = [sys.executable, "-m", "tests.run_in_processes", str(folder), shard, source]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -137,6 +138,35 @@ def test_one_is_killed_and_the_run_goes_on(folder, tmp_path, count, shard, victi
     np.testing.assert_array_equal(before, whole["slopes"][:, : before.shape[1]])
     for found in finish(start(folder, count, shard, "disk", where), folder):
         np.testing.assert_array_equal(found["slopes"], whole["slopes"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("counts", [(2,), pytest.param((4, 1), marks=pytest.mark.weekly)])
+def test_one_dies_when_it_has_written_and_nothing_counts(folder, alone, tmp_path, counts):
+    """Each process writes its own chains; they count together, whoever dies, and go on anywhere."""
+    whole = finish(start(folder, 2, "chains", "disk"), folder)[0]
+    where = tmp_path / "run.zarr"
+    started = start(folder, 2, "chains", "disk", where, dies="1")
+    started[1].wait()
+    started[0].kill()  # as a launcher does
+    told = [process.communicate()[0] for process in started]
+    assert started[1].returncode == -signal.SIGKILL, told
+    counter = json.loads((where / OWN / "counter.json").read_text())
+    assert 0 < counter["filled"] < DRAWS
+    before = xr.open_datatree(str(where), engine="zarr")
+    n = before.posterior.sizes["draw"]
+    np.testing.assert_array_equal(before.posterior["slopes"], whole["slopes"][:, :n])
+    energy = before.sample_stats["potential_energy"]
+    np.testing.assert_array_equal(energy, whole["energy"][:, :n])
+    assert before.posterior["slopes"].encoding["chunks"][0] == 4
+    # It goes on in two processes, in four, whose shares are no whole chunks, and in one.
+    for count in counts:
+        copy = tmp_path / f"{count}.zarr"
+        shutil.copytree(where, copy)
+        for found in finish(start(folder, count, "chains", "disk", copy), folder):
+            if count == 2:
+                np.testing.assert_array_equal(found["slopes"], whole["slopes"])
+            assert_same_run(found, alone["chains"])
 
 
 def test_one_process_needs_no_other(capsys):

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from pymc_sgmcmc import processes
+
 State = dict[str, Any]
 """Chains between two runs: position ``(chains, d)``, the auxiliaries, and what else the engine
 needs to go on as if it had not stopped. A plain mapping of arrays, which stay on the device; as
@@ -30,15 +32,28 @@ class Draws(NamedTuple):
     Attributes
     ----------
     positions : ndarray
-        Shape ``(chains, n_draws, d)``.
+        Shape ``(chains, n_draws, d)``; where several processes make a run, of `chains` alone.
     statistics : dict of str to ndarray
-        Shape ``(chains, n_draws)``: means over the accepted updates of a draw (the root of the
-        mean square for ``gradient_norm``), but for ``step_size``, which is the last update's, and
-        ``rejected``, a count.
+        Of all chains, ``(chains, n_draws)``: means over the accepted updates of a draw (the root of
+        the mean square for ``gradient_norm``), but for ``step_size``, which is the last update's,
+        and ``rejected``, a count.
+    chains : slice, optional
+        Chains of which positions are here, where several processes make a run: each chain is of
+        one of them, in their order, and a process may have none. None means all, in one process.
     """
 
     positions: np.ndarray
     statistics: dict[str, np.ndarray]
+    chains: slice | None = None
+
+    @property
+    def n(self) -> int:
+        """Draws of every chain."""
+        return self.positions.shape[1]
+
+    def whole(self) -> "Draws":
+        """Draws with the positions of all chains; all processes must ask for them."""
+        return Draws(processes.whole(self.positions, self.chains), self.statistics)
 
 
 class Engine(Protocol):

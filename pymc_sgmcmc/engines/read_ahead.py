@@ -156,7 +156,7 @@ class ReadAhead:
         positions = np.concatenate([x.positions for x in found], axis=1)
         names = found[0].statistics
         statistics = {k: np.concatenate([x.statistics[k] for x in found], axis=1) for k in names}
-        return Draws(positions, statistics), state
+        return Draws(positions, statistics, found[0].chains), state
 
     def _batches(self, state: State, steps: int) -> tuple[Any, int, int]:
         """Batches for the coming updates, the place of the next one's, and how many are there.
@@ -305,4 +305,4 @@ def _joined(parts: list[tuple[int, Draws]]) -> Draws:
             found[name] = np.sqrt(np.average(np.square(x), 0, weights)).astype(x.dtype)
         else:
             found[name] = np.average(x, 0, weights).astype(x.dtype)
-    return Draws(parts[-1][1].positions, found)
+    return parts[-1][1]._replace(statistics=found)

@@ -43,7 +43,7 @@ class EngineSettings(Settings, ABC):
         """Engines to try, one after another, until one can compile the model."""
 
     def choose(
-        self, size: int, batch_numbers: int, chains: int, updates: int
+        self, size: int, batch_numbers: int, chains: int, updates: int, convolves: bool
     ) -> Sequence[OneEngine]:
         """Give the candidates in the order of preference for a run; see `faster_engine`."""
         return self.candidates
@@ -259,12 +259,12 @@ class Auto(EngineSettings):
         return (JAX(),) if processes.count() > 1 else (JAX(), Numba())
 
     def choose(
-        self, size: int, batch_numbers: int, chains: int, updates: int
+        self, size: int, batch_numbers: int, chains: int, updates: int, convolves: bool
     ) -> Sequence[OneEngine]:
         """Give both, the faster one first."""
         if processes.count() > 1:
             return self.candidates
-        faster = faster_engine(size, batch_numbers, chains, updates)
+        faster = faster_engine(size, batch_numbers, chains, updates, convolves)
         return sorted(self.candidates, key=lambda engine: engine.name != faster)
 
 

@@ -109,6 +109,12 @@ def is_network(model: Model) -> bool:
     return any(v in before for v in layers) or any(getattr(v.tag, "network", False) for v in graph)
 
 
+def convolves(model: Model) -> bool:
+    """Whether `nn` wrote filters of images into the model."""
+    graph = ancestors(model.observed_RVs)
+    return any(getattr(getattr(v.owner, "op", None), "convolves", False) for v in graph)
+
+
 def is_shared_value(variable: Variable) -> TypeGuard[SharedVariable]:
     """Whether a variable is shared data, rather than the state of a random generator."""
     return isinstance(variable, SharedVariable) and isinstance(variable.type, TensorType)

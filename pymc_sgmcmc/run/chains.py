@@ -199,8 +199,7 @@ class Chains:
         )
         # Up to two updates are an attempt: one that moves, one that finds it was no good.
         stuck_draws = -(-2 * int(rejected[chain]) // steps)
-        good = max(0, draws.positions.shape[1] - stuck_draws)
-        error.draws = Draws(
-            draws.positions[:, :good], {k: x[:, :good] for k, x in draws.statistics.items()}
-        )
+        good = max(0, draws.n - stuck_draws)
+        statistics = {k: x[:, :good] for k, x in draws.statistics.items()}
+        error.draws = Draws(draws.positions[:, :good], statistics, draws.chains)
         raise error

@@ -69,7 +69,7 @@ class Heat:
     def hot(self, draws: Draws) -> np.ndarray:
         """Numbers of the chains that are hot, told when a window ends; none before."""
         kinetic = draws.statistics.get("kinetic_temperature")
-        self.left -= draws.positions.shape[1]
+        self.left -= draws.n
         if kinetic is None or self._temperature == 0:
             return np.zeros(0, int)
         self._seen.append(kinetic)

@@ -16,6 +16,7 @@ import numpy as np
 from pymc_sgmcmc import processes
 from pymc_sgmcmc.engines.base import Draws
 from pymc_sgmcmc.engines.settings import OneEngine
+from pymc_sgmcmc.model.graphs import convolves
 from pymc_sgmcmc.plan.compiled import Compiled
 from pymc_sgmcmc.plan.tuning import Tuning
 from pymc_sgmcmc.run.chains import Chains
@@ -195,9 +196,9 @@ class Run:
         begin, end = self._round()
         draws = self._advance(min(n_draws, end - self.made), self.tuning.tuning_steps_per_draw)
         if self._warm_up is not None:
-            self._remember(draws.positions, begin, end)
+            self._remember(draws, begin, end)
             if self.made == end < self.tune:
-                self._settle(draws.positions[:, -1])
+                self._settle(processes.whole(draws.positions[:, -1], draws.chains))
         return draws
 
     def _round(self) -> tuple[int, int]:
@@ -218,18 +219,18 @@ class Run:
         if self._round()[1] == self.tune:
             self._warm_up = None
 
-    def _remember(self, positions: np.ndarray, begin: int, end: int) -> None:
+    def _remember(self, draws: Draws, begin: int, end: int) -> None:
         """Keep some positions of the second half of a round, however it is cut in blocks.
 
         Before, the chains may still have been on their way.
         """
-        chains, n, _ = positions.shape
+        chains, n = len(self._points), draws.n
         first, last = (begin + end) // 2, end - 1
         spacing = -(-(last + 1 - first) // max(_OF_CHAIN, _REMEMBERED // chains))
         numbers = np.arange(self.made - n, self.made)
         wanted = (numbers >= first) & ((last - numbers) % spacing == 0)
         if wanted.any():
-            self._visited.append(positions[:, wanted])
+            self._visited.append(processes.whole(draws.positions[:, wanted], draws.chains))
 
     # -- a chain beside other steps --------------------------------------------------------------
 
@@ -256,7 +257,7 @@ class Run:
         if steps != self.steps:
             self._watch(steps)
         draws = self.chains.advance(min(n_draws, self._heat.left), steps)
-        self.made, self.steps = self.made + draws.positions.shape[1], steps
+        self.made, self.steps = self.made + draws.n, steps
         self._cool(draws)
         if self.made <= self.tune:
             self.tuning_updates = self.chains.updates
@@ -287,7 +288,11 @@ class Run:
         updates = self.tune * tuning.tuning_steps_per_draw + self._draws * tuning.steps_per_draw
         numbers = sum(math.prod(x.type.shape) for x in plan.potential.inputs()[2])
         chosen = plan.settings.engine.choose(
-            plan.potential.size, numbers, len(self._points), updates
+            plan.potential.size,
+            numbers,
+            len(self._points),
+            updates,
+            convolves(plan.potential.model),
         )
         *first, last = chosen
         for engine in first:

@@ -17,7 +17,7 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
-_KEY = f"{OWN}/lock.json"
+_KEY, _SHARED = f"{OWN}/lock.json", f"{OWN}/shared.lock"
 # Someone who looks whether a process runs holds the lock for an instant.
 _ATTEMPTS, _SECONDS = 5, 0.05
 
@@ -33,6 +33,9 @@ class Lock:
     does. Where it can't, as in an object store, a note says who has it: process, machine, and when
     that was started. The note of a process that is known to be dead counts for nothing.
 
+    Of the processes of one run the first one has it, and each of the others a `Share`: as long as
+    one of these lives, no other run begins.
+
     Parameters
     ----------
     shelf : Shelf
@@ -47,6 +50,13 @@ class Lock:
         self._shelf, self._file = shelf, None
         if shelf.path is not None:
             self._file = _held(shelf.path / _KEY, shelf)
+            shared = shelf.path / _SHARED
+            if self._file is not None and shared.exists():
+                try:
+                    _held(shared, shelf).close()
+                except StoreInUseError:
+                    self._file.close()
+                    raise
         if self._file is None:
             if _may_live(holder := _noted(shelf)):
                 raise StoreInUseError(_in_use(shelf, holder))
@@ -64,6 +74,22 @@ class Lock:
             else:
                 self._file.truncate(0)
                 self._file.close()
+
+
+class Share:
+    """What a process has that writes beside the first one, until it is released or ends."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._file = None
+        if shelf.path is not None and fcntl is not None:
+            self._file = open(shelf.path / _SHARED, "a+b")
+            with contextlib.suppress(OSError):  # some file systems have no locks
+                fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+    def release(self) -> None:
+        """Let others write."""
+        if self._file is not None:
+            self._file.close()
 
 
 def is_running(shelf: Shelf) -> bool:

@@ -10,6 +10,7 @@ from pymc.model import Model
 from xarray import Dataset, DataTree
 
 from pymc_sgmcmc.arguments import generator
+from pymc_sgmcmc.engines.base import Draws
 from pymc_sgmcmc.output import to_datatree
 
 
@@ -25,7 +26,7 @@ class InMemory:
     """
 
     # What a store has: draws of earlier calls, and the time they took; draws in the next block.
-    made, seconds, room = 0, 0.0, None
+    made, seconds, room, there = 0, 0.0, None, None
 
     def __init__(self) -> None:
         self._posterior: dict[str, np.ndarray] = {}
@@ -61,16 +62,23 @@ class InMemory:
     def state(self) -> None:
         """State to go on from: there is none."""
 
-    def add(self, variables: Mapping[str, np.ndarray], statistics: Mapping[str, Any]) -> None:
-        """Keep a block of draws, ``(chains, n, ...)`` all of it."""
-        n = next(iter(variables.values())).shape[1]
+    def of_mine(self, draws: Draws) -> Draws:
+        """Draws with the positions of all chains; all processes must ask."""
+        return draws.whole()
+
+    def turn(self) -> None:
+        """Nothing: processes need not wait for each other."""
+
+    def add(self, variables: Mapping[str, np.ndarray], draws: Draws) -> None:
+        """Keep a block of draws, with variables ``(chains, n, ...)`` of its positions."""
+        n = draws.n
         place = slice(self.filled, self.filled + n)
         for name, x in variables.items():
             if name not in self._posterior:
                 self._posterior[name] = np.empty((*self._shape, *x.shape[2:]), x.dtype)
             self._posterior[name][:, place] = x
         for name, x in self._statistics.items():
-            x[:, place] = statistics[name]
+            x[:, place] = draws.statistics[name]
         for name in self._posterior.keys() - variables.keys():
             del self._posterior[name]
         self.filled += n

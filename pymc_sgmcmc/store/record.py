@@ -3,6 +3,9 @@
 Plain values are JSON's own; whatever JSON has no word for is an object with one key, that says what
 it is. Small arrays stand in the text, others aside under the digest of what they hold: those that
 the last state had as well need not be written again.
+
+Of an array whose chains are spread over processes, each has its own part made plain; `join` puts
+these parts into the state that the first process has.
 """
 
 from __future__ import annotations
@@ -76,12 +79,55 @@ def unpack(plain: Any, array: Callable[[str], bytes]) -> Any:
     if kind == "record":
         name, fields = held
         return _RECORDS[name](**{k: unpack(x, array) for k, x in fields.items()})
+    if kind == "spread":
+        dtype, shape, parts = held
+        rows = b"".join(array(digest) for _, digest in sorted(parts))
+        return np.frombuffer(rows, np.dtype(dtype)).copy().reshape(shape)
     dtype, shape, order, numbers = held
     ((where, what),) = numbers.items()
     buffer = base64.b64decode(what) if where == "numbers" else array(what)
     x = np.frombuffer(buffer, np.dtype(dtype)).copy().reshape(shape)
     x = x.transpose(np.argsort(order)) if order else x
     return x[()] if kind == "number" else x
+
+
+def is_spread(value: Any) -> bool:
+    """Whether an array is on the devices of several processes, and nowhere whole."""
+    return not (
+        getattr(value, "is_fully_addressable", True) or getattr(value, "is_fully_replicated", True)
+    )
+
+
+def spread_of(state: Any) -> dict[str, Any]:
+    """Arrays that are spread over processes, of mappings within mappings, by their names."""
+    found = {}
+    for name, x in state.items():
+        if is_spread(x):
+            found[name] = x
+        elif isinstance(x, dict) and (within := spread_of(x)):
+            found[name] = within
+    return found
+
+
+def join(plain: Any, part: Any) -> list[str]:
+    """Put the parts that another process has into a plain state; gives their digests.
+
+    Parameters
+    ----------
+    plain : object
+        State that `pack` made plain.
+    part : object
+        What it made of `spread_of` the other's.
+    """
+    digests = []
+    for name, held in part["mapping"].items():
+        own = plain["mapping"][name]
+        if "spread" in held:
+            own["spread"][2] += held["spread"][2]
+            digests += [digest for _, digest in held["spread"][2]]
+        else:
+            digests += join(own, held)
+    return digests
 
 
 def _plain(value: Any, aside: dict[str, np.ndarray]) -> Any:
@@ -99,6 +145,8 @@ def _plain(value: Any, aside: dict[str, np.ndarray]) -> Any:
         return [_plain(x, aside) for x in value]
     if isinstance(value, np.generic):
         return {"number": _array(np.asarray(value), aside)}
+    if is_spread(value):
+        return {"spread": _parts(value, aside)}
     if hasattr(value, "__array__"):  # on a device, perhaps
         return {"array": _array(np.asarray(value), aside)}
     raise TypeError(f"A state of a run has no {kind} in it, got {value!r}.")
@@ -116,6 +164,20 @@ def _array(x: np.ndarray, aside: dict[str, np.ndarray]) -> list[Any]:
     head = [x.dtype.str, list(x.shape), order]
     if x.nbytes <= _SMALL:
         return [*head, {"numbers": base64.b64encode(x.tobytes()).decode()}]
+    return [*head, {"aside": _aside(x, aside)}]
+
+
+def _parts(value: Any, aside: dict[str, np.ndarray]) -> list[Any]:
+    """Type, shape, and the first row and digest of every part that is first of all here."""
+    own = [shard for shard in value.addressable_shards if shard.replica_id == 0]
+    parts = [
+        [shard.index[0].start or 0, _aside(np.ascontiguousarray(shard.data), aside)]
+        for shard in own
+    ]
+    return [value.dtype.str, list(value.shape), parts]
+
+
+def _aside(x: np.ndarray, aside: dict[str, np.ndarray]) -> str:
     digest = hashlib.blake2b(x.tobytes(), digest_size=16).hexdigest()
     aside[digest] = x
-    return [*head, {"aside": digest}]
+    return digest

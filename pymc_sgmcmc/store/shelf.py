@@ -26,6 +26,8 @@ class Shelf:
     ----------
     where : str, path-like or zarr.abc.store.Store
         A folder, an address that fsspec knows, or a store of zarr.
+    writable : bool
+        Whether it may be written to, and made where there is none.
 
     Attributes
     ----------

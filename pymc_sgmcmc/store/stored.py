@@ -3,90 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from pymc.model import Model
 from xarray import DataTree
 
+from pymc_sgmcmc import processes
 from pymc_sgmcmc.arguments import generator
-from pymc_sgmcmc.output import data_groups, dataset_of
+from pymc_sgmcmc.output import data_groups
 from pymc_sgmcmc.store.identity import Identity, differences, other_packages
 from pymc_sgmcmc.store.lock import Lock
-from pymc_sgmcmc.store.record import pack, unpack
+from pymc_sgmcmc.store.part import ARRAYS, Mark
+from pymc_sgmcmc.store.record import join, pack, unpack
 from pymc_sgmcmc.store.shelf import OWN, Shelf
-from pymc_sgmcmc.store.tree import StoredTree, draws_in_chunks, open_tree, plain_attribute
+from pymc_sgmcmc.store.together import There, Together
+from pymc_sgmcmc.store.tree import StoredTree, open_tree, plain_attribute
 from pymc_sgmcmc.warn import warn_user
 
-IDENTITY, COUNTER, _ARRAYS = f"{OWN}/identity.json", f"{OWN}/counter.json", f"{OWN}/arrays"
+IDENTITY, COUNTER = f"{OWN}/identity.json", f"{OWN}/counter.json"
 # Seconds after which draws are written though they don't fill a chunk, and at least so many times
 # what writing them takes.
 _SECONDS, _TIMES = 5.0, 40.0
 
-Arrays = Mapping[str, np.ndarray]
 
-
-class Block(NamedTuple):
-    """Draws that are to be written: ``(chains, n, ...)`` all of them.
-
-    Attributes
-    ----------
-    tuning : bool
-        Whether they are tuning draws.
-    variables, statistics : mapping of str to ndarray
-    """
-
-    tuning: bool
-    variables: Arrays
-    statistics: Arrays
-
-    @property
-    def n(self) -> int:
-        """Draws of every chain."""
-        return next(iter(self.variables.values())).shape[1]
-
-    def groups(self) -> list[tuple[str, Arrays]]:
-        """What goes to each group."""
-        return [("posterior", self.variables), ("sample_stats", self.statistics)]
-
-
-class Mark(NamedTuple):
-    """A moment between two blocks that a run can go on from.
-
-    Attributes
-    ----------
-    made, filled : int
-        Draws of every chain that were made, tuning included, and those that are kept.
-    state : mapping
-        As `Run.state` gives it.
-    attributes : mapping
-        Of the draws until then.
-    progress : mapping
-        For those who watch: words and numbers.
-    """
-
-    made: int
-    filled: int
-    state: Mapping[str, Any]
-    attributes: Mapping[str, Any]
-    progress: Mapping[str, Any]
-
-
-class Stored:
+class Stored(Together):
     """Draws of a run in a store, written a chunk at a time, with a state to go on from.
 
     The order is what makes it safe: draws beyond the end of their arrays, arrays of the state
     under new names, then the counter, which names them, in a single put; and then the metadata
     that readers see. What a process that dies leaves beyond the counter is written again.
 
-    A thread writes while the chains go on. Nothing that it writes is changed by them.
+    Where several processes make the run, each writes the draws of its own chains, and its own part
+    of the state; this is what the first one has, which alone moves the counter.
 
     Parameters
     ----------
@@ -109,6 +63,7 @@ class Stored:
     """
 
     def __init__(self, where: Any) -> None:
+        super().__init__()
         refuse_other_folders(where)
         self._shelf = Shelf(where)
         self._lock = Lock(self._shelf)
@@ -127,20 +82,14 @@ class Stored:
         self._known = None if known is None else json.loads(known)
         self.counter: dict[str, Any] | None = None if text is None else json.loads(text)
         self._lengths: dict[str, int] = {}
-        self._at_once: int | None = None
-        self.filled = self.written = 0
         if self.counter is not None:
             self._lengths, self._at_once = self.counter["lengths"], self.counter["at_once"]
             self.filled = self.written = self.counter["filled"]
+            self._counted = self.counter["made"]
         self._tree = StoredTree(shelf, self.counter and self.counter["groups"])
-        there = shelf.keys(_ARRAYS)
+        there = shelf.keys(ARRAYS)
         self._aside = {key for key in there if text and key.rpartition("/")[2] in text.decode()}
         shelf.delete(set(there) - self._aside)
-        # One thread appends to it, and another takes from its beginning.
-        self._pending: list[Block] = []
-        self._mark: Mark | None = None
-        self._writer = ThreadPoolExecutor(1, "pymc_sgmcmc-store")
-        self._writing: Future | None = None
         self._due = 0.0
 
     # -- what the run is of ------------------------------------------------------------------
@@ -207,17 +156,8 @@ class Stored:
     def begin(
         self, model: Model, chains: int, tune: int, draws: int, statistics: Mapping[str, Any]
     ) -> None:
-        """Prepare for draws of a model; the tree can be opened from here on.
-
-        Parameters
-        ----------
-        model : pm.Model
-        chains : int
-        tune, draws : int
-            Draws of the tuning that are kept, and those after it.
-        statistics : mapping of str to dtype
-        """
-        self._model, self._statistics, self._kept_tuning = model, dict(statistics), tune
+        """Prepare for draws of a model; the tree can be opened from here on. See `Part.begin`."""
+        super().begin(model, chains, tune, draws, statistics)
         if self.counter is None:
             for name, group in data_groups(model).items():
                 self._tree.create(name, group)
@@ -239,29 +179,21 @@ class Stored:
         return None if self.counter is None else unpack(self.counter["state"], self._array)
 
     @property
-    def room(self) -> int:
-        """Draws that the next block may have: a chunk is written as soon as it is full.
-
-        One, where there is none yet to tell how large they are.
-        """
-        if self._at_once is None:
-            return 1
-        return self._at_once - self._place(self.filled) % self._at_once
-
-    def add(self, variables: Arrays, statistics: Arrays) -> None:
-        """Keep a block of draws, ``(chains, n, ...)`` all of it; see `reach`."""
-        typed = {k: np.asarray(statistics[k], dtype) for k, dtype in self._statistics.items()}
-        block = Block(self.filled < self._kept_tuning, variables, typed)
-        self._pending.append(block)
-        self.filled += block.n
+    def there(self) -> There:
+        """What the other processes must know to write as well."""
+        layout = self._tree.layout
+        return There(self.made, self.filled, self.seconds, self._counted, self._at_once, layout)
 
     def reach(self, mark: Mark) -> None:
-        """Note a moment to go on from, and write until there if it is time to."""
+        """Note a moment to go on from; a process alone writes until there if it is time to."""
         self._mark = mark
-        full = self._pending and self._at_once in (None, self.room)
         idle = self._writing is None or self._writing.done()
-        if full or (idle and time.monotonic() >= self._due):
+        if self._alone and (self._full or (idle and self._is_due)):
             self.write_behind()
+
+    @property
+    def _is_due(self) -> bool:  # type: ignore[override]
+        return time.monotonic() >= self._due
 
     def write_behind(self) -> None:
         """Begin to write all draws until the latest mark, while the chains go on.
@@ -287,15 +219,23 @@ class Stored:
         self._writing.result()
 
     def safe(self) -> int:
-        """Draws that nothing can take away: those until the latest mark, if they can be written."""
-        with contextlib.suppress(Exception, KeyboardInterrupt):
-            self.write()
+        """Draws that nothing can take away: those until the latest mark, if they can be written.
+
+        Of several processes, none can write the draws of others: those that all have written.
+        """
+        if self._alone:
+            with contextlib.suppress(Exception, KeyboardInterrupt):
+                self.write()
         return self.written
 
     def finish(self) -> None:
-        """Write what is left."""
-        self.write()
-        self._tree.finish()
+        """Write what is left; all processes must do so."""
+        if self._alone:
+            self.write()
+        else:
+            self.write_together()
+        with processes.in_step():
+            self._tree.finish()
 
     def note(self) -> str:
         """What an exception should say of the draws that are in the store."""
@@ -308,8 +248,9 @@ class Stored:
         return self
 
     def __exit__(self, *error: object) -> None:
-        with contextlib.suppress(Exception):
-            self.finish()
+        if self._alone:
+            with contextlib.suppress(Exception):
+                self.finish()
         self._writer.shutdown()
         self._lock.release()
 
@@ -326,29 +267,35 @@ class Stored:
         if mark is None or (self.counter is not None and mark.made == self.counter["made"]):
             return
         started = time.monotonic()
-        try:
-            self._write_until(mark)
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"{self._shelf.name} can't be written: {error.strerror or error}. It has the first "
-                f"{self.written} draws of each chain and a state to go on from: when it can be "
-                "written again, the same call goes on.",
-            ) from error
-        taken = time.monotonic() - started
+        with self._told():
+            self._count(mark, self._fill(mark))
+        self._rest(time.monotonic() - started)
+
+    def _write_part(self, mark: Mark) -> Any:
+        self._started = time.monotonic()
+        return super()._write_part(mark)
+
+    def _commit(self, mark: Mark, found: Sequence[tuple[Mapping[str, int], Any]]) -> None:
+        """Let what all processes have written count."""
+        with self._told():
+            self._count(mark, found[0][0], [part for _, part in found[1:]])
+        self._rest(time.monotonic() - self._started)
+
+    def _rest(self, taken: float) -> None:
         self._due = time.monotonic() + max(_SECONDS, _TIMES * taken)
 
-    def _write_until(self, mark: Mark) -> None:
-        lengths, done = dict(self._lengths), self.written
-        number = _number(self._pending, mark.filled - done)
-        for block in _joined(self._pending[:number]):
-            prefix = "warmup_" if block.tuning else ""
-            if f"{prefix}posterior" not in self._tree.groups:
-                self._create(prefix, block, mark.attributes)
-            for group, arrays in block.groups():
-                self._tree.fill(prefix + group, arrays, self._place(done))
-                lengths[prefix + group] = self._place(done) + block.n
-            done += block.n
+    def _count(self, mark: Mark, new: Mapping[str, int], parts: Sequence[Any] = ()) -> None:
+        """Move the counter to a mark until which all draws are written.
+
+        Parameters
+        ----------
+        mark : Mark
+        new : mapping of str to int
+            Draws in the groups that have more of them.
+        parts : sequence
+            What the other processes have written of the state.
+        """
+        lengths = self._lengths | dict(new)
         attributes = {k: plain_attribute(x) for k, x in mark.attributes.items()}
         state, aside = pack(mark.state)
         counter = {
@@ -361,52 +308,23 @@ class Stored:
             "progress": mark.progress,
             "state": state,
         }
-        arrays = {f"{_ARRAYS}/{digest}": x for digest, x in aside.items()}
-        new = {key: x.tobytes() for key, x in arrays.items() if key not in self._aside}
-        self._shelf.put_all(new)
+        arrays = {f"{ARRAYS}/{digest}": x for digest, x in aside.items()}
+        there = self._aside | self._of_state
+        self._shelf.put_all({k: x.tobytes() for k, x in arrays.items() if k not in there})
+        named = {*arrays, *(f"{ARRAYS}/{digest}" for part in parts for digest in join(state, part))}
         self._shelf.put(COUNTER, json.dumps(counter).encode())
-        self.counter, self._lengths, self.written = counter, lengths, mark.filled
-        del self._pending[:number]
-        left, self._aside = self._aside - arrays.keys(), set(arrays)
+        self.counter, self._lengths = counter, lengths
+        if self._alone:
+            self._counts(mark)
+        left, self._aside = self._aside - named, named
         self._tree.publish(lengths, attributes)
         self._shelf.delete(left)
 
-    def _create(self, prefix: str, block: Block, attributes: Mapping[str, Any]) -> None:
-        """Make the groups that draws like these go to, without a draw yet."""
-        groups = {}
-        for group, arrays in block.groups():
-            one = {name: x[:, :1] for name, x in arrays.items()}
-            groups[prefix + group] = dataset_of(self._model, one, attributes)
-        self._at_once, chunks = draws_in_chunks(groups)
-        for group, dataset in groups.items():
-            self._tree.create(group, dataset.isel(draw=slice(0)), chunks[group])
-
-    def _place(self, number: int) -> int:
-        """Place of a draw in its group, by its number among those that are kept."""
-        return number if number < self._kept_tuning else number - self._kept_tuning
-
     def _array(self, digest: str) -> bytes:
-        found = self._shelf.get(f"{_ARRAYS}/{digest}")
+        found = self._shelf.get(f"{ARRAYS}/{digest}")
         if found is None:
             raise FileNotFoundError(f"{self._shelf.name} has lost a part of its state, {digest}.")
         return found
-
-
-def _number(blocks: list[Block], draws: int) -> int:
-    """Blocks that so many draws are in."""
-    ends = list(itertools.accumulate((block.n for block in blocks), initial=0))
-    return ends.index(draws)
-
-
-def _joined(blocks: list[Block]) -> Iterator[Block]:
-    """As few blocks as there are groups that they go to."""
-
-    def join(arrays: list[Arrays]) -> Arrays:
-        return {k: np.concatenate([x[k] for x in arrays], axis=1) for k in arrays[0]}
-
-    for tuning, some in itertools.groupby(blocks, lambda block: block.tuning):
-        own = list(some)
-        yield Block(tuning, join([b.variables for b in own]), join([b.statistics for b in own]))
 
 
 def _generator(state: Mapping[str, Any]) -> np.random.Generator:

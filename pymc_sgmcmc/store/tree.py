@@ -54,7 +54,30 @@ class StoredTree:
         for group, names in (groups or {}).items():
             self._read(group, names)
 
-    def create(self, group: str, dataset: Dataset, chunks: Mapping[str, int] | None = None) -> None:
+    @property
+    def layout(self) -> tuple[dict[str, Metadata], dict[str, list[str]]]:
+        """All that another process needs to fill groups as well."""
+        return self._nodes, self.groups
+
+    def take(self, layout: tuple[dict[str, Metadata], dict[str, list[str]]]) -> None:
+        """Take a `layout`, in place of reading it."""
+        self._nodes, self.groups = layout
+
+    def chains_in_chunks(self, group: str) -> set[int]:
+        """Chains in the chunks of the variables of a group."""
+        nodes = [self._nodes[f"{group}/{name}"] for name in self.groups[group]]
+        shapes = [(_dims(x), x["chunk_grid"]["configuration"]["chunk_shape"]) for x in nodes]
+        return {
+            shape[dims.index("chain")] for dims, shape in shapes if {"chain", "draw"} <= {*dims}
+        }
+
+    def create(
+        self,
+        group: str,
+        dataset: Dataset,
+        chunks: Mapping[str, int] | None = None,
+        share: int | None = None,
+    ) -> None:
         """Write a group, of which nobody knows until the tree is published.
 
         Parameters
@@ -63,8 +86,11 @@ class StoredTree:
         dataset : Dataset
         chunks : mapping of str to int, optional
             Draws in a chunk of every variable that grows.
+        share : int, optional
+            Chains that one process writes are so many, or a multiple of it: a chunk has no others.
         """
-        encoding = {name: self._encoding(dataset[name], n) for name, n in (chunks or {}).items()}
+        grows = (chunks or {}).items()
+        encoding = {name: self._encoding(dataset[name], n, share) for name, n in grows}
         dataset.to_zarr(
             self._shelf.store,
             group=group,
@@ -76,7 +102,9 @@ class StoredTree:
         self._read(group, [str(name) for name in dataset.variables])
         self._shelf.settle(self._shelf.keys(group))
 
-    def fill(self, group: str, arrays: Mapping[str, np.ndarray], start: int) -> None:
+    def fill(
+        self, group: str, arrays: Mapping[str, np.ndarray], start: int, chains: slice = slice(None)
+    ) -> None:
         """Write draws from the number `start` on; they count when the tree is published.
 
         Parameters
@@ -85,18 +113,22 @@ class StoredTree:
         arrays : mapping of str to ndarray
             Shape ``(chains, n, ...)``.
         start : int
+        chains : slice
+            Chains whose draws these are. The numbers of the draws go with the first of them.
         """
         zarr = import_zarr()
         from zarr.storage import StorePath
 
         stop = start + next(iter(arrays.values())).shape[1]
         keys: list[str] = []
-        for name, x in {**arrays, "draw": np.arange(start, stop)}.items():
+        numbers = {} if chains.start else {"draw": np.arange(start, stop)}
+        places = {"draw": slice(start, stop), "chain": chains}
+        for name, x in {**arrays, **numbers}.items():
             path = f"{group}/{name}"
             metadata = _of_length(self._nodes[path], stop)
             place = StorePath(self._shelf.store, path)
             array = zarr.Array(zarr.AsyncArray.from_dict(place, metadata))
-            where = [slice(start, stop) if d == "draw" else slice(None) for d in _dims(metadata)]
+            where = [places.get(d, slice(None)) for d in _dims(metadata)]
             array[tuple(where)] = x
             chunks = itertools.product(*map(_chunks, where, array.shape, array.chunks))
             keys += [f"{path}/{array.metadata.encode_chunk_key(chunk)}" for chunk in chunks]
@@ -144,8 +176,8 @@ class StoredTree:
             self._nodes[path] = node
 
     @staticmethod
-    def _encoding(x: xr.DataArray, draws: int) -> dict[str, Any]:
-        sizes = {"chain": _chains_in_chunk(x), "draw": draws}
+    def _encoding(x: xr.DataArray, draws: int, share: int | None) -> dict[str, Any]:
+        sizes = {"chain": _chains_in_chunk(x, share), "draw": draws}
         found: dict[str, Any] = {"chunks": tuple(sizes.get(str(d), n) for d, n in x.sizes.items())}
         if x.dtype.kind == "f" and x.ndim > 2:
             found["compressors"] = None  # draws are noise, which only takes time to compress
@@ -212,10 +244,13 @@ def _bytes_of_draw(x: xr.Variable) -> int:
     return max(1, rest * x.dtype.itemsize)
 
 
-def _chains_in_chunk(x: xr.DataArray) -> int:
-    """Chains in a chunk: all, unless a single draw of them is very large."""
+def _chains_in_chunk(x: xr.DataArray, share: int | None = None) -> int:
+    """Chains in a chunk: all, or a process's share; fewer if a single draw is very large."""
     chains = x.sizes.get("chain", 1)
-    return max(1, min(chains, chains * 4 * _BYTES // _bytes_of_draw(x.variable)))
+    most = max(1, min(chains, chains * 4 * _BYTES // _bytes_of_draw(x.variable)))
+    if share is None or share == chains:
+        return most
+    return next(n for n in range(min(share, most), 0, -1) if share % n == 0)
 
 
 def plain_attribute(value: Any) -> Any:

@@ -159,6 +159,6 @@ def descend(
         falls = before - values > enough
         rests = 0 if falls.any() else rests + 1
         before = np.minimum(before, values)
-    positions = draws.positions[:, 0].astype(float)
+    positions = draws.whole().positions[:, 0].astype(float)
     stuck = np.asarray(state["rejected_in_a_row"]) >= STUCK
     return Descent(positions, values, blocks * _BLOCK, rests == _RESTS, stuck)

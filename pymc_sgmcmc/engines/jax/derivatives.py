@@ -17,6 +17,8 @@ from pymc_sgmcmc.model.potential import StochasticPotential
 # Rows that are evaluated at once, at one point or several; on accelerators; and the numbers in
 # them, of which a convolution makes hundreds each.
 _TOGETHER, _ON_ACCELERATORS, _NUMBERS_TOGETHER = 2**15, 2**20, 2**23
+# Bytes of what is computed on the way, for a group of points; on accelerators.
+_BYTES, _BYTES_ON_ACCELERATORS = 2**30, 2**33
 # Points of one call, and the numbers in them at most.
 _POINTS, _NUMBERS = 256, 2**18
 # Rows times columns of a Hessian that are evaluated at once.
@@ -141,8 +143,31 @@ class JaxDerivatives:
 
     def _map(self, name, one, points, others):
         """Values of `one` at every point ``(k, ...)``."""
-        groups = -(-self._points // self._group)
-        room = groups * self._group
+        known = self._known(others)
+        if name not in self._compiled:
+            self._compiled[name] = self._compile_groups(one, points.shape[1:], known)
+        compiled, group = self._compiled[name]
+        groups = -(-self._points // group)
+        room = groups * group
+        parts = []
+        for first in range(0, len(points), room):
+            part = points[first : first + room]
+            padded = np.zeros((room, *part.shape[1:]), self.dtype)
+            padded[: len(part)] = part
+            whole = np.int32(-(-len(part) // group))
+            padded[len(part) : whole * group] = part[-1]
+            padded = padded.reshape(groups, group, *part.shape[1:])
+            with self._precision():
+                results = [np.asarray(x) for x in compiled(padded, whole, known, self._rows)]
+            parts.append([x.reshape(-1, *x.shape[2:])[: len(part)] for x in results])
+        return tuple(np.concatenate(x) for x in zip(*parts, strict=True))
+
+    def _compile_groups(self, one, shape, known):
+        """Loop over groups of points of a shape, and the size of a group.
+
+        Smaller groups than rows alone would have where what lies between, as attention of every row
+        to itself, would fill the memory.
+        """
 
         def grouped(points, number, others, rows):
             def group(i, results):
@@ -150,26 +175,30 @@ class JaxDerivatives:
                 return [x.at[i].set(y) for x, y in zip(results, found, strict=True)]
 
             shapes = jax.eval_shape(one, points[0, 0], others, rows)
-            empty = [jnp.zeros((groups, self._group, *x.shape), x.dtype) for x in shapes]
+            empty = [jnp.zeros((*points.shape[:2], *x.shape), x.dtype) for x in shapes]
             return lax.fori_loop(0, number, group, empty)
 
-        parts = []
-        for first in range(0, len(points), room):
-            part = points[first : first + room]
-            padded = np.zeros((room, *part.shape[1:]), self.dtype)
-            padded[: len(part)] = part
-            whole = np.int32(-(-len(part) // self._group))
-            padded[len(part) : whole * self._group] = part[-1]
-            padded = padded.reshape(groups, self._group, *part.shape[1:])
-            results = self._call(name, grouped, padded, others, whole)
-            parts.append([x.reshape(-1, *x.shape[2:])[: len(part)] for x in results])
-        return tuple(np.concatenate(x) for x in zip(*parts, strict=True))
+        def compiled(group):
+            points = np.zeros((-(-self._points // group), group, *shape), self.dtype)
+            with self._precision():
+                return compile_for(grouped, points, np.int32(0), known, self._rows)
 
-    def _call(self, name, function, points, others, *number):
+        found, group = compiled(self._group), self._group
+        numbers = found.memory_analysis().temp_size_in_bytes
+        most = _BYTES if jax.default_backend() == "cpu" else _BYTES_ON_ACCELERATORS
+        if group > 1 and numbers > most:
+            group = max(1, group * most // numbers)
+            found = compiled(group)
+        return found, group
+
+    def _known(self, others):
+        with self._precision():
+            return [jnp.asarray(others[k]) for k in self._other_names]
+
+    def _call(self, name, function, points, others):
         """Result of a function, which is compiled when it is first called."""
         with self._precision():
-            known = [jnp.asarray(others[k]) for k in self._other_names]
-            args = (jnp.asarray(points, self.dtype), *number, known, self._rows)
+            args = (jnp.asarray(points, self.dtype), self._known(others), self._rows)
             if name not in self._compiled:
                 self._compiled[name] = compile_for(function, *args)
             return [np.asarray(x) for x in self._compiled[name](*args)]

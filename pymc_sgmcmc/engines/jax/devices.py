@@ -149,6 +149,21 @@ class Devices:
         )
         return spread, self._place(list(args), list(specs), groups)
 
+    # -- what every process has of the chains ----------------------------------------------------
+
+    def own(self, chains: int) -> slice:
+        """Chains that are this process's own: of those that several hold, one has them."""
+        owners = [group[0].process_index for group in self._mesh(self.used_by(chains)).devices]
+        share, me = chains // len(owners), jax.process_index()
+        first = sum(owner < me for owner in owners)
+        return slice(first * share, (first + owners.count(me)) * share)
+
+    def own_rows(self, x: Any, chains: slice) -> np.ndarray:
+        """Rows of its own chains of an array ``(chains, ...)`` that is spread over processes."""
+        here = {shard.index[0].start or 0: shard.data for shard in x.addressable_shards}
+        parts = [np.asarray(here[first]) for first in sorted(here) if _within(first, chains)]
+        return np.concatenate(parts) if parts else np.zeros((0, *x.shape[1:]), x.dtype)
+
     # -- rows ------------------------------------------------------------------------------------
 
     def place_rows(
@@ -253,7 +268,9 @@ class Devices:
     # -- the mesh --------------------------------------------------------------------------------
 
     def _mesh(self, groups: int) -> Mesh:
-        return Mesh(self._mesh_of_all[:groups], (_CHAINS, _ROWS))
+        # Those of a process one after the other: the chains that it has are neighbours.
+        used = sorted(self._mesh_of_all[:groups], key=lambda group: group[0].process_index)
+        return Mesh(np.array(used), (_CHAINS, _ROWS))
 
     def _place(self, values: Any, specs: Any, groups: int) -> Any:
         mesh = self._mesh(groups)
@@ -262,13 +279,15 @@ class Devices:
             sharding = NamedSharding(mesh, spec)
             if sharding.is_fully_addressable:
                 return jax.device_put(tree, sharding)
-            # The other processes hold the same values, and put their own parts in place.
-            return jax.tree.map(
-                lambda x: jax.make_array_from_callback(
-                    np.shape(x), sharding, np.asarray(x).__getitem__
-                ),
-                tree,
-            )
+
+            def placed(x: Any) -> jax.Array:
+                if is_spread(x) and x.sharding.is_equivalent_to(sharding, x.ndim):
+                    return x
+                # The other processes hold the same values, and put their own parts in place.
+                held = np.asarray(x)
+                return jax.make_array_from_callback(held.shape, sharding, held.__getitem__)
+
+            return jax.tree.map(placed, tree)
 
         return jax.tree.map(put, specs, values, is_leaf=lambda x: isinstance(x, PartitionSpec))
 
@@ -284,7 +303,7 @@ def _in_turn(groups: np.ndarray) -> np.ndarray:
 def to_host(tree: Any) -> Any:
     """NumPy arrays of what may lie on the devices of several processes, all fetched together."""
     leaves, structure = jax.tree.flatten(tree)
-    far = [i for i, x in enumerate(leaves) if _is_far(x)]
+    far = [i for i, x in enumerate(leaves) if is_spread(x)]
     if far:
         everywhere = NamedSharding(leaves[far[0]].sharding.mesh, _EVERYWHERE)
         fetched = jax.jit(_same, out_shardings=everywhere)([leaves[i] for i in far])
@@ -293,7 +312,12 @@ def to_host(tree: Any) -> Any:
     return jax.tree.unflatten(structure, [np.asarray(x) for x in leaves])
 
 
-def _is_far(x: Any) -> bool:
+def _within(number: int, chains: slice) -> bool:
+    return chains.start <= number < chains.stop
+
+
+def is_spread(x: Any) -> bool:
+    """Whether parts of an array are in other processes alone."""
     return isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated)
 
 

@@ -56,6 +56,8 @@ _EXACT = functools.partial(jax.default_matmul_precision, "highest")
 # Room for the updates of a draw, as many as the warm-up may ask for, so that tuning and sampling
 # are one program; and for those of all draws of a run.
 _STEPS, _STEP_SIZES = 256, 2**20
+# What the host asks of a state: which batches come, and whether chains are stuck.
+_SMALL_OF_STATE = ("key", "update", "rejected_in_a_row")
 # Numbers that estimates at several positions touch at once.
 _EVALUATED = 2**23
 
@@ -317,13 +319,14 @@ class JaxEngine:
             run, args = self.vectorise(self._run_chain, axes, args, chains, batches)
             state, *made = self._compile(run, "run", args)(*args)
             if jax.process_count() > 1:
-                state, made = to_host((state, made))
+                state, *made = self._own_part(state, *made)
             return jax.tree.map(lambda x: np.asarray(x)[:, :n_draws], made), state
 
         few = chains_of_a_thread(chains, self._numbers) if self._devices.one_processor else chains
         if few == chains:
-            made, state = advance(args, chains, batches)
-            return Draws(*made), state
+            (positions, statistics), state = advance(args, chains, batches)
+            own = self._devices.own(chains) if jax.process_count() > 1 else None
+            return Draws(positions, statistics, own), state
 
         def advance_some(first):
             # The last ones are filled up, for all to be one program.
@@ -343,6 +346,18 @@ class JaxEngine:
             parts = list(threads.map(advance_some, range(0, chains, few)))
         made, state = jax.tree.map(lambda *x: np.concatenate(x)[:chains], *parts)
         return Draws(*made), state
+
+    def _own_part(self, state, positions, statistics):
+        """State, positions and statistics, of which all processes have what is small.
+
+        Positions are of the chains that are a process's own, and what else is as large stays on
+        the devices.
+        """
+        state = dict(state)
+        small = {name: state[name] for name in _SMALL_OF_STATE}
+        known, statistics = to_host((small, statistics))
+        own = self._devices.own(len(positions))
+        return state | known, self._devices.own_rows(positions, own), statistics
 
     # -- rows that are read while the chains run -------------------------------------------------
 

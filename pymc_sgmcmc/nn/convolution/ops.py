@@ -40,6 +40,8 @@ class Form(Op):
         Otherwise windows lie within.
     """
 
+    convolves = True
+
     __props__ = ("stride", "same")
 
     def __init__(self, stride: int = 1, same: bool = True) -> None:
