@@ -93,5 +93,6 @@ def memory(told: Told) -> Table:
 LAYOUTS = {
     "compare": compare,
     "scaling": scaling,
+    "scaling-blocks": scaling,
     "memory": memory,
 }
