@@ -38,7 +38,12 @@ def the_model(model: Model | None) -> Model:
     """
     if model is not None and not isinstance(model, BaseModel):
         raise TypeError(f"model must be a pm.Model, got {model!r}.")
-    return modelcontext(model)
+    try:
+        return modelcontext(model)
+    except TypeError as error:
+        raise TypeError(
+            "No model on context stack: write `with model:` around this line, or give model=model."
+        ) from error
 
 
 def plain(model: Model) -> Model:
