@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,23 @@ class Landscape:
         some = self._rest if piece is self._pieces[-1] else self._derivatives
         return some.of(self._potential.rows_at(piece))
 
+    def _of_pieces(self) -> Iterator[Derivatives]:
+        """Derivatives on each piece; the rows of the next are read while those of one are used."""
+        if self._held is not None or len(self._pieces) < 2:
+            yield from self._held or [self._derivatives] * len(self._pieces)
+            return
+        read = self._potential.rows_at
+        with ThreadPoolExecutor(1, "pymc_sgmcmc-rows") as reader:
+            ahead = reader.submit(read, self._pieces[0])
+            for i in range(len(self._pieces)):
+                rows = ahead.result()
+                some = self._derivatives
+                if i + 1 < len(self._pieces):
+                    ahead = reader.submit(read, self._pieces[i + 1])
+                else:
+                    some = self._rest
+                yield some.of(rows)
+
     def _mean(self, evaluate: Callable[..., tuple[np.ndarray, ...]], *points: np.ndarray) -> Arrays:
         """Mean over all rows of what is evaluated on a piece of them, which stands for all.
 
@@ -163,11 +181,7 @@ class Landscape:
     def _mean_of_own(self, evaluate: Callable[..., tuple[np.ndarray, ...]], *points: Any) -> Arrays:
         """Share of this process's rows in the mean; nothing if it has none."""
         total: Arrays = []
-        for i, piece in enumerate(self._pieces):
-            if len(self._pieces) == 1:
-                some = self._derivatives
-            else:
-                some = self._held[i] if self._held else self._of(piece)
+        for piece, some in zip(self._pieces, self._of_pieces(), strict=True):
             parts = list(evaluate(some, *points))
             if (share := _length(piece) / self.n_rows) != 1:
                 parts = [share * x for x in parts]
