@@ -104,7 +104,7 @@ def sample(
         store=str(store),
         stop_when=ends,
     )
-    if not idata["posterior"].sizes.get("draw"):
+    if "posterior" not in idata.children or not idata["posterior"].sizes.get("draw"):
         sys.exit("The time was over before the first draw. Use more --minutes, or less --tune.")
     return idata
 
