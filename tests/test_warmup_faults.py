@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pymc as pm
@@ -296,6 +297,23 @@ def test_pieces_of_the_rows_add_up_to_all(backend, monkeypatch):
     for found, expected in zip(pieces.gradient(b), whole.gradient(b), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-10)
     assert pieces.row_gradients == whole.row_gradients == 200
+
+
+def test_rows_that_cant_be_read_ahead_are_an_error_here(monkeypatch):
+    potential = StochasticPotential(logistic_model(100), batch_size=10)
+    monkeypatch.setattr(landscape_module, "_PIECE", 30)
+    pieces = Landscape(potential, None, {}, rng(), JAX())
+    read = potential.rows_at
+
+    def failing(rows):
+        if rows.start >= 60:
+            raise OSError("the disk is gone")
+        return read(rows)
+
+    monkeypatch.setattr(potential, "rows_at", failing)
+    with pytest.raises(OSError, match="the disk is gone"):
+        pieces.gradient(np.zeros((1, 3)))
+    assert not [t for t in threading.enumerate() if t.name.startswith("pymc_sgmcmc-rows")]
 
 
 # -- engines that stand alone --------------------------------------------------------------------
