@@ -299,6 +299,24 @@ def test_pieces_of_the_rows_add_up_to_all(backend, monkeypatch):
     assert pieces.row_gradients == whole.row_gradients == 200
 
 
+def test_all_rows_are_looked_at_once_for_each_centre(monkeypatch):
+    """A control variate is anchored where the search ended, and anchored again at half-way."""
+    monkeypatch.setattr(landscape_module, "_PIECE", 60)
+    potential = StochasticPotential(logistic_model(100), batch_size=10)
+    pieces, read, calls = Landscape(potential, None, {}, rng(), JAX()), potential.rows_at, []
+    monkeypatch.setattr(potential, "rows_at", lambda rows: calls.append(rows) or read(rows))
+    here, there = rng().normal(size=(2, 1, 3))
+    first = pieces.gradient(here)
+    pieces.gradient(there)
+    again = pieces.gradient(here.copy())
+    assert len(calls) == 4  # two pieces, at two positions
+    assert pieces.row_gradients == 300
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+        b += 1  # whoever is given it may change it
+    np.testing.assert_array_equal(pieces.gradient(here)[1], first[1])
+
+
 def test_rows_that_cant_be_read_ahead_are_an_error_here(monkeypatch):
     potential = StochasticPotential(logistic_model(100), batch_size=10)
     monkeypatch.setattr(landscape_module, "_PIECE", 30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,10 +17,13 @@ from pymc_sgmcmc.model.potential import StochasticPotential
 
 # Rows of large data that are evaluated at once.
 _PIECE = 2**17
+# Single positions whose slopes are remembered.
+_REMEMBERED = 4
 # Part of a direction that a position is moved to both sides, for a difference of slopes.
 _ASIDE = 1e-4
 
 Arrays = list[np.ndarray]
+Remembered = tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]
 
 
 class Landscape:
@@ -59,6 +63,7 @@ class Landscape:
         like: Landscape | None = None,
     ) -> None:
         self.row_gradients = 0
+        self._remembered: deque[Remembered] = deque(maxlen=_REMEMBERED)
         self._others, self._potential, every = others, potential, potential.n_rows
         subset: np.ndarray | None = None
         if n_rows is not None and every is not None and n_rows < every:
@@ -103,9 +108,19 @@ class Landscape:
             self._held = [self._of(piece) for piece in self._pieces]
 
     def gradient(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """U ``(k,)`` and ∇U ``(k, d)`` at positions ``(k, d)``."""
+        """U ``(k,)`` and ∇U ``(k, d)`` at positions ``(k, d)``.
+
+        Those at a single position are remembered for a while: the place where a search ends is
+        where a control variate is anchored, and anchored again.
+        """
         self.row_gradients += len(positions) * self.n_rows
+        if len(positions) == 1:
+            for position, found in self._remembered:
+                if np.array_equal(position, positions):
+                    return found[0].copy(), found[1].copy()
         value, gradient = self._mean(lambda some, x: some.gradient(x, self._others), positions)
+        if len(positions) == 1:
+            self._remembered.append((positions.copy(), (value.copy(), gradient.copy())))
         return value, gradient
 
     def hessian(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
