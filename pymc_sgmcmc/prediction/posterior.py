@@ -20,6 +20,7 @@ from pymc_sgmcmc.evaluate import Evaluator, draw_by_draw
 from pymc_sgmcmc.model.graphs import is_shared_value, leaves, reason, rebuild, values_read
 from pymc_sgmcmc.model.variables import Named
 from pymc_sgmcmc.prediction.new_rows import NewRows
+from pymc_sgmcmc.prediction.same_model import check_draws
 
 _log = logging.getLogger("pymc_sgmcmc.prediction")
 
@@ -41,6 +42,7 @@ class Posterior:
     """
 
     def __init__(self, model: Model, draws: DataTree, new: NewRows, dtype: str) -> None:
+        check_draws(model, draws)
         self._model, self._posterior, self._new, self._dtype = model, draws, new, dtype
 
     def evaluate(self, outputs: Mapping[str, TensorVariable]) -> dict[str, np.ndarray]:
