@@ -84,7 +84,8 @@ def predict_in_blocks(
     if sampled := [name for name in asked if name in new.observed]:
         raise ValueError(
             f"var_names has {', '.join(map(repr, sampled))}, draws of outcomes, which can't be "
-            "summarised in blocks. Ask for parameters of their law, or leave quantiles out."
+            "summarised in blocks. Ask for parameters of their distribution, or leave quantiles "
+            'out and take them of the draws: .quantile(levels, ("chain", "draw")).'
         )
     outcomes = {k: pytensor.shared(x, k) for k, x in new.outcomes.items()}
     scores = {k: pm.logp(resized(new.observed[k]), v) for k, v in outcomes.items()}
