@@ -110,7 +110,7 @@ def noisy(X: np.ndarray, sd: float, seed: int = 0) -> np.ndarray:
 def draws(images: Images, a: argparse.Namespace) -> tuple[Any, DataTree]:
     """The model, and its posterior at temperature 1."""
     model = image_models.build("resnet_frn", images, a)
-    step = image_models.step_of(model, a.method, a)
+    step = image_models.step_of(model, a.method, a.temperature, a)
     ends = timedelta(minutes=a.minutes) if a.minutes else None
     idata = image_models.sample(model, step, a, a.store, ends)
     return model, idata

@@ -8,7 +8,7 @@ a command that was stopped goes on where it was, within a run too.
 
     export PYMC_SGMCMC_DATA=...
     uv run python -m benchmarks.images                               # all methods, both MNISTs
-    uv run python -m benchmarks.images --network lenet               # LeNet-5, in one run
+    uv run python -m benchmarks.images --network lenet --temperature 1 .01    # LeNet-5, in one run
     uv run python -m benchmarks.images --sets mnist --network lenet_small --temperature 1
     uv run python -m benchmarks.images --sets cifar10 --network resnet_pp --paper --temperature 1
     uv run python -m benchmarks.images --smoke --network lenet       # a few minutes: does it run
@@ -25,6 +25,7 @@ import argparse
 import logging
 import time
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from benchmarks.networks.image_sets import SETS, Images, load
 from pymc_sgmcmc.diagnostics import calibration_error
 
 POINTS = ("MAP", "ensemble", "MC-dropout")
+WARM = ("ATMC", "SGNHT")  # have a temperature
 METHODS = (*SAMPLERS, *POINTS, *linearised.METHODS)
 # Images, test images, epochs, tuning and other draws, and updates of each, of a smoke run.
 SMOKE = {"rows": 500, "tests": 200, "epochs": 1, "tune": 2, "draws": 3, "steps_per_draw": 5}
@@ -67,7 +69,7 @@ PAPER = {
 }
 
 
-def run(name: str, method: str, a: argparse.Namespace) -> dict[str, Any]:
+def run(name: str, method: str, temperature: float | None, a: argparse.Namespace) -> dict[str, Any]:
     """Fit one set by one method, and score it."""
     images = load(name).first(a.rows, a.tests)
     if a.half:
@@ -79,7 +81,7 @@ def run(name: str, method: str, a: argparse.Namespace) -> dict[str, Any]:
     elif method in linearised.METHODS:
         inside, outside, extras = linearised.fit(method, images, a)
     else:
-        inside, outside, extras = sampled(row, images, a)
+        inside, outside, extras = sampled(row, images, temperature, a)
     return row | {
         **score(inside, outside, images.y_test),
         "seconds": time.perf_counter() - started,
@@ -91,12 +93,14 @@ def run(name: str, method: str, a: argparse.Namespace) -> dict[str, Any]:
 
 
 def sampled(
-    row: dict[str, str], images: Images, a: argparse.Namespace
+    row: dict[str, str], images: Images, temperature: float | None, a: argparse.Namespace
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Class probabilities of test images and of others, averaged over the draws of a sampler."""
     model = image_models.build(a.network, images, a)
-    step = image_models.step_of(model, row["method"], a)
-    store = a.output.parent / f"images-{'-'.join(row.values())}{'-smoke' if a.smoke else ''}.zarr"
+    step = image_models.step_of(model, row["method"], temperature, a)
+    words = [*row.values(), "" if temperature is None else f"{temperature:g}"]
+    words += ["smoke"] if a.smoke else []
+    store = a.output.parent / f"images-{'-'.join(filter(None, words))}.zarr"
     ends = timedelta(minutes=a.minutes) if a.minutes else None
     idata = image_models.sample(model, step, a, store, ends)
     shown = np.concatenate([images.X_test, images.X_other])
@@ -135,6 +139,12 @@ def score(inside: np.ndarray, outside: np.ndarray, y: np.ndarray) -> dict[str, f
         "ece": float(calibration_error(tree, "p", observed=y)),
         "auroc": float(rank_sum / (len(outside) * len(inside))),
     }
+
+
+def run_of(row: dict[str, Any]) -> tuple[str, str, str, float | None]:
+    """What tells one run from another: the set, the network, the method and its temperature."""
+    temperature = row.get("temperature") if row["method"] in WARM else None
+    return row["set"], row["network"], row["method"], temperature
 
 
 def show(rows: list[dict[str, Any]]) -> None:
@@ -182,7 +192,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tune", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=200)
     parser.add_argument("--steps-per-draw", type=int, default=100)
-    parser.add_argument("--temperature", type=float, default=0.01)
+    parser.add_argument("--temperature", type=float, nargs="+", default=[0.01], help="one run each")
     parser.add_argument("--target-bias", type=float, default=0.45)
     parser.add_argument("--epochs", type=int, default=10, help="of the baselines")
     parser.add_argument("--laplace-draws", type=int, default=8)
@@ -213,14 +223,14 @@ def main() -> None:
     a = parse()
     logging.getLogger("pymc").setLevel(logging.ERROR)
     rows = [{"network": "mlp"} | row for row in json_lines.read(a.output)]
-    finished = {(row["set"], row["network"], row["method"]) for row in rows}
-    for name in a.sets if not a.table else ():
-        for method in a.methods:
-            if (name, a.network, method) in finished:
-                continue
-            rows.append(run(name, method, a))
-            json_lines.append(a.output, rows[-1])
-            print(rows[-1], flush=True)
+    finished = {run_of(row) for row in rows}
+    wanted = [(m, t) for m in a.methods for t in (a.temperature if m in WARM else [None])]
+    for name, (method, temperature) in () if a.table else product(a.sets, wanted):
+        if (name, a.network, method, temperature) in finished:
+            continue
+        rows.append(run(name, method, temperature, a))
+        json_lines.append(a.output, rows[-1])
+        print(rows[-1], flush=True)
     show(rows)
 
 

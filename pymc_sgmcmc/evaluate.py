@@ -96,7 +96,9 @@ class Evaluator:
         wide = any(v.type.dtype == "float64" for v in [*self._inputs, *self._data])
         n = len(values[0])
         found: list[np.ndarray] = []
-        with jax.enable_x64(wide):
+        with jax.enable_x64(wide), warnings.catch_warnings():
+            # A graph in single precision may pass through 64 bits, which JAX then leaves out.
+            warnings.filterwarnings("ignore", message=".*requested dtype.*")
             held = [jax.device_put(x) for x in self._data.values()]
             for first in range(0, n, size):
                 part = [

@@ -7,6 +7,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "friction 0.9": {"momentum_decay": 0.9},
     "scale alone": {"warmup": {"preconditioner": "diagonal"}},
     "no control variate": {"warmup": {"control_variate": False}},
+    "independent batches": {"batches": "independent"},
     "none of these": {
         "momentum_decay": 0.9,
         "warmup": {"preconditioner": "diagonal", "control_variate": False},

@@ -65,7 +65,7 @@ def _lenet_small(x: TensorVariable) -> TensorVariable:
     return nn.avg_pool2d(x)
 
 
-def step_of(model: pm.Model, method: str, a: argparse.Namespace) -> Any:
+def step_of(model: pm.Model, method: str, temperature: float | None, a: argparse.Namespace) -> Any:
     """Sampler of a model: with what the warm-up finds, or the settings of the paper."""
     common = {
         "model": model,
@@ -84,7 +84,7 @@ def step_of(model: pm.Model, method: str, a: argparse.Namespace) -> Any:
         # Momentum without noise: the mode that it ends in, as of the paper's SGD.
         return sg.SGHMC(temperature=0.0, **common)
     cls: Callable[..., Any] = {"ATMC": sg.ATMC, "SGNHT": sg.SGNHT}[method]
-    return cls(temperature=a.temperature, **common)
+    return cls(temperature=temperature, **common)
 
 
 def sample(

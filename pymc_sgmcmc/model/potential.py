@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytensor
@@ -15,7 +15,7 @@ from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.arguments import float_dtype
-from pymc_sgmcmc.model import checks
+from pymc_sgmcmc.model import balance, checks
 from pymc_sgmcmc.model.batches import in_batches
 from pymc_sgmcmc.model.fingerprint import Fingerprint, digest
 from pymc_sgmcmc.model.graphs import leaves, rebuild
@@ -67,6 +67,9 @@ class StochasticPotential:
         Value variables that the model has besides the sampled ones; inputs of the potential.
     initial_point : dict of str to ndarray
         The model's initial point.
+    balanced : bool
+        Whether batches are of a table in which rows of rare levels stand more often, with weights
+        as the first of the row data; see `balance`.
     rows_digest : tuple
         Of the row data as they were checked last; see `digest`.
 
@@ -79,6 +82,8 @@ class StochasticPotential:
     NotImplementedError
         If a part of the log posterior has no gradient.
     """
+
+    balanced = False
 
     def __init__(
         self,
@@ -128,12 +133,31 @@ class StochasticPotential:
         """
         return self.rows.at(where, self.dtype) if self.rows else []
 
-    def row_arrays(self) -> list[np.ndarray]:
+    def row_arrays(self, power: float = 1.0) -> list[np.ndarray]:
         """Row data as they are now, as the model holds them: ``(N, ...)``, of any type.
 
-        Of stored rows, some with the extreme values among them.
+        Of stored rows, some with the extreme values among them. Where rows are `balanced`, all
+        entries of the table, ``(M, ...)`` each, the weights first, to a power.
         """
-        return self.rows.values() if self.rows else []
+        arrays = self.rows.values() if self.rows else []
+        if not self.balanced:
+            return arrays
+        copies = balance.copies(self.terms)
+        if copies is None:  # no level is rare in the data as they are now
+            copies = np.ones(len(arrays[0]), int)
+        weights = balance.weights(copies) ** power
+        return [weights.astype(self.dtype), *(np.repeat(x, copies, axis=0) for x in arrays)]
+
+    def in_balance(self) -> "StochasticPotential":
+        """Give the same potential, with batches of a table of balanced rows."""
+        other = copy.copy(self)
+        other.balanced = True
+        return other
+
+    @property
+    def has_rare_levels(self) -> bool:
+        """Whether some level of an index has so few rows that a balanced table pays."""
+        return balance.copies(self.terms) is not None
 
     @property
     def stored(self) -> StoredRows | None:
@@ -178,7 +202,7 @@ class StochasticPotential:
         others : list of Variable
             The model's other value variables.
         rows : list of Variable
-            Rows of the row data, ``(length, ...)``.
+            Rows of the row data, ``(length, ...)``; the weights of balanced ones before them.
         """
         position = pt.tensor("position", dtype=self.dtype, shape=(self.size,))
         others = []
@@ -190,6 +214,9 @@ class StochasticPotential:
         for dtype, shape in self._row_types:
             n = length or self.batch_size or shape[0]
             rows.append(pt.tensor("rows", dtype=self._in_dtype(dtype), shape=(n, *shape[1:])))
+        if self.balanced:
+            weights = pt.tensor("weights", dtype=self.dtype, shape=rows[0].type.shape[:1])
+            rows = [weights, *rows]
         return position, others, rows
 
     @property
@@ -225,6 +252,9 @@ class StochasticPotential:
         gradient : Variable
             Shape ``(d,)``.
         """
+        if self.balanced:
+            first, *rows = rows
+            weights = cast(TensorVariable, first)
         # One input per value variable while differentiating: the gradient is then a single
         # join, not a sum of d-vectors.
         # pt.tensor refuses names that could be a dtype's, such as Bambi's "1|group".

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from pymc_sgmcmc.dynamics.base import Dynamics
@@ -9,6 +12,7 @@ from pymc_sgmcmc.engines.base import Engine
 from pymc_sgmcmc.engines.settings import OneEngine
 from pymc_sgmcmc.engines.unknown import naming_variables
 from pymc_sgmcmc.estimators.estimators import Clipped, ControlVariate, Estimator, Preconditioned
+from pymc_sgmcmc.model.potential import StochasticPotential
 from pymc_sgmcmc.plan.plan import Plan
 from pymc_sgmcmc.plan.tuning import Place, Tuning
 
@@ -105,7 +109,7 @@ class Compiled:
             if settings in loaded:
                 engine.share_rows(loaded[settings])
             else:
-                engine.load(self.plan.potential.row_arrays())
+                engine.load(self._potential.row_arrays())
                 loaded[settings] = engine
 
     def release(self) -> None:
@@ -113,9 +117,34 @@ class Compiled:
         for engine in self._engines.values():
             engine.release()
 
+    @contextmanager
+    def weighing_once(self, settings: OneEngine) -> Iterator[Engine]:
+        """Engine in the model's own coordinates, the noise of whose gradient is that of rows.
+
+        Balanced ones have the roots of their weights, so that the variance is (N/B) Σ (∇ log p)²
+        as of independent batches; the mean is that of nothing.
+        """
+        engine = self.engine(settings)
+        if not self._potential.balanced:
+            yield engine
+            return
+        kept = copy.copy(engine)
+        engine.load(self._potential.row_arrays(power=0.5))
+        try:
+            yield engine
+        finally:
+            engine.share_rows(kept)
+
+    @property
+    def _potential(self) -> StochasticPotential:
+        """Potential that chains follow."""
+        plan = self.plan
+        balanced = plan.settings.batches == "balanced"
+        return plan.potential.in_balance() if balanced else plan.potential
+
     def _estimator(self, kind: _Kind | None) -> Estimator:
         """Estimator in coordinates of a kind, or in the model's own."""
-        estimator = Estimator(self.plan.potential)
+        estimator = Estimator(self._potential)
         if kind is not None and kind.controlled:
             estimator = ControlVariate(estimator)
         if kind is not None:

@@ -12,6 +12,7 @@ from pymc.model import Model
 
 from pymc_sgmcmc import processes, schedules
 from pymc_sgmcmc.dynamics.base import Dynamics
+from pymc_sgmcmc.model.graphs import is_network
 from pymc_sgmcmc.model.potential import StochasticPotential
 from pymc_sgmcmc.plan.settings import RunSettings, WarmUp
 from pymc_sgmcmc.plan.tuning import Tuning
@@ -60,10 +61,12 @@ class Plan:
         settings.engine.require()
         potential = _potential(model, vars, settings)
         _check(potential, dynamics, settings)
+        wanted = _left_to_find(potential, settings)
         settings = dataclasses.replace(
             settings,
+            batches=_batches(potential, settings, wanted),
             steps_per_draw=_steps_per_draw(settings),
-            warmup=_left_to_find(potential, settings),
+            warmup=wanted,
         )
         steps = settings.steps_per_draw or STEPS_PER_DRAW
         return cls(potential, dynamics, settings, schedules.resolve(settings.schedule, steps), vars)
@@ -91,6 +94,17 @@ def _potential(model: Model, vars: Any, settings: RunSettings) -> StochasticPote
     return StochasticPotential(
         model, vars, batch_size=settings.batch_size, data=settings.data, dtype=settings.dtype
     )
+
+
+def _batches(potential: StochasticPotential, settings: RunSettings, warmup: WarmUp) -> Any:
+    """How rows are drawn, where the model has a say in it.
+
+    Without a control variate, the noise of common levels is as great as that of rare ones.
+    """
+    if settings.batches != "auto":
+        return settings.batches
+    may_pay = warmup.control_variate and not is_network(potential.model)
+    return "balanced" if may_pay and potential.has_rare_levels else "independent"
 
 
 def _steps_per_draw(settings: RunSettings) -> int | None:
@@ -133,7 +147,7 @@ def _check(potential: StochasticPotential, dynamics: Dynamics, settings: RunSett
         )
     if settings.ensemble is not None:
         _check_ensemble(potential, dynamics, settings.ensemble)
-    if settings.batches != "independent":
+    if settings.batches not in ("auto", "independent"):
         _check_batches(potential, settings.batches)
     if settings.batches == "sweeps":
         _check_sweeps(dynamics)
@@ -175,10 +189,21 @@ def _check_ensemble(potential: StochasticPotential, dynamics: Dynamics, ensemble
 def _check_batches(potential: StochasticPotential, batches: str) -> None:
     """Raise a ValueError where there are no minibatches to be drawn."""
     if potential.batch_size is None:
-        what = {"sweeps": "goes through the rows in minibatches", "blocks": "cuts minibatches"}
+        what = {
+            "sweeps": "goes through the rows in minibatches",
+            "blocks": "cuts minibatches",
+            "balanced": "draws minibatches",
+        }
         raise ValueError(
             f'batches="{batches}" {what[batches]}, and here every update takes all rows. Give '
             "batch_size=..., or leave batches out."
+        )
+    if batches == "balanced" and not potential.has_rare_levels:
+        raise ValueError(
+            'batches="balanced" draws rows of rare levels more often: of an index in memory by '
+            "which rows pick entries of a variable, w[group], where a level has less than a "
+            "quarter of the average's rows, and in batches of at most a tenth of all rows. There "
+            "is none here. Leave batches out."
         )
 
 

@@ -150,10 +150,13 @@ class RunSettings(Settings):
         """Rows B in a minibatch; None takes all rows (or those of the model's own
         ``pm.Minibatch``).""",
     )
-    batches: Literal["independent", "sweeps", "blocks"] = setting(
-        "independent",
-        '{"independent", "sweeps", "blocks"}',
-        """How the rows of minibatches are drawn. "independent": anew in every update. "sweeps": a
+    batches: Literal["auto", "independent", "balanced", "sweeps", "blocks"] = setting(
+        "auto",
+        '{"auto", "independent", "balanced", "sweeps", "blocks"}',
+        """How the rows of minibatches are drawn. "independent": anew in every update. "balanced":
+        so, but rows of the rare levels of an index more often than others, and with less weight:
+        as unbiased, and far less noisy for effects that have few rows. "auto" is that where some
+        level has less than a quarter of the average's rows, and independent else. "sweeps": a
         random partition of the rows into ⌊N/B⌋ batches is gone through once and back, then another
         one; the N mod B rows left out are other ones each time, and none is best. The second visit
         takes most of a batch's noise back where a sweep is short beside the scale of the posterior
@@ -164,7 +167,7 @@ class RunSettings(Settings):
         every update, for files that outgrow memory, where rows here and there wait for the disk.
         As unbiased as independent rows, in any order of the file, and as little noisy if that is
         random (`shuffle_rows`).""",
-        partial(one_of, allowed=("independent", "sweeps", "blocks")),
+        partial(one_of, allowed=("auto", "independent", "balanced", "sweeps", "blocks")),
     )
     data: Sequence[str] | StoredRows | None = setting(
         None,

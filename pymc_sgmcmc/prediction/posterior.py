@@ -17,7 +17,14 @@ from pytensor.tensor.variable import TensorVariable
 from xarray import DataTree
 
 from pymc_sgmcmc.evaluate import Evaluator, draw_by_draw
-from pymc_sgmcmc.model.graphs import is_shared_value, leaves, reason, rebuild, values_read
+from pymc_sgmcmc.model.graphs import (
+    is_network,
+    is_shared_value,
+    leaves,
+    reason,
+    rebuild,
+    values_read,
+)
 from pymc_sgmcmc.model.variables import Named
 from pymc_sgmcmc.prediction.new_rows import NewRows
 from pymc_sgmcmc.prediction.same_model import check_draws
@@ -44,6 +51,9 @@ class Posterior:
     def __init__(self, model: Model, draws: DataTree, new: NewRows, dtype: str) -> None:
         check_draws(model, draws)
         self._model, self._posterior, self._new, self._dtype = model, draws, new, dtype
+        # A network that was sampled in single precision is evaluated in it, as it was there.
+        single = draws.attrs.get("dtype") == "float32" and is_network(model)
+        self._floats = "float32" if single else None
 
     def evaluate(self, outputs: Mapping[str, TensorVariable]) -> dict[str, np.ndarray]:
         """Evaluate variables for each draw: ``(chain, draw, ...)``."""
@@ -129,7 +139,8 @@ class Posterior:
                 f"which predictions need. Sample with var_names={free!r}, or without var_names."
             )
         inputs = [
-            pt.TensorType(v.type.dtype, self._posterior[v.name].shape[2:])(v.name) for v in recorded
+            pt.TensorType(self._type_of(v), self._posterior[v.name].shape[2:])(v.name)
+            for v in recorded
         ]
         data = _data(outputs, recorded)
         self._new.refuse_old_rows(data)
@@ -140,9 +151,13 @@ class Posterior:
         ]
         replacements: dict[Variable, Variable] = dict(zip(recorded, inputs, strict=True))
         replacements |= zip(data, symbols, strict=True)
-        graphs = rebuild(list(outputs), replacements)
+        graphs = rebuild(list(outputs), replacements, self._floats)
         self._new.refuse_unknown_codes(graphs, dict(zip(symbols, data, strict=True)))
         return recorded, inputs, dict(zip(symbols, held, strict=True)), graphs
+
+    def _type_of(self, variable: Variable) -> str:
+        dtype = variable.type.dtype
+        return self._floats if self._floats and dtype.startswith("float") else dtype
 
     def _recorded(self, outputs: Sequence[Variable]) -> list[Named]:
         """Variables of the model nearest to the outputs whose draws can be taken as they are."""

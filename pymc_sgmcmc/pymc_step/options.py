@@ -18,7 +18,7 @@ class Options(TypedDict, total=False):
     """Of every step."""
 
     batch_size: int | None
-    batches: Literal["independent", "sweeps", "blocks"]
+    batches: Literal["auto", "independent", "balanced", "sweeps", "blocks"]
     data: Sequence[str] | Mapping[str, Any] | None
     step_size: float | None
     steps_per_draw: int | Literal["auto"]

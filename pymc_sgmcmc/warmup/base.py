@@ -71,7 +71,7 @@ class BaseWarmUp(ABC):
     noted: ClassVar[tuple[str, ...]] = ()
     landscape: Landscape
     rounds: tuple[float, ...] = (1 / 2,)
-    points: ClassVar[int] = 16
+    points: int = 16
     leniency: ClassVar[float] = 1.0
     leniency_of_correlation: float = 1.0
     leniency_of_spread: float = 1.0
@@ -222,6 +222,16 @@ class BaseWarmUp(ABC):
         self._batches += (4 if controlled else 2) * len(positions)
         engine = self.compiled.engine(self.engine)
         return gradient_noise(engine, coordinates, positions, self.others, self.rng, controlled)
+
+    def _noise_of_rows(self, coordinates: Coordinates, positions: np.ndarray) -> np.ndarray:
+        """Plain noise of batches whose rows all count alike: N/B times the Fisher information."""
+        if self.plan.settings.batches != "balanced":
+            return self._noise(coordinates, positions, controlled=False)[0]
+        self._batches += 2 * len(positions)
+        with self.compiled.weighing_once(self.engine) as engine:
+            return gradient_noise(
+                engine, coordinates, positions, self.others, self.rng, controlled=False
+            )[0]
 
     def _not_finite(self, what: str, position: np.ndarray) -> SamplingError:
         """Error that names the variables in whose directions U can't be followed at a position."""

@@ -111,8 +111,8 @@ class EffectsWarmUp(LargeWarmUp):
         """Coordinates around some positions, from the noise of gradients there."""
         centre = positions.mean(0)
         unscaled = Coordinates(centre, np.ones(self.size))
-        plain, _ = self._noise(unscaled, twice(self.rng, positions, _PAIRS), controlled=False)
-        return Coordinates(centre, self._scale(np.square(plain).mean(0), positions))
+        noise = self._noise_of_rows(unscaled, twice(self.rng, positions, _PAIRS))
+        return Coordinates(centre, self._scale(np.square(noise).mean(0), positions))
 
     def _scaled(self, mode: np.ndarray) -> Coordinates:
         """Coordinates from the curvature at a mode, of each parameter and between those of a group.
