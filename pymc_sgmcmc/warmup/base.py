@@ -261,10 +261,10 @@ class BaseWarmUp(ABC):
         noise, stiffest = lent * noise, lent * max(float(curvature.max()), 1) / self.leniency
         spread = max(place.spread for place in places) / self.leniency_of_spread
         softest = min(self._softest(places), stiffest)
-        h = asked.step_size
+        h, normal = asked.step_size, len(places) == 1 and self._about_normal()
         if h is None:
             facts = (asked.warmup.target_bias, stiffest, noise, correlated, spread)
-            dynamics = with_best_friction(dynamics, *facts, softest)
+            dynamics = with_best_friction(dynamics, *facts, softest, independent=normal)
             h = step_size(dynamics, *facts)
             if asked.ensemble is not None:
                 # A change of coordinates costs h²ω²/4 of a variance, a splitting that is exact in
@@ -273,7 +273,6 @@ class BaseWarmUp(ABC):
         if asked.steps_per_draw is not None:
             steps = tuning_steps = asked.steps_per_draw
         else:
-            normal = len(places) == 1 and self._about_normal()
             steps = steps_per_draw(dynamics, h, noise, softest) if normal else _FAR_FROM_NORMAL
             # Chains that begin in the posterior's mass have little left to settle.
             tuning_steps = -(-steps // 4) if normal else -(-2 * steps // 3)

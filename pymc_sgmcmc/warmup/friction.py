@@ -3,7 +3,7 @@
 import numpy as np
 
 from pymc_sgmcmc.dynamics import Dynamics, MomentumDynamics
-from pymc_sgmcmc.warmup.step_size import step_size
+from pymc_sgmcmc.warmup.step_size import step_size, steps_per_draw
 
 # λ, the momentum lost in one update. Above a quarter more friction hardly allows longer steps,
 # below 5e-4 a run of usual length does not exchange energy with its heat bath.
@@ -23,6 +23,7 @@ def with_best_friction(
     correlated: float,
     spread: float,
     softest: float,
+    independent: bool = False,
 ) -> Dynamics:
     r"""Dynamics whose friction D and step size h together need the fewest updates.
 
@@ -45,6 +46,9 @@ def with_best_friction(
         As in `step_size`.
     softest : float
         ω² of the softest direction that matters.
+    independent : bool
+        Whether draws are to be about independent: updates are then those of `steps_per_draw`, in
+        the direction with the most noise, and these times decide between equals.
 
     Returns
     -------
@@ -56,9 +60,10 @@ def with_best_friction(
     every = [dynamics.with_decay(float(np.exp(-rate))) for rate in _RATES]
     # Friction distorts a law by itself, some splittings' more than others'.
     tried = [one for one in every if abs(one.friction_bias()) <= target_bias] or every[-1:]
-    costs = []
+    largest, costs = noise.max(keepdims=True), []
     for one in tried:
         h = step_size(one, target_bias, curvature, noise, correlated, spread)
         beta = float(np.mean(one.friction(h, noise))) / h
-        costs.append((beta / softest + 1 / beta) / h)
-    return tried[int(np.argmin(costs))]
+        updates = steps_per_draw(one, h, largest, softest) if independent else 0
+        costs.append((updates, (beta / softest + 1 / beta) / h))
+    return tried[costs.index(min(costs))]
