@@ -73,7 +73,8 @@ def test_copies_are_inverse_to_the_rows_of_a_level():
 
 
 @pytest.mark.parametrize(
-    "kind", ["equal", "no index", "many in a batch", "network", "no control variate", "a step"]
+    "kind",
+    ["equal", "no index", "classes", "many in a batch", "network", "no control variate", "a step"],
 )
 def test_where_nothing_is_rare_rows_are_independent(kind):
     codes = np.resize(np.arange(LEVELS), N) if kind == "equal" else unequal()
@@ -82,6 +83,11 @@ def test_where_nothing_is_rare_rows_are_independent(kind):
     if kind == "no index":
         with pm.Model() as model:
             pm.Normal("y", pm.Normal("a"), 1.0, observed=np.zeros(N))
+    if kind == "classes":
+        with pm.Model() as model:
+            x = pm.Data("x", np.linspace(-1, 1, N))
+            logits = pm.Normal("a", shape=LEVELS) * x[:, None]
+            pm.Categorical("y", logit_p=logits, observed=codes)
     if kind == "network":
         with pm.Model() as model:
             features = nn.mlp(np.random.default_rng(0).normal(size=(N, 2)), (4, 4))
@@ -202,3 +208,17 @@ def test_a_search_of_thousands_of_effects_finds_their_scale():
         centre = place.coordinates.centre
         assert np.abs((centre - mean) / np.sqrt(variance)).max() < 0.1
     assert found["balanced"].places[0].noise.max() < found["independent"].places[0].noise.max() / 3
+
+
+@pytest.mark.slow
+def test_a_run_that_is_extended_is_one_run(tmp_path):
+    model, *_ = effects(unequal())
+
+    def run(draws, folder):
+        step = ATMC(batch_size=60, model=model)
+        given = {"tune": 20, "chains": 2, "random_seed": 3, "progressbar": False}
+        return sample(draws, step=step, model=model, store=str(tmp_path / folder), **given)
+
+    run(20, "parts")
+    parts, whole = run(50, "parts"), run(50, "whole")
+    np.testing.assert_array_equal(parts.posterior["a"], whole.posterior["a"])

@@ -224,6 +224,25 @@ def test_chains_that_are_not_at_rest_are_told_how_long_they_take():
     assert "Try a longer tune=..." in told(**needed, tuning_updates=20_000)
 
 
+def test_draws_that_wait_for_noise_are_told_of_larger_batches():
+    statistics, attributes = good()
+    noisy = {"updates_to_forget": 8000.0, "largest_noise": 136.0, "steps_per_draw": 250}
+    rows = {"batch_size": 128, "n_rows": 50_000}
+    (finding,) = signs_of_trouble(statistics, attributes | noisy | rows)
+    assert finding.check == "batch size"
+    assert not finding.problem
+    assert "about 8,000 updates to forget" in finding.message
+    assert "try batch_size=512." in finding.message
+    for other in (
+        {"network": 1},
+        {"largest_noise": 3.0},
+        {"updates_to_forget": 800.0},
+        {"n_rows": 2_000},
+        {"batch_size": "all rows"},
+    ):
+        assert signs_of_trouble(statistics, attributes | noisy | rows | other) == []
+
+
 @pytest.mark.parametrize("check", PLANTED)
 def test_what_is_planted_is_found(check):
     changes, attributes, message = PLANTED[check]

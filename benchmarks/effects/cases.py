@@ -161,7 +161,7 @@ def choice(people: int) -> Case:
             for j in range(alternatives)
         ]
         pm.Categorical("y", p=pm.math.softmax(pm.math.stack(utilities).T, axis=1), observed=y)
-    return Case(model, ("z",), ("alpha", "mu", "chol_stds"), {"z": standard}, 128)
+    return Case(model, ("z",), ("alpha", "mu", "chol_stds"), {"z": standard}, 512)
 
 
 # Each makes a case of so many levels of all its factors.

@@ -59,12 +59,15 @@ def weights(copies: np.ndarray) -> np.ndarray:
 
 def _codes(terms: Terms, rows: RowData) -> Iterator[np.ndarray]:
     """Columns of whole numbers by which rows pick entries of sampled variables, ``(N,)`` each."""
-    sampled, read = set(terms.value_vars), set[Variable]()
+    sampled, of_rows = set(terms.value_vars), set(rows.variables)
+    read = set[Variable]()
     for v in ancestors(terms.likelihoods):
         if v.owner is None or not isinstance(v.owner.op, AdvancedSubtensor):
             continue
         table, *indices = v.owner.inputs
-        if sampled & set(ancestors([table])):
+        below = set(ancestors([table]))
+        # A table of every row, as the probabilities of classes are, has no levels.
+        if sampled & below and not of_rows & below:
             read |= {x for index in indices for x in values_read(index)}
     numbers = {g for v, g in zip(rows.variables, rows.groups, strict=True) if v in read}
     for number in sorted(numbers):

@@ -40,6 +40,9 @@ _NAMED = 8
 # Root-mean-square gradient, in lengths of the longest one that is let through, from which on the
 # law of the draws is mostly that of the shortened ones.
 _CLIPPED = 0.7
+# Variance of a coordinate's noise, and steps of draws in the time that a position is remembered,
+# from which on larger batches are what a run needs; and how much larger.
+_LOUD, _DEPENDENT, _LARGER = 10.0, 8, 4
 # Friction in one update that dynamics usually have, where it is not recorded.
 _USUAL_FRICTION = -math.log(0.9)
 # Statistics that checks read, of some samplers or of all.
@@ -310,6 +313,25 @@ def _noise(statistics: Statistics, report: Report) -> Iterator[Finding]:
     yield Finding("gradient noise", True, message)
 
 
+def _batch(statistics: Statistics, report: Report) -> Iterator[Finding]:
+    found, steps = report.found, report.steps_per_draw
+    if found.updates_to_forget is None or found.largest_noise is None or steps is None:
+        return
+    if report.network or not report.in_batches or found.largest_noise < _LOUD:
+        return
+    size, n = int(report.batch_size), needed("n_rows", report.n_rows)
+    larger = min(_LARGER * size, n // 10)
+    if found.updates_to_forget > _DEPENDENT * steps and larger >= 2 * size:
+        yield Finding(
+            "batch size",
+            False,
+            f"Draws wait for the noise of batches of {size:,} rows: it takes about "
+            f"{found.updates_to_forget:,.0f} updates to forget a position, and {steps} make a "
+            "draw. Where there are thousands of parameters, larger batches cost little more: try "
+            f"batch_size={larger}.",
+        )
+
+
 def _thermostat(statistics: Statistics, report: Report) -> Iterator[Finding]:
     noise = _statistic(statistics, "gradient_noise")
     if noise is None or noise.shape[1] < 4:
@@ -470,6 +492,7 @@ _CHECKS = {
     "kinetic temperature": _kinetic,
     "configurational temperature": _configurational,
     "gradient noise": _noise,
+    "batch size": _batch,
     "thermostat": _thermostat,
     "rejected updates": _rejected,
     "modes": _modes,
