@@ -9,8 +9,7 @@ finished with their origin, for docs/figures.
     uv run python -m benchmarks.hierarchies --groups 200 2000 20000 --methods ours
     uv run --extra bench python -m benchmarks.hierarchies --cases logit poisson --reference
     uv run python -m benchmarks.hierarchies --methods ours "friction 0.9" "scale alone"
-    uv run python -m benchmarks.hierarchies --cases negative_binomial --methods ours \\
-        "independent batches"
+    uv run python -m benchmarks.hierarchies --cases choice --methods "independent batches"
     uv run python -m benchmarks.hierarchies --table                           # what is finished
 
 Cases: ``gaussian``, varying intercepts, whose answer is exact (``effects/collapsed.py``);
