@@ -1,10 +1,12 @@
 """Balanced batches: rare levels are drawn more often, and the law is the same."""
 
+import arviz as az
 import numpy as np
 import pymc as pm
 import pytensor
 import pytest
 
+from benchmarks.effects import collapsed
 from pymc_sgmcmc import ATMC, WarmUp, nn, sample
 from pymc_sgmcmc.model.balance import copies, weights
 from pymc_sgmcmc.run.phases import Run
@@ -222,3 +224,31 @@ def test_a_run_that_is_extended_is_one_run(tmp_path):
     run(20, "parts")
     parts, whole = run(50, "parts"), run(50, "whole")
     np.testing.assert_array_equal(parts.posterior["a"], whole.posterior["a"])
+
+
+@pytest.mark.slow
+def test_thousands_of_unequal_effects_are_those_of_the_collapsed_model():
+    rng = np.random.default_rng(0)
+    groups = 1_200
+    codes = rng.choice(groups, 60_000, p=rng.dirichlet(np.full(groups, 0.7)))
+    y = rng.normal(rng.normal(1, 0.5, groups)[codes], 1.0)
+    with pm.Model() as model:
+        mu, sigma, tau = pm.Normal("mu", 0, 5), pm.HalfNormal("sigma", 2), pm.HalfNormal("tau", 2)
+        a = pm.Normal("a", mu, tau, shape=groups)
+        pm.Normal("y", a[codes], sigma, observed=y)
+    exact = collapsed.moments(codes, y, groups)
+    step = ATMC(batch_size=300, model=model)
+    idata = sample(
+        500, tune=300, chains=4, step=step, model=model, random_seed=1, progressbar=False
+    )
+    posterior = idata.posterior
+    assert posterior.attrs["batches"] == "balanced"
+    assert max(float(x.max()) for x in az.rhat(posterior).data_vars.values()) < 1.03
+    away = (posterior["a"].mean(("chain", "draw")).values - exact.mean["a"]) / exact.sd["a"]
+    assert np.sqrt(np.mean(away**2)) < 0.05
+    ratio = posterior["a"].std(("chain", "draw")).values / exact.sd["a"]
+    assert np.sqrt(np.mean((ratio - 1) ** 2)) < 0.04
+    rare = np.bincount(codes, minlength=groups) < 10
+    assert np.mean(ratio[rare]) == pytest.approx(1, abs=0.01)
+    for name in ("mu", "sigma", "tau"):
+        assert abs(float(posterior[name].mean()) - exact.mean[name]) < 0.1 * exact.sd[name]
