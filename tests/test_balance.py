@@ -14,7 +14,7 @@ from pymc_sgmcmc.run.phases import Run
 from .moments import assert_moments
 
 N, LEVELS = 6_000, 12
-engines = pytest.mark.parametrize("engine", ["jax", "numba"])
+engines = pytest.mark.parametrize("engine", ["jax", pytest.param("numba", marks=pytest.mark.slow)])
 
 
 def unequal(n=N, levels=LEVELS, seed=0):
