@@ -88,7 +88,7 @@ def test_pieces_are_the_whole(name, pieces):
         (
             SGHMC,
             {"batch_size": B, "batches": "epochs"},
-            '"independent", "sweeps" or "blocks", got \'epochs',
+            '"balanced", "sweeps" or "blocks", got \'epochs',
         ),
     ],
     ids=str,
