@@ -56,7 +56,14 @@ def gaussian(groups: int) -> Case:
         effect = pm.Normal("a", mu, tau, dims="group")
         pm.Normal("y", effect[g], sigma, observed=y)
     hyper = ("mu", "sigma", "tau")
-    return Case(model, ("a",), hyper, {"a": a}, 1000, lambda: collapsed.moments(g, y, groups))
+    return Case(
+        model,
+        ("a",),
+        hyper,
+        {"a": a},
+        max(1000, groups // 2),
+        lambda: collapsed.moments(g, y, groups),
+    )
 
 
 def logit(groups: int) -> Case:
