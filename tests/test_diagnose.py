@@ -237,6 +237,7 @@ def test_draws_that_wait_for_noise_are_told_of_larger_batches():
         {"network": 1},
         {"largest_noise": 3.0},
         {"updates_to_forget": 800.0},
+        {"updates_to_forget": np.inf},
         {"n_rows": 2_000},
         {"batch_size": "all rows"},
     ):

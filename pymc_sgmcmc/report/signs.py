@@ -315,18 +315,22 @@ def _noise(statistics: Statistics, report: Report) -> Iterator[Finding]:
 
 def _batch(statistics: Statistics, report: Report) -> Iterator[Finding]:
     found, steps = report.found, report.steps_per_draw
-    if found.updates_to_forget is None or found.largest_noise is None or steps is None:
+    try:
+        forget, noise = found.updates_to_forget, found.largest_noise
+    except NotMeasured:  # SGLD, which has no momentum, has no such time
         return
-    if report.network or not report.in_batches or found.largest_noise < _LOUD:
+    if forget is None or noise is None or steps is None:
+        return
+    if report.network or not report.in_batches or noise < _LOUD:
         return
     size, n = int(report.batch_size), needed("n_rows", report.n_rows)
     larger = min(_LARGER * size, n // 10)
-    if found.updates_to_forget > _DEPENDENT * steps and larger >= 2 * size:
+    if forget > _DEPENDENT * steps and larger >= 2 * size:
         yield Finding(
             "batch size",
             False,
             f"Draws wait for the noise of batches of {size:,} rows: it takes about "
-            f"{found.updates_to_forget:,.0f} updates to forget a position, and {steps} make a "
+            f"{forget:,.0f} updates to forget a position, and {steps} make a "
             "draw. Where there are thousands of parameters, larger batches cost little more: try "
             f"batch_size={larger}.",
         )
