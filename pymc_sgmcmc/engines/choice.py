@@ -2,7 +2,7 @@
 
 # Seconds that a run must save to make up for Numba's compilation.
 _WORTH_IT = 10
-# Dimensions from which on a chain keeps several cores busy by itself.
+# Dimensions from which on an update is products of matrices, in which XLA is the faster one.
 _WIDE = 50_000
 
 
@@ -12,10 +12,12 @@ def faster_engine(
     """Name of the engine that is expected to end a run first, compilation included.
 
     JAX where it has an accelerator. On a processor Numba makes more updates a second, but takes
-    5 to 30 seconds to compile a model that is new to it, where JAX takes 3. Measured on two cores,
-    with four chains, an update of one chain took 2 μs less for a small model, 33 μs less for a
-    batch of 25,000 numbers, and 70 to 90 μs less for a network of 6,310 parameters. LeNet-5
-    is JAX's: Numba compiles it for a minute, and its updates take 1.7 times the processor time.
+    5 to 30 seconds to compile a model that is new to it, where JAX takes 2. Measured on two cores,
+    with four chains: the update of a chain took a core less time by 0 μs for a model of 3
+    parameters, by 11 μs for a batch of 25,000 numbers or for 2,003 parameters, and by 27 to 32 μs
+    for networks of 6,313. One of 478,410 parameters is JAX's (5.2 ms for an update, 6.1 with
+    Numba), and so is LeNet-5: Numba compiles it for a minute, and its updates take 1.7 times the
+    processor time.
 
     Parameters
     ----------
@@ -33,7 +35,8 @@ def faster_engine(
 
     from pymc_sgmcmc.engines.threads import cores
 
-    saved = chains * updates * 1e-6 * (2 + size / 100 + batch_numbers / 1000)
-    if convolves or jax.default_backend() != "cpu" or saved < _WORTH_IT:
+    if convolves or jax.default_backend() != "cpu" or size >= _WIDE:
         return "jax"
-    return "jax" if size >= _WIDE and chains < cores() else "numba"
+    in_turn = chains / min(chains, cores())
+    saved = updates * in_turn * 1e-6 * (size + batch_numbers / 10) / 225
+    return "numba" if saved > _WORTH_IT else "jax"

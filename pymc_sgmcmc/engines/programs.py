@@ -1,11 +1,15 @@
 """The graphs that every engine compiles: gradient, position, transition and fresh auxiliaries."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytensor.tensor as pt
+from pytensor.graph.basic import Constant
 from pytensor.graph.op import Op
+from pytensor.graph.traversal import applys_between
+from pytensor.tensor.elemwise import DimShuffle, Elemwise
 from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.dynamics.base import Dynamics
@@ -94,15 +98,14 @@ def position_program(estimator: Estimator) -> Program:
     return Program([coordinates, *parameters.values()], [position])
 
 
-def transition_program(dynamics: Dynamics, size: int, dtype: str) -> Program:
+def transition_program(dynamics: Dynamics, shape: int | tuple[int, ...], dtype: str) -> Program:
     """(position, *auxiliaries, gradient, noise, h, h₀) → (position, *auxiliaries, *statistics).
 
-    All of the results have the shape of the position.
+    All of the results have the shape of the position: a vector's, where it is a number, or another
+    one for what `is_elementwise`.
     """
     names = ("position", *dynamics.auxiliaries, "gradient", "noise")
-    position, *auxiliaries, gradient, noise = (
-        pt.tensor(k, dtype=dtype, shape=(size,)) for k in names
-    )
+    position, *auxiliaries, gradient, noise = _vectors(names, shape, dtype)
     h, h0 = pt.scalar("step_size", dtype=dtype), pt.scalar("base_step_size", dtype=dtype)
     state = dict(zip(dynamics.auxiliaries, auxiliaries, strict=True))
     new = dynamics.transition(position, state, gradient, noise, h, h0)
@@ -122,12 +125,28 @@ def transition_program(dynamics: Dynamics, size: int, dtype: str) -> Program:
     return Program(inputs, rebuild(outputs, {}, dtype))
 
 
-def fresh_program(dynamics: Dynamics, size: int, dtype: str) -> Program:
-    """(position, noise) → auxiliaries of a chain that starts."""
-    position, noise = (pt.tensor(k, dtype=dtype, shape=(size,)) for k in ("position", "noise"))
+def fresh_program(dynamics: Dynamics, shape: int | tuple[int, ...], dtype: str) -> Program:
+    """(position, noise) → auxiliaries of a chain that starts, in the position's shape."""
+    position, noise = _vectors(("position", "noise"), shape, dtype)
     fresh = dynamics.init(position, noise)
     outputs = [fresh[k] for k in dynamics.auxiliaries]
     return Program([position, noise], rebuild(outputs, {}, dtype))
+
+
+def is_elementwise(program: Program) -> bool:
+    """Whether a program does the same to all numbers of its vectors, each by itself."""
+    nodes = list(applys_between(program.inputs, program.outputs))
+    constants = (v for node in nodes for v in node.inputs if isinstance(v, Constant))
+    return all(isinstance(node.op, Elemwise | DimShuffle) for node in nodes) and not any(
+        math.prod(v.data.shape) > 1 for v in constants
+    )
+
+
+def _vectors(
+    names: Sequence[str], shape: int | tuple[int, ...], dtype: str
+) -> list[TensorVariable]:
+    shape = (shape,) if isinstance(shape, int) else shape
+    return [pt.tensor(name, dtype=dtype, shape=shape) for name in names]
 
 
 def _symbols(estimator: Estimator) -> dict[str, Any]:

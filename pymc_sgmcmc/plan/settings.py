@@ -246,8 +246,8 @@ class RunSettings(Settings):
         """What compiles the updates. "jax" vectorises chains, on the accelerator if there is
         one; "numba" runs each chain on a core of its own. "auto" is JAX where it has an
         accelerator, where Numba's faster updates would save less than 10 seconds, which its
-        compilation costs, where a model of more than 50,000 parameters has fewer chains than
-        cores, and where Numba can't compile the model; Numba otherwise, also where JAX is not
+        compilation costs, for models of more than 50,000 parameters or with filters of images,
+        and where Numba can't compile the model; Numba otherwise, also where JAX is not
         installed. The attribute ``backend`` of the output tells. Each does its own warm-up; that
         of "auto" is JAX's where JAX can do it. ``JAX(shard=..., matmul_precision=...)`` has the
         settings of that engine.""",

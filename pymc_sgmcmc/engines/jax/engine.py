@@ -45,7 +45,13 @@ from pymc_sgmcmc.engines.jax.random import (
     words,
 )
 from pymc_sgmcmc.engines.jax.subsets import ROUNDS, random_subset
-from pymc_sgmcmc.engines.programs import fresh_program, gradient_program, transition_program
+from pymc_sgmcmc.engines.jax.tiles import Tiles
+from pymc_sgmcmc.engines.programs import (
+    fresh_program,
+    gradient_program,
+    is_elementwise,
+    transition_program,
+)
 from pymc_sgmcmc.engines.threads import chains_of_a_thread, cores
 from pymc_sgmcmc.estimators.estimators import Estimator
 from pymc_sgmcmc.model.potential import StochasticPotential
@@ -126,7 +132,12 @@ class JaxEngine:
         # That an update of a chain touches: of its position, and of its rows.
         _, _, batch = potential.inputs(length)
         self._numbers = self.size + sum(math.prod(v.type.shape) for v in batch)
-        transition_program(dynamics, self.size, self.dtype)  # refuses what keeps no contract
+        # Also refuses what keeps no contract.
+        transition = transition_program(dynamics, self.size, self.dtype)
+        alike = is_elementwise(transition) and is_elementwise(
+            fresh_program(dynamics, self.size, self.dtype)
+        )
+        self._tiles = Tiles(self.size, cores() if alike and self._devices.one_processor else 1)
         self._estimator, self._dynamics = estimator, dynamics
         self._parameters = estimator.parameters
         self._compiled: dict[Any, Any] = {}
@@ -147,11 +158,11 @@ class JaxEngine:
 
     @functools.cached_property
     def _transition(self):
-        return compile_transition(self._dynamics, self.size, self.dtype)
+        return compile_transition(self._dynamics, self._tiles.shape, self.dtype)
 
     @functools.cached_property
     def _fresh(self):
-        return compile_fresh(self._dynamics, self.size, self.dtype)
+        return compile_fresh(self._dynamics, self._tiles.shape, self.dtype)
 
     @functools.cached_property
     def _begin(self):
@@ -395,6 +406,18 @@ class JaxEngine:
     # -- one chain -------------------------------------------------------------------------------
 
     def _run_chain(self, state, others, parameters, step_sizes, base_step_size, numbers, rows):
+        vectors = {"position", "finite_position", "origin", *self.auxiliaries}
+
+        def each(change, state):
+            return {k: change(x) if k in vectors else x for k, x in state.items()}
+
+        laid = each(self._tiles.lay, state)
+        state, *made = self._run_laid(
+            laid, others, parameters, step_sizes, base_step_size, numbers, rows
+        )
+        return each(self._tiles.take_up, state), *made
+
+    def _run_laid(self, state, others, parameters, step_sizes, base_step_size, numbers, rows):
         n_draws, n_steps, place = numbers
 
         def draw(i, carry):
@@ -403,7 +426,8 @@ class JaxEngine:
                 # After the updates of a draw one more batch: whether the next could go on.
                 last = j == n_steps
                 noise, batch = self._random(state, last, rows, place + i * n_steps + j)
-                estimate = self.estimate(others, parameters, batch, state["position"])
+                position = self._tiles.take_up(state["position"])
+                estimate = self.estimate(others, parameters, batch, position)
                 state, accepted, statistics = self._update(
                     state, estimate, noise, step_sizes[i, j], base_step_size, last
                 )
@@ -425,7 +449,7 @@ class JaxEngine:
             recorded["rejected"] = rejected
             statistics = {k: v.at[i].set(recorded[k]) for k, v in statistics.items()}
             with _EXACT():
-                (theta,) = self._theta(state["position"], *parameters)
+                (theta,) = self._theta(self._tiles.take_up(state["position"]), *parameters)
             return state, positions.at[i].set(theta), statistics
 
         capacity = len(step_sizes)
@@ -447,22 +471,23 @@ class JaxEngine:
         position = state["position"]
         # XLA would otherwise fuse the noise's generator into the gradient's loop, and draw it
         # several times over.
-        (potential, gradient), noise = lax.optimization_barrier((estimate, noise))
+        (potential, slope), noise = lax.optimization_barrier((estimate, noise))
+        gradient = self._tiles.lay(slope)
         auxiliaries = [state[k] for k in self.auxiliaries]
         new_position, *rest = self._transition(
             position, *auxiliaries, gradient, noise, step_size, base_step_size
         )
         new_auxiliaries = rest[: len(auxiliaries)]
         # XLA adds up one number after the other, but for products of vectors.
-        ones = jnp.ones_like(position)
+        ones = self._tiles.ones(self.dtype)
         with _EXACT():
-            means = [x @ ones / self.size for x in rest[len(auxiliaries) :]]
-            virial = (position - state["origin"]) @ gradient / self.size
-            of_update = (potential, gradient @ gradient, virial)  # UPDATE_STATISTICS
+            means = [jnp.vdot(x, ones) / self.size for x in rest[len(auxiliaries) :]]
+            virial = self._tiles.take_up(position - state["origin"]) @ slope / self.size
+            of_update = (potential, slope @ slope, virial)  # UPDATE_STATISTICS
             # A sum is finite only if every term is.
-            finite = jnp.isfinite(new_position @ ones)
+            finite = jnp.isfinite(jnp.vdot(new_position, ones))
             # Back at the last finite position, an update that is finite there is no move yet.
-            moved = jnp.abs(position - state["finite_position"]) @ ones > 0
+            moved = jnp.vdot(jnp.abs(position - state["finite_position"]), ones) > 0
         statistics = dict(zip(self.statistics, (*means, *of_update), strict=True))
         for x in statistics.values():
             finite &= jnp.isfinite(x)
@@ -512,7 +537,7 @@ class JaxEngine:
                 batch = rows
             else:
                 batch = self._take(rows, self._numbers_of_update(seed, update))
-        return normals(noise, self.size, self.dtype), batch
+        return self._tiles.lay(normals(noise, self.size, self.dtype)), batch
 
     def _batch(self, seed, number, rows):
         """Rows of a batch, or all of them."""

@@ -42,14 +42,14 @@ def compile_position(estimator: Estimator):
     return jax_function(*position_program(estimator), mode=_AS_WRITTEN)
 
 
-def compile_transition(dynamics: Dynamics, size: int, dtype: str):
+def compile_transition(dynamics: Dynamics, shape: int | tuple[int, ...], dtype: str):
     """JAX function (position, *auxiliaries, gradient, noise, h, h₀) → (new ones, *statistics)."""
-    return jax_function(*transition_program(dynamics, size, dtype), mode=_AS_WRITTEN)
+    return jax_function(*transition_program(dynamics, shape, dtype), mode=_AS_WRITTEN)
 
 
-def compile_fresh(dynamics: Dynamics, size: int, dtype: str):
+def compile_fresh(dynamics: Dynamics, shape: int | tuple[int, ...], dtype: str):
     """JAX function (position, noise) → auxiliaries of a chain that starts."""
-    program = fresh_program(dynamics, size, dtype)
+    program = fresh_program(dynamics, shape, dtype)
     if not program.outputs:
         return lambda position, noise: ()
     return jax_function(*program, mode=_AS_WRITTEN)

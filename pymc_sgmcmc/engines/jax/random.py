@@ -56,9 +56,12 @@ def normals(pairs: jax.Array, size: int, dtype: str) -> jax.Array:
     √2 erf⁻¹(u), of a u between −1 and 1. XLA computes it several times as fast as the sines and
     cosines of Box & Muller. The largest has an absolute value of 5.4, as in `jax.random.normal`.
     """
-    signed = lax.bitcast_convert_type(pairs.ravel()[:size], jnp.int32).astype(jnp.float32)
+    signed = lax.bitcast_convert_type(pairs, jnp.int32).astype(jnp.float32)
     u = jnp.clip(signed * jnp.float32(2.0**-31), *_WITHIN)
-    return (jnp.float32(math.sqrt(2)) * lax.erf_inv(u)).astype(dtype)
+    z = (jnp.float32(math.sqrt(2)) * lax.erf_inv(u)).astype(dtype)
+    # In the shape that words have: a loop over others looks for each word's place by a division,
+    # and is not vectorised.
+    return lax.optimization_barrier(z).ravel()[:size]
 
 
 def random_rows(pairs: jax.Array, n: int) -> jax.Array:
