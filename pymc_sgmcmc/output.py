@@ -24,6 +24,7 @@ from xarray import Dataset, DataTree
 from pymc_sgmcmc.arguments import names
 from pymc_sgmcmc.evaluate import Evaluator
 from pymc_sgmcmc.model.graphs import is_shared_value, leaves, reason, rebuild
+from pymc_sgmcmc.model.interpreted import INTERPRETED
 from pymc_sgmcmc.warn import warn_user
 
 _log = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ def output_bytes(model: Model, var_names: Sequence[str] | None = None) -> int:
     shapes = pytensor.function(
         model.value_vars,
         [v.shape for v in variables],
-        mode="FAST_COMPILE",
+        mode=INTERPRETED,
         on_unused_input="ignore",
     )(*(point[v.name] for v in model.value_vars))
     return max(8, sum(8 * math.prod(map(int, shape)) for shape in shapes))

@@ -9,6 +9,7 @@ from pytensor.graph.traversal import apply_ancestors
 from pytensor.tensor.special import Softmax
 
 from pymc_sgmcmc.model.graphs import is_shared_value, leaves, rebuild, values_read
+from pymc_sgmcmc.model.interpreted import INTERPRETED
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(6, 3))
@@ -202,3 +203,14 @@ def test_is_shared_value():
     assert is_shared_value(pytensor.shared(np.zeros(2)))
     assert not is_shared_value(pt.random.shared_rng(seed=0))
     assert not is_shared_value(pt.vector())
+
+
+def test_nothing_is_left_that_pytensor_would_compile():
+    x = pt.matrix("x")
+    graph = pt.special.log_softmax(x, axis=1)  # has an inner graph, and that another one
+    function = pytensor.function([x], graph, mode=INTERPRETED)
+    nodes = function.maker.fgraph.apply_nodes
+    assert not any(isinstance(node.op, OpFromGraph) for node in nodes)
+    value = X.astype(x.dtype)
+    expected = value - np.log(np.exp(value).sum(1, keepdims=True))
+    np.testing.assert_allclose(function(value), expected, rtol=1e-6)

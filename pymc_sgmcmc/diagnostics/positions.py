@@ -12,6 +12,7 @@ from pymc.model import Model
 from pymc.pytensorf import replace_vars_in_graphs
 from xarray import DataTree
 
+from pymc_sgmcmc.model.interpreted import INTERPRETED
 from pymc_sgmcmc.model.rows import uses_minibatch
 
 
@@ -93,7 +94,7 @@ def unconstrained(idata: DataTree, model: Model, draws: Sequence[tuple[int, int]
         values.append(x if transform is None else transform.forward(x, *variable.owner.inputs))
     values = replace_vars_in_graphs(values, dict(zip(model.free_RVs, natural, strict=True)))
     function = pytensor.function(
-        natural, values, mode="FAST_COMPILE", on_unused_input="ignore", allow_input_downcast=True
+        natural, values, mode=INTERPRETED, on_unused_input="ignore", allow_input_downcast=True
     )
     order = [model.rvs_to_values[v] for v in model.free_RVs]
     place = [order.index(v) for v in model.value_vars]

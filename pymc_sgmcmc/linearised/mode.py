@@ -13,6 +13,7 @@ from pytensor.graph.traversal import ancestors
 from pymc_sgmcmc.engines.settings import JAX
 from pymc_sgmcmc.estimators.estimators import Estimator
 from pymc_sgmcmc.model.graphs import is_network
+from pymc_sgmcmc.model.interpreted import INTERPRETED
 from pymc_sgmcmc.model.potential import StochasticPotential
 from pymc_sgmcmc.nn.convolution import Convolution
 from pymc_sgmcmc.run.starts import starting_positions
@@ -77,7 +78,7 @@ def multiplications(potential: StochasticPotential) -> int:
     nodes = [v.owner for v in ancestors(potential.model.observed_RVs) if v.owner is not None]
     nodes = [node for node in nodes if isinstance(node.op, Convolution)]
     shapes = [pt.shape(x) for node in nodes for x in (node.inputs[1], node.outputs[0])]
-    found = iter(pytensor.function([], shapes, mode="FAST_COMPILE")())
+    found = iter(pytensor.function([], shapes, mode=INTERPRETED)())
     pairs = zip(found, found, strict=True)
     again = [math.prod(kernel) * (math.prod(out[1:3]) - 1) for kernel, out in pairs]
     return potential.size + sum(again)

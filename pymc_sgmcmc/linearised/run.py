@@ -31,6 +31,7 @@ from pymc_sgmcmc.linearised.sampled import Sampled, warn_unless_converged
 from pymc_sgmcmc.linearised.tree import to_tree
 from pymc_sgmcmc.linearised.variables import Linearised, named, of_last_layer
 from pymc_sgmcmc.model.graphs import rebuild
+from pymc_sgmcmc.model.interpreted import INTERPRETED
 from pymc_sgmcmc.model.links import Law, as_value_variable, laws_of
 from pymc_sgmcmc.model.potential import StochasticPotential
 from pymc_sgmcmc.prediction.linearised import GROUP
@@ -308,7 +309,7 @@ def _mode_of(model: Model, idata: DataTree) -> dict[str, np.ndarray]:
         rv: pt.constant(known[rv.name].values.astype(rv.type.dtype)) for rv in model.free_RVs
     }
     graphs = rebuild([as_value_variable(model, rv) for rv in model.free_RVs], held)
-    values = pytensor.function([], graphs, mode="FAST_COMPILE")()
+    values = pytensor.function([], graphs, mode=INTERPRETED)()
     names = [model.rvs_to_values[rv].name for rv in model.free_RVs]
     return dict(zip(names, values, strict=True))
 

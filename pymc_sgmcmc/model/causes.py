@@ -13,6 +13,7 @@ from pytensor.scan.op import Scan
 from pytensor.tensor.subtensor import AdvancedSubtensor
 
 from pymc_sgmcmc.model.graphs import leaves, values_read
+from pymc_sgmcmc.model.interpreted import INTERPRETED
 from pymc_sgmcmc.model.rows import (
     RowData,
     array_names,
@@ -30,7 +31,7 @@ def misfit(terms: Terms, rv: Named, term: Variable) -> str | None:
     """Say which arrays of a likelihood have lengths that don't go together, if some do."""
     model = terms.model
     inputs = model.value_vars
-    function = compile_graph(inputs, term, mode="FAST_COMPILE", on_unused_input="ignore")
+    function = compile_graph(inputs, term, mode=INTERPRETED, on_unused_input="ignore")
     try:
         with np.errstate(all="ignore"):
             function(*(terms.initial_point[v.name] for v in inputs))

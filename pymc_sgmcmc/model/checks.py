@@ -23,6 +23,7 @@ from pytensor.graph.traversal import ancestors
 
 from pymc_sgmcmc.model import causes
 from pymc_sgmcmc.model.graphs import is_shared_value, rebuild, values_read
+from pymc_sgmcmc.model.interpreted import INTERPRETED
 from pymc_sgmcmc.model.rows import (
     RowData,
     is_array,
@@ -135,9 +136,7 @@ def initial_point_is_finite(terms: Terms, rows: np.ndarray | None) -> None:
         values = [pt.constant(x) for x in terms.rows.at(rows)]
         likelihoods = rebuild(likelihoods, terms.row_replacements(values))
     graphs = [*terms.priors, *likelihoods, *terms.potentials]
-    function = compile_graph(
-        model.value_vars, graphs, mode="FAST_COMPILE", on_unused_input="ignore"
-    )
+    function = compile_graph(model.value_vars, graphs, mode=INTERPRETED, on_unused_input="ignore")
     try:
         with np.errstate(all="ignore"):
             found = function(*(terms.initial_point[v.name] for v in model.value_vars))
@@ -217,7 +216,7 @@ def _row_terms(
     rows = [pt.tensor(dtype=x.dtype.name, shape=x.shape) for x in values]
     (term,) = rebuild([term], terms.row_replacements(rows))
     inputs = [*terms.model.value_vars, *rows]
-    function = compile_graph(inputs, term, mode="FAST_COMPILE", on_unused_input="ignore")
+    function = compile_graph(inputs, term, mode=INTERPRETED, on_unused_input="ignore")
     with np.errstate(all="ignore"):
         found = [function(*point.values(), *values) for point in points]
     # A variable with total_size has multiplied its terms by N/B.

@@ -18,6 +18,7 @@ from pytensor.tensor.type import TensorType
 
 from pymc_sgmcmc.arguments import listed, names
 from pymc_sgmcmc.model.graphs import leaves, values_read
+from pymc_sgmcmc.model.interpreted import INTERPRETED
 from pymc_sgmcmc.model.variables import Named
 from pymc_sgmcmc.streaming.stored import StoredRows
 
@@ -160,7 +161,7 @@ def value_of(variable: Variable) -> np.ndarray:
         return variable.data
     if isinstance(variable, SharedVariable):
         return variable.get_value(borrow=True)
-    return pytensor.function([], variable, mode="FAST_COMPILE")()
+    return pytensor.function([], variable, mode=INTERPRETED)()
 
 
 def uses_minibatch(graphs: Sequence[Variable]) -> bool:

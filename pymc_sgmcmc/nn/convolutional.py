@@ -12,6 +12,7 @@ from pytensor.tensor import TensorLike
 from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.arguments import integer, number, one_of, optional, text
+from pymc_sgmcmc.model.interpreted import INTERPRETED
 from pymc_sgmcmc.nn.activations import Activation, resolve
 from pymc_sgmcmc.nn.inputs import as_tensor, n_rows, warn_of_scale
 from pymc_sgmcmc.nn.layers import label
@@ -368,7 +369,7 @@ def image_of(x: TensorLike, name: str) -> Image:
     shape: Sequence[Any] = pixels.type.shape[1:]
     if None in shape:
         try:
-            shape = pixels.shape[1:].eval(mode="FAST_COMPILE")
+            shape = pixels.shape[1:].eval(mode=INTERPRETED)
         except Exception:
             raise ValueError(
                 f"The size of the images of {name!r} is not known. Use "

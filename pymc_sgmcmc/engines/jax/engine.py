@@ -54,6 +54,7 @@ from pymc_sgmcmc.engines.programs import (
 )
 from pymc_sgmcmc.engines.threads import chains_of_a_thread, cores
 from pymc_sgmcmc.estimators.estimators import Estimator
+from pymc_sgmcmc.model.interpreted import INTERPRETED
 from pymc_sgmcmc.model.potential import StochasticPotential
 from pymc_sgmcmc.streaming.stored import StoredRows
 
@@ -167,7 +168,7 @@ class JaxEngine:
     @functools.cached_property
     def _begin(self):
         program = fresh_program(self._dynamics, self.size, self.dtype)
-        return compile_graph(*program, mode="FAST_COMPILE", on_unused_input="ignore")
+        return compile_graph(*program, mode=INTERPRETED, on_unused_input="ignore")
 
     # -- the contract ----------------------------------------------------------------------------
 
