@@ -13,8 +13,9 @@ from pymc_sgmcmc.plan.tuning import Place
 from pymc_sgmcmc.warmup import scale
 from pymc_sgmcmc.warmup.base import BaseWarmUp
 from pymc_sgmcmc.warmup.landscape import Landscape
+from pymc_sgmcmc.warmup.large import twice
 from pymc_sgmcmc.warmup.mode import Mode, newton
-from pymc_sgmcmc.warmup.noise import correlated_part
+from pymc_sgmcmc.warmup.noise import correlated_part, spread_of
 
 # Searches for a mode, at least: one that the chains could miss is to be known of.
 _SEARCHES = 8
@@ -196,7 +197,7 @@ class SmallWarmUp(BaseWarmUp):
 
         As near as it takes for most of them to be finite.
         """
-        z = self.rng.normal(size=(max(_PAIRS, 4 * self.size), self.size))
+        z = np.repeat(self.rng.normal(size=(self._pairs // 2, self.size)), 2, axis=0)
         for _ in range(_HALVINGS):
             sample = self._noise(coordinates, coordinates.position(z))
             if self.plan.potential.batch_size is None or 2 * len(sample[0]) > len(z):
@@ -220,13 +221,18 @@ class SmallWarmUp(BaseWarmUp):
             if not np.isfinite(sample).all():
                 raise self._not_finite("The gradient at the centre of a control variate", c.centre)
             if c.dense:
-                variance, axes = np.linalg.eigh(sample.T @ sample / len(sample))
-                c, variance = c.turned(axes), np.maximum(variance, 0)
-            else:
-                variance = np.square(sample).mean(0)
+                _, axes = np.linalg.eigh(sample.T @ sample)
+                c, sample = c.turned(axes), sample @ axes
+            variance = np.square(sample).mean(0)
             correlated = correlated_part(sample, turned=c.dense)
-            places.append(Place(c, variance, correlated, self._anchor(c) if wanted else None))
+            anchor = self._anchor(c) if wanted else None
+            places.append(Place(c, variance, correlated, anchor, spread_of(sample)))
         return tuple(places)
+
+    @property
+    def _pairs(self) -> int:
+        """Pairs of batches that show noise, two at every position."""
+        return max(_PAIRS, 4 * self.size)
 
     def _anchor(self, coordinates: Coordinates) -> tuple[float, np.ndarray]:
         values, gradients = self.whole.gradient(coordinates.centre[None])
@@ -237,14 +243,13 @@ class SmallWarmUp(BaseWarmUp):
 
         What was right for the normal that was fitted need not be where the chains went.
         """
-        k = max(_PAIRS, 4 * self.size)
         samples, misfits = [], []
         for place, positions in zip(places, visited, strict=True):
-            chosen = self.rng.choice(positions, k, replace=len(positions) < k)
+            chosen = twice(self.rng, positions, self._pairs)
             samples.append(self._noise(place.coordinates, chosen))
             if not len(samples[-1][0]):
                 raise self._not_finite("The gradient where the chains are", chosen[0])
-            misfits.append(self._misfit(place.coordinates, chosen[:_VISITED]))
+            misfits.append(self._misfit(place.coordinates, chosen[: 2 * _VISITED : 2]))
         self.misfit = max(self.misfit, *misfits)
         self.found = self.found.but(misfit=self.misfit)
         return self._places([place.coordinates for place in places], samples)

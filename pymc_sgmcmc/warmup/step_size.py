@@ -14,7 +14,7 @@ _SMALL = 50
 _NUMBERS = 2**21
 # Draws are as good as independent where the Monte-Carlo variance of a posterior variance is at most
 # this part larger than with independent ones, that of a mean twice this. Updates to spend on it.
-_DEPENDENCE = 0.25
+_DEPENDENCE = 0.15
 _AFFORDABLE = 250
 _LAGS = 20
 
