@@ -17,6 +17,23 @@ WORKLOADS = {
     "mnist": "MNIST, B = 512",
 }
 
+# Of `start.py`.
+CASES = {
+    "readme": "README",
+    "small": "3 parameters",
+    "digits": "digits",
+    "groups-200": "200 groups",
+    "groups-2000": "2,000 groups",
+}
+PHASES = {
+    "import jax": "all is imported",
+    "step": "the step is made",
+    "search": "the search is done",
+    "first tuning draw": "the first tuning draw",
+    "first kept draw": "the first draw that is kept",
+    "end": "the end",
+}
+
 
 def number(x: Any, decimals: int = 0) -> str:
     """Give a number with separators, a text as it is, nothing for None."""
@@ -32,32 +49,43 @@ def as_it_is(told: Told) -> Table:
 
 
 def compare(told: Told) -> Table:
-    """Give the processor's time for an update of both engines and BlackJAX, and ratios.
+    """Give updates a second by both engines and BlackJAX, and the median of the rounds' ratios.
 
-    Seconds by the clock are in the file as well, and tell of what else the machine did.
+    The processor's time for an update, all threads added up, is what counts where there are as many
+    chains as cores.
     """
-    rows, table = told["rows"], []
-    times = {(r["workload"], r["chains"], r["peer"], r["sampler"]): r["cpu_us"] for r in rows}
-    keys = dict.fromkeys((r["workload"], r["sampler"], r["chains"]) for r in rows)
+    cells = {(r["workload"], r["sampler"], r["chains"], r["peer"]): r for r in told["rows"]}
+    keys = dict.fromkeys(key[:3] for key in cells)
     keys = sorted(keys, key=lambda key: (list(WORKLOADS).index(key[0]), _turn(key[1]), key[2]))
+    table = []
     for workload, of_workload in groupby(keys, lambda key: key[0]):
-        for i, (_, sampler, chains) in enumerate(of_workload):
+        for i, key in enumerate(of_workload):
             peers = ("ours-numba", "ours-jax", "blackjax")
-            numba, jax, blackjax = (times.get((workload, chains, p, sampler)) for p in peers)
+            numba, jax, blackjax = (cells.get((*key, peer), {}) for peer in peers)
             table.append({
-                "CPU µs an update": "" if i else WORKLOADS[workload],
-                "": f"{sampler.upper()}, {chains} {'chain' if chains == 1 else 'chains'}",
-                "Numba": number(numba),
-                "JAX": number(jax),
-                "BlackJAX": number(blackjax),
-                "BlackJAX / Numba": number(_over(blackjax, numba), 2),
-                "BlackJAX / JAX": number(_over(blackjax, jax), 2),
+                "updates/s of all chains": "" if i else WORKLOADS[workload],
+                "": f"{key[1].upper()}, {key[2]} {'chain' if key[2] == 1 else 'chains'}",
+                "Numba": number(numba.get("updates_per_second")),
+                "JAX": number(jax.get("updates_per_second")),
+                "BlackJAX": number(blackjax.get("updates_per_second")),
+                "Numba / BlackJAX": number(numba.get("over_blackjax"), 2),
+                "JAX / BlackJAX": number(jax.get("over_blackjax"), 2),
+                "CPU µs an update": " / ".join(
+                    number(of.get("cpu_us")) for of in (numba, jax, blackjax) if of
+                ),
             })  # fmt: skip
     return table
 
 
-def _over(x: float | None, y: float | None) -> float | None:
-    return None if x is None or y is None else x / y
+def start(told: Told) -> Table:
+    """Give the seconds until each phase of a run was done, cold and warm, a case in two columns."""
+    rows = told["rows"]
+    heads = {(r["case"], r["caches"]): f"{CASES[r['case']]}, {r['caches']}" for r in rows}
+    return [
+        {"seconds until": what}
+        | {heads[r["case"], r["caches"]]: number(r["marks"][mark][0], 1) for r in rows}
+        for mark, what in PHASES.items()
+    ]
 
 
 def _turn(sampler: str) -> int:
@@ -92,6 +120,7 @@ def memory(told: Told) -> Table:
 
 LAYOUTS = {
     "compare": compare,
+    "start": start,
     "scaling": scaling,
     "scaling-blocks": scaling,
     "memory": memory,

@@ -49,17 +49,26 @@ def test_a_changed_figure_changes_the_page(tmp_path, monkeypatch):
     assert speed_page.page(page) == page
 
 
-def test_costs_of_peers_stand_beside_ours():
+def test_speeds_of_peers_stand_beside_ours():
     of_cell = {"workload": "logistic", "chains": 4, "sampler": "sgld"}
     rows = [
-        of_cell | {"peer": "blackjax", "cpu_us": 62.0},
-        of_cell | {"peer": "ours-numba", "cpu_us": 20.0},
+        of_cell | {"peer": "blackjax", "cpu_us": 62.0, "updates_per_second": 30_000},
+        of_cell
+        | {"peer": "ours-numba", "cpu_us": 20.0, "updates_per_second": 99_000}
+        | {"over_blackjax": 3.25},
     ]
     (line,) = speed_tables.compare({"rows": rows})
-    assert line["Numba"] == "20"
-    assert line["BlackJAX"] == "62"
-    assert line["BlackJAX / Numba"] == "3.10"
-    assert line["JAX"] == line["BlackJAX / JAX"] == ""
+    assert (line["Numba"], line["JAX"], line["BlackJAX"]) == ("99,000", "", "30,000")
+    assert (line["Numba / BlackJAX"], line["JAX / BlackJAX"]) == ("3.25", "")
+    assert line["CPU µs an update"] == "20 / 62"
+
+
+def test_phases_of_a_run_are_rows():
+    marks = {mark: [float(i), 0.5] for i, mark in enumerate(speed_tables.PHASES)}
+    row = {"case": "readme", "caches": "cold", "marks": marks}
+    lines = speed_tables.start({"rows": [row, row | {"caches": "warm"}]})
+    assert [line["README, cold"] for line in lines] == ["0.0", "1.0", "2.0", "3.0", "4.0", "5.0"]
+    assert list(lines[0]) == ["seconds until", "README, cold", "README, warm"]
 
 
 # -- what a file of figures says -------------------------------------------------------------------
