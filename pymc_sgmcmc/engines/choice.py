@@ -15,9 +15,9 @@ def faster_engine(
     5 to 30 seconds to compile a model that is new to it, where JAX takes 2. Measured on two cores,
     with four chains: the update of a chain took a core less time by 0 μs for a model of 3
     parameters, by 11 μs for a batch of 25,000 numbers or for 2,003 parameters, and by 27 to 32 μs
-    for networks of 6,313. One of 478,410 parameters is JAX's (5.2 ms for an update, 6.1 with
-    Numba), and so is LeNet-5: Numba compiles it for a minute, and its updates take 1.7 times the
-    processor time.
+    for networks of 6,313. One of 478,410 parameters is JAX's (level with four chains on two cores,
+    2.4 times Numba's updates with one), and so is LeNet-5: Numba compiles it for a minute, and its
+    updates take 1.7 times the processor time.
 
     Parameters
     ----------
