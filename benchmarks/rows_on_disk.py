@@ -206,7 +206,7 @@ def flights(seed: int = 1) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
     import pymc as pm
-    from flights import load
+    from regressions.late_flights import load
 
     import pymc_sgmcmc as sg
 

@@ -118,8 +118,47 @@ def memory(told: Told) -> Table:
     ]
 
 
+def efficiency(told: Told) -> Table:
+    """Give the seconds until a posterior was right, by method and case, and what users give.
+
+    In brackets are effective draws a second of the run that was right; where none was, what was
+    wrong with the best of them, or that they were stopped.
+    """
+    rows = told["rows"]
+    cases = dict.fromkeys(row["case"] for row in rows)
+    asked = {row["method"]: row["asks"] for row in rows}
+    return [
+        {"": method, "its user gives": asks}
+        | {
+            case: _until_right(
+                [r for r in rows if (r["case"], r["method"]) == (case, method)], told["limit"]
+            )
+            for case in cases
+        }
+        for method, asks in asked.items()
+    ]
+
+
+def _until_right(runs: list[dict[str, Any]], limit: float) -> str:
+    right = [run for run in runs if run.get("met")]
+    finished = [run for run in runs if "failed" not in run]
+    if right:
+        best = min(right, key=lambda run: run["seconds"])
+        rate = f" ({best['ess'] / best['seconds']:,.0f}/s)" if best["ess"] else ""
+        return f"{best['seconds']:.1f}{rate}"
+    if any(run.get("failed") == "stopped" for run in runs):
+        return f"> {limit:,.0f}"
+    if not finished:
+        return "fails" if runs else ""
+    best = min(finished, key=lambda run: run["mean_error"])
+    if best["mean_error"] >= 0.1:
+        return f"mean off by {best['mean_error']:.2g} sd"
+    return f"sds × {best['sd_low']:.2f}-{best['sd_high']:.2f}"
+
+
 LAYOUTS = {
     "compare": compare,
+    "efficiency": efficiency,
     "start": start,
     "scaling": scaling,
     "scaling-blocks": scaling,
