@@ -475,9 +475,12 @@ class JaxEngine:
         (potential, slope), noise = lax.optimization_barrier((estimate, noise))
         gradient = self._tiles.lay(slope)
         auxiliaries = [state[k] for k in self.auxiliaries]
-        new_position, *rest = self._transition(
+        moved_on = self._transition(
             position, *auxiliaries, gradient, noise, step_size, base_step_size
         )
+        if self._devices.one_processor:  # which would do it anew for everything that reads of it
+            moved_on = lax.optimization_barrier(moved_on)
+        new_position, *rest = moved_on
         new_auxiliaries = rest[: len(auxiliaries)]
         # XLA adds up one number after the other, but for products of vectors.
         ones = self._tiles.ones(self.dtype)
