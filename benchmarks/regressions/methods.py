@@ -19,8 +19,8 @@ from xarray import Dataset
 from benchmarks.regressions.cases import PRIOR_SD, Case
 
 Options = dict[str, Any]
-_LENGTHS = ((100, 200), (150, 300), (250, 500), (500, 1000), (1000, 1000))
-_STEP_SIZES = (0.03, 0.045, 0.06, 0.08)  # of SGLD, h in posterior sds: adds h²N/4B to variances
+_LENGTHS = ((150, 300), (500, 1000), (1000, 1000))
+_STEP_SIZES = (0.045, 0.08)  # of SGLD, h in posterior sds: adds h²N/4B to variances
 _PATHS, _ELBO_DRAWS = 4, 20
 
 
@@ -161,14 +161,14 @@ METHODS = {
     ),
     "ADVI": Method(
         "pymc", "rows of a batch, length",
-        tuple(({"n": n},) for n in (10_000, 30_000, 100_000)), advi, True, True,
+        tuple(({"n": n},) for n in (30_000, 100_000)), advi, True, True,
     ),
     "Pathfinder": Method(
-        "blackjax", "length", tuple(({"maxiter": n},) for n in (30, 100)), pathfinder, True, True
+        "blackjax", "length", (({"maxiter": 30},),), pathfinder, True, True
     ),
     "SGLD": Method(
         "blackjax", "model in JAX, rows of a batch, step size, length",
-        tuple(tuple({"n": n, "h": h} for h in _STEP_SIZES) for n in (100_000, 300_000, 1_000_000)),
+        tuple(tuple({"n": n, "h": h} for h in _STEP_SIZES) for n in (300_000, 1_000_000)),
         sgld, True, logistic_only=True,
     ),
 }  # fmt: skip
