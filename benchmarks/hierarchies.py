@@ -35,6 +35,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,8 @@ def main() -> None:
         run_all(jobs_of(a), a)
     finished = json_lines.read(a.output)
     tables.show(finished)
-    measured.save(a, finished)
+    nutpie = {"nutpie": version("nutpie")} if any(r["method"] in NUTPIE for r in finished) else {}
+    measured.save(a, finished, versions=nutpie)
 
 
 if __name__ == "__main__":

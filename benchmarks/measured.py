@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("pymc_sgmcmc", "pymc", "pytensor", "jax", "numba", "numpy")
-_OWN = ("--json", "--note")  # change nothing of what is measured
+_OWN = ("--json", "--note", "--output")  # change nothing of what is measured
 _ROOT = Path(__file__).parent.parent
 
 

@@ -105,6 +105,22 @@ def scaling(told: Told) -> Table:
     ]
 
 
+def hierarchies(told: Told) -> Table:
+    """Give errors, effective draws, seconds and memory of a regression with many effects."""
+    return [
+        {
+            "": "ATMC" if row["method"] == "ours" else row["method"],
+            "means of effects: rms error (sd)": number(row["effects_error"], 3),
+            "sds / exact": f"{row['sd_low']:.2f}-{row['sd_high']:.2f}",
+            "smallest ESS": number(row["ess"]),
+            "seconds": number(row["seconds"], 1),
+            "smallest ESS a second": number(row["ess"] / row["seconds"]),
+            "MB": number(row["megabytes"]),
+        }
+        for row in told["rows"]
+    ]
+
+
 def memory(told: Told) -> Table:
     """Give peak memory of runs in megabytes, and of what was recorded of their draws."""
     return [
@@ -159,6 +175,7 @@ def _until_right(runs: list[dict[str, Any]], limit: float) -> str:
 LAYOUTS = {
     "compare": compare,
     "efficiency": efficiency,
+    "hierarchies": hierarchies,
     "start": start,
     "scaling": scaling,
     "scaling-blocks": scaling,
