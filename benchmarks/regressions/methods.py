@@ -19,8 +19,8 @@ from xarray import Dataset
 from benchmarks.regressions.cases import PRIOR_SD, Case
 
 Options = dict[str, Any]
-_LENGTHS = ((150, 300), (500, 1000), (1000, 1000))
-_STEP_SIZES = (0.045, 0.08)  # of SGLD, h in posterior sds: adds h²N/4B to variances
+_LENGTHS = ((150, 300), (500, 1000), (1000, 1000), (1000, 2000))
+_EXCESS = (0.05, 0.15)  # of variances by SGLD: h²N/4B for steps h in posterior sds, B of N rows
 _PATHS, _ELBO_DRAWS = 4, 20
 
 
@@ -104,12 +104,13 @@ def pathfinder(case: Case, seed: int, maxiter: int) -> Dataset:
     return _untransformed(model, [np.asarray(x) for x in draws])
 
 
-def sgld(case: Case, seed: int, n: int, h: float, sd: float) -> Dataset:
-    """BlackJAX's SGLD, compiled over draws and chains, with a step in posterior sds."""
+def sgld(case: Case, seed: int, n: int, excess: float, sd: float) -> Dataset:
+    """BlackJAX's SGLD, compiled over draws and chains, with a step by a median posterior sd."""
     from peers.blackjax import prepare  # of the folder benchmarks
     from workloads import Workload
 
     X, y = (np.asarray(x, kind) for x, kind in zip(case.columns, ("f4", "i4"), strict=True))
+    h = (4 * case.batch_size * excess / case.rows) ** 0.5
     workload = Workload("logistic", X, y, (), case.batch_size, h * sd, 50)
     if set(workload.prior_sds) != {PRIOR_SD}:
         raise RuntimeError("The model of BlackJAX has another prior.")
@@ -149,7 +150,8 @@ LOW_RANK |= {"compile_kwargs": {"gradient_backend": "jax"}}
 
 METHODS = {
     "ATMC": Method(
-        "pymc_sgmcmc", "rows of a batch", (*_lengths((200, 200), (400, 400)), ({},)), ours, True
+        "pymc_sgmcmc", "rows of a batch, length",
+        (*_lengths((200, 200), (400, 400)), ({},)), ours, True,
     ),
     "nutpie": Method(
         "nutpie", "length", _lengths(*_LENGTHS), nuts({"nuts_sampler": "nutpie"})
@@ -168,7 +170,7 @@ METHODS = {
     ),
     "SGLD": Method(
         "blackjax", "model in JAX, rows of a batch, step size, length",
-        tuple(tuple({"n": n, "h": h} for h in _STEP_SIZES) for n in (300_000, 1_000_000)),
+        tuple(tuple({"n": n, "excess": e} for e in _EXCESS) for n in (300_000, 1_000_000)),
         sgld, True, logistic_only=True,
     ),
 }  # fmt: skip
