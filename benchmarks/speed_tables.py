@@ -167,6 +167,8 @@ def _until_right(runs: list[dict[str, Any]], limit: float) -> str:
     if not finished:
         return "fails" if runs else ""
     best = min(finished, key=lambda run: run["mean_error"])
+    if best["mean_error"] >= 1000:
+        return "mean far off"
     if best["mean_error"] >= 0.1:
         return f"mean off by {best['mean_error']:.2g} sd"
     return f"sds × {best['sd_low']:.2f}-{best['sd_high']:.2f}"
