@@ -12,6 +12,7 @@ from pymc.model import Model
 
 from pymc_sgmcmc import processes, schedules
 from pymc_sgmcmc.dynamics.base import Dynamics
+from pymc_sgmcmc.making import making
 from pymc_sgmcmc.model.graphs import is_network
 from pymc_sgmcmc.model.potential import StochasticPotential
 from pymc_sgmcmc.plan.settings import RunSettings, WarmUp
@@ -91,9 +92,10 @@ class Plan:
 
 
 def _potential(model: Model, vars: Any, settings: RunSettings) -> StochasticPotential:
-    return StochasticPotential(
-        model, vars, batch_size=settings.batch_size, data=settings.data, dtype=settings.dtype
-    )
+    with making():
+        return StochasticPotential(
+            model, vars, batch_size=settings.batch_size, data=settings.data, dtype=settings.dtype
+        )
 
 
 def _batches(potential: StochasticPotential, settings: RunSettings, warmup: WarmUp) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from pymc_sgmcmc import processes
 from pymc_sgmcmc.engines.base import Draws
 from pymc_sgmcmc.engines.settings import OneEngine
+from pymc_sgmcmc.making import making
 from pymc_sgmcmc.model.graphs import convolves
 from pymc_sgmcmc.plan.compiled import Compiled
 from pymc_sgmcmc.plan.tuning import Tuning
@@ -104,13 +105,14 @@ class Run:
         SamplingError
             If the potential or its gradient is not finite at a start.
         """
-        self.compiled.refresh()
-        if self.compiled.plan.warms_up:
-            positions = self._search()
-        else:
-            positions = self._begin_frozen()
-        self.tuning, positions = processes.agreed((self.tuning, positions))
-        self.chains.begin(self.engine, self.tuning, positions)
+        with making():
+            self.compiled.refresh()
+            if self.compiled.plan.warms_up:
+                positions = self._search()
+            else:
+                positions = self._begin_frozen()
+            self.tuning, positions = processes.agreed((self.tuning, positions))
+            self.chains.begin(self.engine, self.tuning, positions)
         self._tell("Compiling")
         return self
 
@@ -212,8 +214,9 @@ class Run:
         """Measure where the chains have come to; what is found in the last round stays frozen."""
         assert self._warm_up is not None
         visited = np.ascontiguousarray(np.concatenate(self._visited, axis=1))
-        self.tuning = processes.agreed(self._warm_up.settle(self.tuning, visited))
-        self.chains.begin(self.engine, self.tuning, positions)
+        with making():
+            self.tuning = processes.agreed(self._warm_up.settle(self.tuning, visited))
+            self.chains.begin(self.engine, self.tuning, positions)
         self._visited = []
         self._watch(self.steps)
         if self._round()[1] == self.tune:

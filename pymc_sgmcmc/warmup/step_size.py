@@ -87,14 +87,13 @@ def steps_per_draw(
     int
         At most 250.
     """
-    lags = np.arange(1, _LAGS + 1)
-    for updates in range(1, _AFFORDABLE):
-        correlation = dynamics.correlation(step_size, noise, updates * lags, softest)
-        # Squares, whose mean is a variance, have the squared correlations.
-        of_mean, of_variance = 2 * correlation.sum(), 2 * np.square(correlation).sum()
-        if of_mean <= 2 * _DEPENDENCE and of_variance <= _DEPENDENCE:
-            return updates
-    return _AFFORDABLE
+    updates = np.arange(1, _AFFORDABLE)
+    lags = np.outer(updates, np.arange(1, _LAGS + 1))
+    correlation = dynamics.correlation(step_size, noise, lags, softest)
+    # Squares, whose mean is a variance, have the squared correlations.
+    of_mean, of_variance = 2 * correlation.sum(1), 2 * np.square(correlation).sum(1)
+    enough = (of_mean <= 2 * _DEPENDENCE) & (of_variance <= _DEPENDENCE)
+    return int(updates[enough.argmax()]) if enough.any() else _AFFORDABLE
 
 
 def updates_to_forget(

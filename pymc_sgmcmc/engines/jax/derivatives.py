@@ -16,7 +16,7 @@ from pymc_sgmcmc.model.potential import StochasticPotential
 
 # Rows that are evaluated at once, at one point or several; on accelerators; and the numbers in
 # them, of which a convolution makes hundreds each.
-_TOGETHER, _ON_ACCELERATORS, _NUMBERS_TOGETHER = 2**15, 2**20, 2**23
+_TOGETHER, _ON_ACCELERATORS, _NUMBERS_TOGETHER = 2**13, 2**20, 2**23
 # Bytes of what is computed on the way, for a group of points; on accelerators.
 _BYTES, _BYTES_ON_ACCELERATORS = 2**30, 2**33
 # Points of one call, and the numbers in them at most.
@@ -88,7 +88,8 @@ class JaxDerivatives:
         def one(point, others, rows):
             return self._estimate(point[0], *others, *rows)
 
-        return self._map("gradient", one, np.asarray(positions)[:, None], others)
+        shapes = (), (self.size,)
+        return self._map("gradient", one, shapes, np.asarray(positions)[:, None], others)
 
     def hessian(
         self, positions: np.ndarray, others: Mapping[str, np.ndarray]
@@ -139,13 +140,14 @@ class JaxDerivatives:
             slope, product, value = jax.jvp(gradient, (pair[0],), (pair[1],), has_aux=True)
             return value, slope, product
 
-        return self._map("pairs", one, np.stack([positions, directions], 1), others)
+        shapes = (), (self.size,), (self.size,)
+        return self._map("pairs", one, shapes, np.stack([positions, directions], 1), others)
 
-    def _map(self, name, one, points, others):
-        """Values of `one` at every point ``(k, ...)``."""
+    def _map(self, name, one, shapes, points, others):
+        """Values of `one`, of such shapes, at every point ``(k, ...)``."""
         known = self._known(others)
         if name not in self._compiled:
-            self._compiled[name] = self._compile_groups(one, points.shape[1:], known)
+            self._compiled[name] = self._compile_groups(one, shapes, points.shape[1:], known)
         compiled, group = self._compiled[name]
         groups = -(-self._points // group)
         room = groups * group
@@ -162,7 +164,7 @@ class JaxDerivatives:
             parts.append([x.reshape(-1, *x.shape[2:])[: len(part)] for x in results])
         return tuple(np.concatenate(x) for x in zip(*parts, strict=True))
 
-    def _compile_groups(self, one, shape, known):
+    def _compile_groups(self, one, shapes, shape, known):
         """Loop over groups of points of a shape, and the size of a group.
 
         Smaller groups than rows alone would have where what lies between, as attention of every row
@@ -174,8 +176,7 @@ class JaxDerivatives:
                 found = jax.vmap(one, (0, None, None))(points[i], others, rows)
                 return [x.at[i].set(y) for x, y in zip(results, found, strict=True)]
 
-            shapes = jax.eval_shape(one, points[0, 0], others, rows)
-            empty = [jnp.zeros((*points.shape[:2], *x.shape), x.dtype) for x in shapes]
+            empty = [jnp.zeros((*points.shape[:2], *x), self.dtype) for x in shapes]
             return lax.fori_loop(0, number, group, empty)
 
         def compiled(group):

@@ -23,6 +23,7 @@ from pymc_sgmcmc.engines.programs import (
     transition_program,
 )
 from pymc_sgmcmc.estimators.estimators import Estimator
+from pymc_sgmcmc.making import making
 
 # For graphs without derivatives, which are as stable as they were written: XLA does the rest.
 _AS_WRITTEN = Mode(JAXLinker(), RewriteDatabaseQuery(include=["minimum_compile", "jax"]))
@@ -30,7 +31,7 @@ _AS_WRITTEN = Mode(JAXLinker(), RewriteDatabaseQuery(include=["minimum_compile",
 
 def compile_for(function, *args):
     """Compile a function for arguments of such shapes and types, or load it from an earlier run."""
-    with warnings.catch_warnings():
+    with making(), warnings.catch_warnings():
         # PyTensor names 64-bit types in places where JAX has 32 bits: as meant.
         warnings.filterwarnings("ignore", message=".*requested dtype.*")
         # With the arguments that it does not need, or its text would not tell which it takes.
