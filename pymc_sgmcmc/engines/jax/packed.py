@@ -14,6 +14,9 @@ from jax import lax
 _WORD = np.dtype(np.uint64)
 # Bytes of a row below which its first one takes the time: where it is has to be looked up.
 _LONG = 64
+# Bytes of data beyond which they lie in no cache; of a cache line; and of a row that the processor
+# fetches ahead by itself.
+_CACHED, _LINE, _FETCHED_AHEAD = 2**23, 64, 2**10
 
 
 @functools.partial(
@@ -40,7 +43,7 @@ class Packed:
     def take(self, numbers: jax.Array) -> jax.Array:
         """Rows by their numbers, ``(n, *shape)``."""
         with jax.enable_x64(True):  # or words would lose a half
-            taken = jnp.take(self.words, numbers, axis=0, mode="clip")
+            taken = _take(self.words, numbers)
         return lax.bitcast_convert_type(taken, self.dtype).reshape(len(numbers), *self.shape)
 
 
@@ -59,4 +62,31 @@ def take(rows: Packed | jax.Array, numbers: jax.Array) -> jax.Array:
     """Rows by their numbers, ``(n, ...)``."""
     if isinstance(rows, Packed):
         return rows.take(numbers)
+    return _take(rows, numbers)
+
+
+def _take(rows: jax.Array, numbers: jax.Array) -> jax.Array:
+    length = math.prod(rows.shape[1:]) * rows.dtype.itemsize
+    far = rows.nbytes > _CACHED and _LONG <= length <= _FETCHED_AHEAD
+    if far and rows.dtype != bool and jax.default_backend() == "cpu":
+        numbers = _fetched(rows, numbers)
     return jnp.take(rows, numbers, axis=0, mode="clip")
+
+
+def _fetched(rows: jax.Array, numbers: jax.Array) -> jax.Array:
+    """The same numbers, once a number of each cache line of their rows was read.
+
+    XLA copies one row after another, and waits for each. Of single numbers the processor fetches
+    many at a time. What was read enters where the numbers are negative, which they never are,
+    but XLA can't know it.
+    """
+    flat = rows.reshape(len(rows), -1)
+    length, step = flat.shape[1], _LINE // rows.dtype.itemsize
+    bits = jnp.dtype(f"uint{8 * rows.dtype.itemsize}")
+    read = [
+        lax.bitcast_convert_type(flat.at[numbers, i].get(mode="clip"), bits)
+        for i in sorted({*range(0, length, step), length - 1})
+    ]
+    seen = functools.reduce(jnp.bitwise_or, read).astype(numbers.dtype)
+    signs = numbers >> (8 * numbers.dtype.itemsize - 1)
+    return lax.optimization_barrier(numbers | (seen & signs))

@@ -8,8 +8,9 @@ from numba.core.extending import intrinsic, overload
 
 from pymc_sgmcmc.engines.numba.random import ROWS, random_rows, random_subset, threefry
 
-# Rows fetched ahead of the one that is copied, and bytes that the processor fetches at once.
-_AHEAD, _LINE = 16, 64
+# Bytes that the processor fetches at once; so many lines are fetched ahead of the row that is
+# copied, of so many rows at least.
+_LINE, _LINES_AHEAD, _ROWS_AHEAD = 64, 128, 16
 
 
 @njit(cache=True)
@@ -182,11 +183,13 @@ def _gather(rows, numbers, batch):
 
     def gather_first(rows, numbers, batch):
         source, target = rows[0], batch[0]
-        for i in range(min(_AHEAD, numbers.size)):
+        lines = 1 + source.shape[1] * source.itemsize // _LINE
+        ahead = max(_ROWS_AHEAD, _LINES_AHEAD // lines)
+        for i in range(min(ahead, numbers.size)):
             prefetch_row(source, numbers[i])
         for i in range(numbers.size):
-            if i + _AHEAD < numbers.size:
-                prefetch_row(source, numbers[i + _AHEAD])
+            if i + ahead < numbers.size:
+                prefetch_row(source, numbers[i + ahead])
             copy(source[numbers[i]], target[i])
         gather(rows[1:], numbers, batch[1:])
 
