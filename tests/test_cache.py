@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 from pymc_sgmcmc.engines import cache
+from pymc_sgmcmc.engines.jax import kept
 from pymc_sgmcmc.engines.jax.functions import compile_for
 
 
@@ -26,7 +27,9 @@ def compilations(monkeypatch):
     made = []
     compile_ = jax.stages.Lowered.compile
     monkeypatch.setattr(
-        jax.stages.Lowered, "compile", lambda self: made.append(self) or compile_(self)
+        jax.stages.Lowered,
+        "compile",
+        lambda self, *args: made.append(self) or compile_(self, *args),
     )
     return made
 
@@ -93,6 +96,32 @@ def test_it_can_be_turned_off(folder, compilations, monkeypatch, off, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_options_of_the_compiler_make_another_program(folder, monkeypatch):
+    for options in ({}, {"xla_cpu_prefer_vector_width": 128}):
+        monkeypatch.setattr(kept, "_options", lambda options=options: options)
+        assert compile_for(halve, 1.0)(1.0)["half"] == 0.5
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_an_option_that_the_compiler_has_no_more_is_left_out(folder, monkeypatch):
+    monkeypatch.setattr(kept, "_options", lambda: {"xla_cpu_vectors_of_old": 512})
+    assert compile_for(halve, 1.0)(1.0)["half"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("processor", "flags", "options"),
+    [
+        ("znver5", "", {"xla_cpu_prefer_vector_width": 512}),
+        ("znver5", "--xla_cpu_prefer_vector_width=256", {}),
+        ("skylake-avx512", "", {}),
+    ],
+)
+def test_vectors_are_long_where_that_was_measured(monkeypatch, processor, flags, options):
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    monkeypatch.setattr(kept.binding, "get_host_cpu_name", lambda: processor)
+    assert kept._options() == (options if jax.default_backend() == "cpu" else {})
+
+
 def test_a_cache_of_jax_is_left_to_jax(folder, tmp_path):
     jax.config.update("jax_compilation_cache_dir", str(tmp_path / "of jax"))
     try:
@@ -137,6 +166,7 @@ def test_the_usual_place(tmp_path, monkeypatch):
 
 SCRIPT = """
 import jax.numpy as jnp
+from pymc_sgmcmc.engines.jax import kept
 from pymc_sgmcmc.engines.jax.functions import compile_for
 print(compile_for(lambda x: x + 1, jnp.ones(2))(jnp.ones(2)).tolist())
 """
