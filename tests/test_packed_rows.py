@@ -60,3 +60,12 @@ def test_rows_in_memory_are_fetched_before_they_are_copied(dtype, lines, far):
         np.testing.assert_array_equal(compiled(pack(rows), numbers), rows[numbers])
     # A number of each line that a row may lie in: XLA has found no way to do without.
     assert compiled.as_text().count(" gather(") == (1 + lines if far else 1)
+
+
+def test_neighbours_come_by_themselves(monkeypatch):
+    monkeypatch.setattr(module, "_CACHED", 0)
+    rows, numbers = np.random.default_rng(0).normal(size=(50, 18)), np.arange(7, 12)
+    with jax.enable_x64(True):
+        compiled = jax.jit(lambda *args: take(*args, True)).lower(rows, numbers).compile()
+        np.testing.assert_array_equal(compiled(rows, numbers), rows[numbers])
+    assert compiled.as_text().count(" gather(") == 1

@@ -205,19 +205,21 @@ class Devices:
             return 0, size
         return lax.axis_index(_ROWS) * (size // self.parts), size // self.parts
 
-    def take(self, rows: Sequence[jax.Array], numbers: jax.Array, n_rows: int) -> list[jax.Array]:
-        """Rows of this device's part by their numbers among all `n_rows`."""
+    def take(
+        self, rows: Sequence[jax.Array], numbers: jax.Array, n_rows: int, neighbours: bool
+    ) -> list[jax.Array]:
+        """Rows of this device's part by their numbers among all `n_rows`, `neighbours` or not."""
         if self.parts > 1:
             firsts, _ = self._cut(n_rows)
             numbers = numbers - jnp.asarray(firsts, numbers.dtype)[lax.axis_index(_ROWS)]
-        return [take(x, numbers) for x in rows]
+        return [take(x, numbers, neighbours) for x in rows]
 
     def hand_out(
-        self, rows: Sequence[jax.Array], numbers: jax.Array, n_rows: int
+        self, rows: Sequence[jax.Array], numbers: jax.Array, n_rows: int, neighbours: bool
     ) -> list[jax.Array]:
         """Share of this device of rows that lie on any of them."""
         if self.parts == 1:
-            return self.take(rows, numbers, n_rows)
+            return self.take(rows, numbers, n_rows, neighbours)
         firsts, _ = self._cut(n_rows)
         ends = jnp.asarray([*firsts, n_rows], numbers.dtype)
         part = lax.axis_index(_ROWS)

@@ -553,7 +553,7 @@ class JaxEngine:
     def _take(self, rows, numbers, own=False):
         """Rows by their numbers, in the engine's precision: of this device's part, or of any."""
         take = self._devices.take if own else self._devices.hand_out
-        batch = take(rows, numbers, self._n_rows)
+        batch = take(rows, numbers, self._n_rows, self._in_blocks)
         return [x.astype(self.dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x for x in batch]
 
     def _numbers_of_update(self, seed, update):

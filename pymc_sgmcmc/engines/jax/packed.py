@@ -40,10 +40,10 @@ class Packed:
     dtype: str
     shape: tuple[int, ...]
 
-    def take(self, numbers: jax.Array) -> jax.Array:
+    def take(self, numbers: jax.Array, neighbours: bool) -> jax.Array:
         """Rows by their numbers, ``(n, *shape)``."""
         with jax.enable_x64(True):  # or words would lose a half
-            taken = _take(self.words, numbers)
+            taken = _take(self.words, numbers, neighbours)
         return lax.bitcast_convert_type(taken, self.dtype).reshape(len(numbers), *self.shape)
 
 
@@ -58,16 +58,16 @@ def pack(rows: np.ndarray) -> Packed | jax.Array:
         return Packed(jax.device_put(words), rows.dtype.name, rows.shape[1:])
 
 
-def take(rows: Packed | jax.Array, numbers: jax.Array) -> jax.Array:
-    """Rows by their numbers, ``(n, ...)``."""
+def take(rows: Packed | jax.Array, numbers: jax.Array, neighbours: bool = False) -> jax.Array:
+    """Rows by their numbers, ``(n, ...)``; `neighbours` if each lies beside the one before."""
     if isinstance(rows, Packed):
-        return rows.take(numbers)
-    return _take(rows, numbers)
+        return rows.take(numbers, neighbours)
+    return _take(rows, numbers, neighbours)
 
 
-def _take(rows: jax.Array, numbers: jax.Array) -> jax.Array:
+def _take(rows: jax.Array, numbers: jax.Array, neighbours: bool) -> jax.Array:
     length = math.prod(rows.shape[1:]) * rows.dtype.itemsize
-    far = rows.nbytes > _CACHED and _LONG <= length <= _FETCHED_AHEAD
+    far = rows.nbytes > _CACHED and _LONG <= length <= _FETCHED_AHEAD and not neighbours
     if far and rows.dtype != bool and jax.default_backend() == "cpu":
         numbers = _fetched(rows, numbers)
     return jnp.take(rows, numbers, axis=0, mode="clip")
