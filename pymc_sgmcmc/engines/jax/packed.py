@@ -16,7 +16,7 @@ _WORD = np.dtype(np.uint64)
 _LONG = 64
 # Bytes of data beyond which they lie in no cache; of a cache line; and of a row that the processor
 # fetches ahead by itself.
-_CACHED, _LINE, _FETCHED_AHEAD = 2**23, 64, 2**10
+_CACHED, _LINE, _FETCHED_AHEAD = 2**22, 64, 2**10
 
 
 @functools.partial(
