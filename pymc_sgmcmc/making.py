@@ -13,14 +13,16 @@ def making() -> Iterator[None]:
 
     PyTensor doesn't note which lines make a node: they would be this package's. And Python looks
     for circles among the objects that are made here, not among the half a million that imports have
-    left, which takes a quarter of a second each time.
+    left, which takes a quarter of a second each time. Whatever another thread, or the program, has
+    turned off already is left to it.
     """
-    alone = gc.get_freeze_count() == 0
-    if alone:
+    thaw = gc.get_freeze_count() == 0
+    if thaw:
         gc.freeze()
+    limit, config.traceback__limit = config.traceback__limit, 0
     try:
-        with config.change_flags(traceback__limit=0):
-            yield
+        yield
     finally:
-        if alone:
+        config.traceback__limit = limit or config.traceback__limit
+        if thaw:
             gc.unfreeze()

@@ -52,3 +52,14 @@ def test_what_others_froze_stays_frozen():
         assert gc.get_freeze_count() > 0
     finally:
         gc.unfreeze()
+
+
+def test_lines_are_noted_again_where_threads_overlap():
+    before = pytensor.config.traceback__limit
+    first, second = making(), making()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert pytensor.config.traceback__limit == before
+    second.__exit__(None, None, None)
+    assert pytensor.config.traceback__limit == before
