@@ -109,28 +109,35 @@ class Recorder:
         )
 
 
-def output_bytes(model: Model, var_names: Sequence[str] | None = None) -> int:
-    """Bytes that one draw of the recorded variables takes."""
+def output_bytes(
+    model: Model,
+    var_names: Sequence[str] | None = None,
+    point: Mapping[str, np.ndarray] | None = None,
+) -> int:
+    """Bytes that one draw of the recorded variables takes, by shapes at the initial point."""
     variables = [
         v
         for v in model.unobserved_value_vars
         if not is_transformed_name(v.name) and (var_names is None or v.name in var_names)
     ]
-    point = model.initial_point(0)
-    shapes = pytensor.function(
-        model.value_vars,
-        [v.shape for v in variables],
-        mode=INTERPRETED,
-        on_unused_input="ignore",
-    )(*(point[v.name] for v in model.value_vars))
+    shapes = [v.type.shape for v in variables if None not in v.type.shape]
+    if unknown := [v.shape for v in variables if None in v.type.shape]:
+        point = point or model.initial_point(0)
+        function = pytensor.function(
+            model.value_vars, unknown, mode=INTERPRETED, on_unused_input="ignore"
+        )
+        shapes += function(*(point[v.name] for v in model.value_vars))
     return max(8, sum(8 * math.prod(map(int, shape)) for shape in shapes))
 
 
 def warn_of_large_output(
-    model: Model, n_draws: int, var_names: Sequence[str] | None = None
+    model: Model,
+    n_draws: int,
+    var_names: Sequence[str] | None = None,
+    point: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Warn if the recorded variables of `n_draws` draws in all fill more than about 1 GB."""
-    total = n_draws * output_bytes(model, var_names)
+    total = n_draws * output_bytes(model, var_names, point)
     if total > _WARN_BYTES:
         names = [v.name for v in model.free_RVs]
         warn_user(

@@ -141,7 +141,7 @@ def sample(
     keep_tuning = not boolean("discard_tuned_samples", discard_tuned_samples)
     if store is None:
         n_draws = draws + tune if keep_tuning else draws
-        warn_of_large_output(model, chains * n_draws, var_names)
+        warn_of_large_output(model, chains * n_draws, var_names, step.plan.potential.initial_point)
     with ExitStack() as stack:
         with processes.in_step():
             kept = stack.enter_context(_kept(store))

@@ -7,7 +7,6 @@ normal, so that its moments follow from the laws of total expectation and varian
 """
 
 import numpy as np
-from scipy.optimize import minimize
 
 from benchmarks.effects.moments import Moments
 
@@ -104,6 +103,8 @@ def moments(g: np.ndarray, y: np.ndarray, groups: int) -> Moments:
 
 def _grid(groups: Groups) -> np.ndarray:
     """Points around the mode, as far apart as the curvature there says, ``(points, 3)``."""
+    from scipy.optimize import minimize  # takes a while, which runs that are timed need not wait
+
     within = np.sqrt(groups.squares / max(groups.rows - len(groups.count), 1))
     start = np.array([groups.mean.mean(), np.log(groups.mean.std()), np.log(within)])
 

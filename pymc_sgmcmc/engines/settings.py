@@ -85,9 +85,15 @@ class OneEngine(EngineSettings):
 
     @abstractmethod
     def derivatives(
-        self, potential: StochasticPotential, rows: Sequence[np.ndarray]
+        self,
+        potential: StochasticPotential,
+        rows: Sequence[np.ndarray],
+        one_program: bool = False,
     ) -> Derivatives:
-        """Derivatives of a potential on fixed rows, by this engine."""
+        """Derivatives of a potential on fixed rows, by this engine.
+
+        In `one_program` for slopes and products, where it would make two.
+        """
 
     @abstractmethod
     def translate(self, program: Program) -> None:
@@ -171,12 +177,15 @@ class JAX(OneEngine):
         return _reading(made, estimator.potential)
 
     def derivatives(
-        self, potential: StochasticPotential, rows: Sequence[np.ndarray]
+        self,
+        potential: StochasticPotential,
+        rows: Sequence[np.ndarray],
+        one_program: bool = False,
     ) -> Derivatives:
         """Derivatives by JAX; see `OneEngine.derivatives`."""
         from pymc_sgmcmc.engines.jax.derivatives import JaxDerivatives
 
-        return JaxDerivatives(potential, rows)
+        return JaxDerivatives(potential, rows, one_program)
 
     def translate(self, program: Program) -> None:
         """Raise a NotImplementedError if JAX can't compile a graph."""
@@ -228,7 +237,10 @@ class Numba(OneEngine):
         return _reading(made, estimator.potential)
 
     def derivatives(
-        self, potential: StochasticPotential, rows: Sequence[np.ndarray]
+        self,
+        potential: StochasticPotential,
+        rows: Sequence[np.ndarray],
+        one_program: bool = False,
     ) -> Derivatives:
         """Derivatives by Numba; see `OneEngine.derivatives`."""
         from pymc_sgmcmc.engines.numba.derivatives import NumbaDerivatives

@@ -99,8 +99,9 @@ class InPopulation(Kind, PopulationArrayStepShared):
         """Join the population of this `pm.sample` call."""
         template = self._template
         if chain_index == 0:
-            model = self.compiled.plan.potential.model
-            warn_of_large_output(model, self._total * len(population))
+            potential = self.compiled.plan.potential
+            n_draws = self._total * len(population)
+            warn_of_large_output(potential.model, n_draws, point=potential.initial_point)
             template._population = Population(population)
             warn_of_callback()
         self._population = template._population

@@ -57,7 +57,7 @@ def starting_positions(
         If no start is finite.
     """
     given = np.stack([potential.ravel(point) for point in points])
-    initial = potential.ravel(potential.model.initial_point(0))
+    initial = potential.ravel(potential.initial_point)
     free = bool((given == initial).all())
     draw = None
     if from_prior and free:

@@ -53,6 +53,7 @@ class EffectsWarmUp(LargeWarmUp):
 
     leniency = 1.0
     points = 2
+    rows = None
     noted = ("rounds", "_curvatures", "_shared", "_fitted_there")
 
     def __init__(
@@ -63,7 +64,6 @@ class EffectsWarmUp(LargeWarmUp):
         engine: OneEngine,
     ) -> None:
         super().__init__(compiled, others, rng, engine)
-        self.landscape = Landscape(self.plan.potential, None, others, rng, engine)
         self._exact, double = self.landscape, self.plan.potential.in_dtype("float64")
         if self.plan.potential.dtype != double.dtype:
             self._exact = Landscape(double, None, others, rng, engine)

@@ -44,6 +44,8 @@ class Landscape:
         Whose derivatives they are.
     like : Landscape, optional
         One of other rows of the same potential, whose compiled programs serve this one.
+    one_program : bool
+        Whether the program of products may serve for slopes, where few of these are asked for.
 
     Attributes
     ----------
@@ -61,6 +63,7 @@ class Landscape:
         rng: np.random.Generator,
         engine: OneEngine,
         like: Landscape | None = None,
+        one_program: bool = False,
     ) -> None:
         self.row_gradients = 0
         self._remembered: deque[Remembered] = deque(maxlen=_REMEMBERED)
@@ -98,10 +101,11 @@ class Landscape:
             if shared is not None:
                 self._derivatives = shared._derivatives.of(rows)
             else:
-                self._derivatives = engine.derivatives(potential, rows)
+                self._derivatives = engine.derivatives(potential, rows, one_program)
             self._rest = self._derivatives
             if n_own % size and not potential.separates:
-                self._rest = engine.derivatives(potential, potential.rows_at(self._pieces[-1]))
+                rest = potential.rows_at(self._pieces[-1])
+                self._rest = engine.derivatives(potential, rest, one_program)
         # What stays in memory is a subset; all rows are read whenever they are needed.
         self._held: list[Derivatives] | None = None
         if subset is not None and len(self._pieces) > 1:

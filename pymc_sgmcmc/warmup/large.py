@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from pymc_sgmcmc.warmup.descent import Descent, DescentDynamics, descend
 from pymc_sgmcmc.warmup.landscape import Landscape
 from pymc_sgmcmc.warmup.noise import correlated_part, spread_of
 
-# Rows on which curvature is measured, and pairs of batches that show the gradient's noise.
+# Rows of a landscape, and pairs of batches that show the gradient's noise.
 _ROWS, _PAIRS = 2000, 256
 # Positions at which it is measured where these are a part of all rows, one of each chain: at 16, a
 # LeNet on MNIST spent as many gradients on it as on 10,000 updates.
@@ -49,6 +50,9 @@ class LargeWarmUp(BaseWarmUp):
 
     rounds: tuple[float, ...] = (1 / 8, 1 / 4, 1 / 2, 3 / 4)
 
+    # Rows on which curvature is measured; all when None.
+    rows: ClassVar[int | None] = _ROWS
+
     # A parameter is a mixture of thousands of directions, and soft ones make up its variance: the
     # few stiffest may be further off than what is asked of a parameter, and a larger step brings
     # the soft ones to rest.
@@ -63,7 +67,11 @@ class LargeWarmUp(BaseWarmUp):
     ) -> None:
         super().__init__(compiled, others, rng, engine)
         potential = self.plan.potential
-        self.landscape = Landscape(potential, _ROWS, others, rng, engine)
+        # Where batches show the noise, slopes are asked for at the starts alone.
+        few_slopes = self.rows is not None and potential.batch_size is not None
+        self.landscape = Landscape(
+            potential, self.rows, others, rng, engine, one_program=few_slopes
+        )
         if (potential.n_rows or 0) > _ROWS:
             self.points = min(self.points, _POINTS_OF_MANY)
         self._prior = Landscape(potential.prior(), None, others, rng, engine)

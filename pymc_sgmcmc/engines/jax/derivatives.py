@@ -38,10 +38,18 @@ class JaxDerivatives:
     potential : StochasticPotential
     rows : sequence of ndarray
         Rows that stand for all.
+    one_program : bool
+        Whether one serves slopes and products.
     """
 
-    def __init__(self, potential: StochasticPotential, rows: Sequence[np.ndarray]) -> None:
+    def __init__(
+        self,
+        potential: StochasticPotential,
+        rows: Sequence[np.ndarray],
+        one_program: bool = False,
+    ) -> None:
         self.dtype, self.size = potential.dtype, potential.size
+        self._one_program = one_program or self.size <= _FEW
         self._other_names = [v.name for v in potential.others]
         length = len(rows[0]) if rows and potential.n_rows is not None else None
         self._length = length if potential.separates else None
@@ -82,7 +90,7 @@ class JaxDerivatives:
         self, positions: np.ndarray, others: Mapping[str, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
         """U and ∇U; see `Derivatives.gradient`."""
-        if self.size <= _FEW:
+        if self._one_program:
             return self._pairs(positions, np.zeros_like(positions), others)[:2]
 
         def one(point, others, rows):
@@ -194,12 +202,12 @@ class JaxDerivatives:
 
     def _known(self, others):
         with self._precision():
-            return [jnp.asarray(others[k]) for k in self._other_names]
+            return [jax.device_put(others[k]) for k in self._other_names]
 
     def _call(self, name, function, points, others):
         """Result of a function, which is compiled when it is first called."""
         with self._precision():
-            args = (jnp.asarray(points, self.dtype), self._known(others), self._rows)
+            args = (np.asarray(points, self.dtype), self._known(others), self._rows)
             if name not in self._compiled:
                 self._compiled[name] = compile_for(function, *args)
             return [np.asarray(x) for x in self._compiled[name](*args)]

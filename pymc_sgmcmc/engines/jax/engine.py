@@ -266,7 +266,7 @@ class JaxEngine:
             values, axes = self._arguments(parameters)
             for first in range(0, n, some):
                 filled = np.arange(first, first + some) % n
-                start = jnp.asarray(np.asarray(positions)[filled], self.dtype)
+                start = np.asarray(positions)[filled].astype(self.dtype)
                 known = self.others({k: np.asarray(x)[filled] for k, x in others.items()})
                 pairs = zip(values, axes, strict=True)
                 own = [x if axis is None else x[filled] for x, axis in pairs]
@@ -310,12 +310,12 @@ class JaxEngine:
             padded[:n_draws, :n_steps] = step_sizes
             values, axes = self._arguments(parameters)
             args = (
-                {k: jnp.asarray(v) for k, v in state.items()},
+                jax.device_put(dict(state)),
                 self.others(others or {}),
                 values,
-                jnp.asarray(padded),
-                jnp.asarray(base_step_size, self.dtype),
-                jnp.asarray([n_draws, n_steps, place], jnp.int32),
+                padded,
+                np.asarray(base_step_size, self.dtype),
+                np.array([n_draws, n_steps, place], np.int32),
             )
             self._devices.warn_of_idle(chains)
             return self._advance((0, 0, axes, None, None, None), args, chains, n_draws, batches)
@@ -347,7 +347,7 @@ class JaxEngine:
             def of_some(axis, values):
                 if axis is None:
                     return values
-                return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[some]), values)
+                return jax.tree.map(lambda x: np.asarray(x)[some], values)
 
             with self.precision():  # which is a thread's own
                 own = jax.tree.map(of_some, axes, args, is_leaf=lambda axis: axis is None)
@@ -616,13 +616,13 @@ class JaxEngine:
     def others(self, others: Mapping[str, np.ndarray]) -> list[jax.Array]:
         """Values of the model's other value variables, in their order."""
         return [
-            jnp.asarray(others[name], dtype)
+            jax.device_put(np.asarray(others[name], dtype))
             for name, dtype in zip(self._other_names, self._other_dtypes, strict=True)
         ]
 
     def _arguments(self, parameters: Mapping[str, np.ndarray] | None):
         """Parameters of the estimator in their order, and which of them each chain has its own."""
-        values = [jnp.asarray((parameters or {})[k], self.dtype) for k in self._parameters]
+        values = [np.asarray((parameters or {})[k], self.dtype) for k in self._parameters]
         shapes = self._parameters.values()
         return values, [
             0 if x.ndim > len(shape) else None for x, shape in zip(values, shapes, strict=True)
