@@ -9,6 +9,8 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+from rich import get_console
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -37,6 +39,8 @@ _log = logging.getLogger(__name__)
 
 # What the first process tells the others while it asks whether to stop.
 _WRITE, _FAILED = "write", "failed"
+# Letters of a line of progress that is written to a file.
+_WIDTH_OF_LOGS = 160
 
 
 class Session:
@@ -308,6 +312,9 @@ class Session:
 
 
 def _bar(show: bool) -> Bar:
+    console = get_console()
+    if not (console.is_terminal or console.is_jupyter):
+        console = Console(width=_WIDTH_OF_LOGS)  # of 80 letters, which cut the line
     return Bar(
         TextColumn("{task.description:>9}"),
         BarColumn(),
@@ -316,6 +323,7 @@ def _bar(show: bool) -> Bar:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        console=console,
         disable=not show,
     )
 

@@ -548,6 +548,13 @@ def test_arrays_of_different_lengths(batch_size):
         StochasticPotential(model, batch_size=batch_size)
 
 
+def test_plain_arrays_of_different_lengths():
+    model = build(lambda: pm.Normal("y", X @ weights(), 1, observed=y[:7]))
+    message = r"'y' has observed values of shape \(7,\), and a parameter of its law has \(12,\)"
+    with pytest.raises(ValueError, match=message):
+        StochasticPotential(model, batch_size=4)
+
+
 def test_a_column_against_a_row():
     """N × N terms: a mistake that broadcasting hides."""
 

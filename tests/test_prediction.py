@@ -1,6 +1,7 @@
 """Predictions of new rows, against NumPy and against PyMC's own."""
 
 import numpy as np
+import pandas as pd
 import pymc as pm
 import pytest
 import xarray as xr
@@ -290,6 +291,29 @@ def test_frames_of_bool_and_float_columns(classes):
         predict(found, {"X": x, "k": K}, model=model) for x in (mixed, mixed.astype(float))
     )
     xr.testing.assert_equal(new["predictions"].dataset, same["predictions"].dataset)
+
+
+def test_columns_of_a_frame_come_in_the_order_of_the_model():
+    columns = ["age", "income", "height"]
+    with pm.Model(coords={"column": columns}) as model:
+        b = pm.Normal("b", dims="column")
+        pm.Normal("y", pm.Data("X", X, dims=("row", "column")) @ b, 1, observed=X[:, 0])
+        found = pm.sample_prior_predictive(10, random_seed=1)
+    frame = pd.DataFrame(NEW, columns=columns)
+
+    def predicted(x, **kwargs):
+        made = predict(found, {"X": x}, model=model, group="prior", **kwargs)
+        return made["mean" if kwargs else "predictions"]["y_mean"].values
+
+    for kwargs in ({}, {"quantiles": [0.5]}):
+        for x in (frame, frame[columns[::-1]]):
+            np.testing.assert_array_equal(predicted(x, **kwargs), predicted(NEW, **kwargs))
+    with pytest.raises(ValueError, match=r"'X' has the columns .* without \['age'\]"):
+        predicted(frame[columns[1:]])
+    with pytest.raises(ValueError, match=r"with \['id'\] as well.*frame\.to_numpy\(\)"):
+        predicted(frame.assign(id=1))
+    # Names that are numbers are those of no column.
+    np.testing.assert_array_equal(predicted(pd.DataFrame(NEW)), predicted(NEW))
 
 
 @pytest.mark.parametrize(

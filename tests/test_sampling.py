@@ -1,6 +1,5 @@
 """Door 2: ``pymc_sgmcmc.sample``, and that both doors give the same."""
 
-import functools
 import io
 import signal
 import subprocess
@@ -172,7 +171,7 @@ def test_the_model_of_the_context(model, step):
 def shown(monkeypatch, *args, **kwargs):
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=160)
-    monkeypatch.setattr(session, "Bar", functools.partial(Progress, console=console))
+    monkeypatch.setattr(session, "get_console", lambda: console)
     our_sample(*args, progressbar=True, **kwargs)
     return file.getvalue()
 
@@ -185,6 +184,14 @@ def test_progress_shows_statistics(model, steps, monkeypatch):
     text = shown(monkeypatch, model, steps["SGLD"])  # has no momentum, so no temperature
     assert "U " in text
     assert "T " not in text
+
+
+def test_progress_is_whole_in_a_file(model, steps, capsys):
+    our_sample(model, steps["ATMC"], progressbar=True)
+    (line,) = capsys.readouterr().out.strip().split("\n")
+    assert "40/40" in line
+    assert "updates/s" in line
+    assert "…" not in line
 
 
 def test_progress_names_the_phases(monkeypatch):

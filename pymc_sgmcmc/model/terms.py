@@ -10,6 +10,7 @@ import pytensor.tensor as pt
 from pymc.model import Model
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
+from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.variable import TensorVariable
 
 from pymc_sgmcmc.model.graphs import is_shared_value, leaves
@@ -48,9 +49,18 @@ class Terms:
 
     @classmethod
     def of(cls, model: Model, value_vars: tuple[Named, ...]) -> Terms:
-        """Terms of a model, whose rows are not known yet."""
-        with model:
-            terms = model.logp(sum=False)
+        """Terms of a model, whose rows are not known yet.
+
+        Raises
+        ------
+        ValueError
+            If observed values have another shape than their law.
+        """
+        try:
+            with model:
+                terms = model.logp(sum=False)
+        except ValueError as error:
+            raise ValueError(_of_other_shape(model) or str(error)) from error
         free, basic = len(model.free_RVs), len(model.basic_RVs)
         split = terms[:free], terms[free:basic], terms[basic:]
         return cls(model, value_vars, model.initial_point(0), *split)
@@ -101,3 +111,22 @@ class Terms:
         if self.rows is None or self.rows.n_rows is None or rv not in self.rows.observed:
             return 1.0
         return self.rows.n_rows / length
+
+
+def _of_other_shape(model: Model) -> str | None:
+    """Say which observed values have other lengths than their law, as far as these are fixed."""
+    for rv in model.observed_RVs:
+        op = rv.owner.op
+        if not isinstance(op, RandomVariable):
+            continue
+        observed = model.rvs_to_values[rv].type.shape
+        rows = observed[: len(observed) - op.ndim_supp]
+        for parameter, own in zip(op.dist_params(rv.owner), op.ndims_params, strict=True):
+            shape = parameter.type.shape[: parameter.type.ndim - own]
+            pairs = zip(reversed(shape), reversed(rows), strict=False)
+            if any(None not in pair and 1 not in pair and len(set(pair)) > 1 for pair in pairs):
+                return (
+                    f"{rv.name!r} has observed values of shape {observed}, and a parameter of its "
+                    f"law has {parameter.type.shape}: give both for the same rows."
+                )
+    return None

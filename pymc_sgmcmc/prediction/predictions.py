@@ -24,6 +24,7 @@ from pymc_sgmcmc.prediction.laws import parameters_of, resized
 from pymc_sgmcmc.prediction.linearised import GROUP, of_draws
 from pymc_sgmcmc.prediction.new_rows import NewRows
 from pymc_sgmcmc.prediction.posterior import Posterior
+from pymc_sgmcmc.prediction.values import in_order
 from pymc_sgmcmc.streaming.sources import is_source, open_rows
 from pymc_sgmcmc.warn import warn_user
 from pymc_sgmcmc.weights import in_proportion
@@ -57,7 +58,8 @@ def predict(
         those that were recorded are taken as they are.
     data : mapping of str to array
         Values for the new rows: of each ``pm.Data`` that predictions need, and, by the names of
-        observed variables (or of the ``pm.Data`` that they observe), the outcomes, where known.
+        observed variables (or of the ``pm.Data`` that they observe), the outcomes, where known. The
+        columns of a frame may come in any order where the data have a dim with their names.
     var_names : sequence of str, optional
         What to predict: Deterministics; the name of an observed variable for draws of outcomes;
         or parameters of an observed variable ``y`` in its own law: ``y_mean``, ``y_sd`` of a normal
@@ -153,6 +155,8 @@ def predict(
     posterior, mode = idata.children[group], idata.children.get(GROUP)
     if weights is not None:
         posterior = DataTree(in_proportion(posterior.to_dataset(), weights), name=group)
+    dims = model.named_vars_to_dims
+    data = {k: in_order(k, x, dims.get(k, ()), model.coords) for k, x in data.items()}
     if quantiles is not None:
         rows = open_rows({k: x if is_source(x) else np.asarray(x) for k, x in data.items()})
         return predict_in_blocks(

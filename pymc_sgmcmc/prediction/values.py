@@ -1,12 +1,33 @@
 """New values as arrays of numbers, of the type that the model holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Number
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from pytensor.compile.sharedvalue import SharedVariable
 from xarray import DataArray
+
+
+def in_order(name: str, x: Any, dims: Sequence[str | None], coords: Mapping[str, Any]) -> Any:
+    """A frame with its columns in the order of the model's, where these have names."""
+    columns = getattr(x, "columns", None)
+    labels = coords.get(dims[1]) if len(dims) == 2 and dims[1] is not None else None
+    if columns is None or labels is None:
+        return x
+    here, known = list(columns), list(labels)
+    if here == known or not all(isinstance(label, str) for label in (*here, *known)):
+        return x
+    if set(here) != set(known):
+        missing = [label for label in known if label not in here]
+        strange = [label for label in here if label not in known]
+        raise ValueError(
+            f"{name!r} has the columns {known} in the model, and was given a frame "
+            f"{f'without {missing}' if missing else f'with {strange} as well'}. Give the model's, "
+            "in any order, or numbers without names: frame.to_numpy()."
+        )
+    return x[known]
 
 
 def as_array(name: str, x: ArrayLike, dims: Sequence[str | None] | None = None) -> np.ndarray:
