@@ -310,7 +310,7 @@ class JaxEngine:
             padded[:n_draws, :n_steps] = step_sizes
             values, axes = self._arguments(parameters)
             args = (
-                jax.device_put(dict(state)),
+                {k: self._typed(v) for k, v in state.items()},
                 self.others(others or {}),
                 values,
                 padded,
@@ -613,10 +613,16 @@ class JaxEngine:
         with jax.enable_x64(self._64_bits), products:
             yield
 
-    def others(self, others: Mapping[str, np.ndarray]) -> list[jax.Array]:
+    def _typed(self, x: Any) -> Any:
+        """An array of a state in the engine's precision; those that JAX made have it."""
+        if isinstance(x, jax.Array) or x.dtype.kind != "f":
+            return x
+        return x.astype(self.dtype, copy=False)
+
+    def others(self, others: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Values of the model's other value variables, in their order."""
         return [
-            jax.device_put(np.asarray(others[name], dtype))
+            np.asarray(others[name], dtype)
             for name, dtype in zip(self._other_names, self._other_dtypes, strict=True)
         ]
 
