@@ -217,9 +217,7 @@ def test_advice_to_a_stuck_chain(sampler, h, advice):
 def test_no_cursor_stays_hidden(step, monkeypatch):
     # What kills the process can't bring it back.
     console = Console(file=io.StringIO(), force_terminal=True)
-    monkeypatch.setattr(
-        session, "Bar", lambda *columns, disable: Progress(*columns, console=console)
-    )
+    monkeypatch.setattr(session, "get_console", lambda: console)
     run(step, progressbar=True)
     text, hide, show = console.file.getvalue(), "\x1b[?25l", "\x1b[?25h"
     assert text.count(hide) == 1
